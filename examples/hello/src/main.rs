@@ -1,0 +1,2 @@
+//! The 30-line Hemi program.
+fn main() {}

@@ -1,0 +1,2 @@
+//! A web server, application server and proxy in one binary.
+fn main() {}

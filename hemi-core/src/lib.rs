@@ -1,0 +1,1 @@
+//! The Hemi engine: config language, components, stages, runtime, sockets.

@@ -1,0 +1,1 @@
+//! Wire formats as values: no socket, no clock, no task.

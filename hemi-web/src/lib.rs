@@ -1,0 +1,1 @@
+//! HTTP servers, webapps, rules and handlets on the Hemi engine.

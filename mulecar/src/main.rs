@@ -1,0 +1,2 @@
+//! The playground of Hemi's developers.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The project's own commands: test, tidy, bench, fuzz, peers.
+fn main() {}
