@@ -10,8 +10,6 @@ use super::servers::pinned;
 use crate::Result;
 use crate::cargo::stdout_of;
 
-const CONNECTIONS: u32 = 64;
-
 /// What wrk did and saw.
 #[derive(Debug, PartialEq)]
 pub(super) struct Done {
@@ -28,7 +26,7 @@ pub(super) struct Done {
 pub(super) fn run(addr: SocketAddr, load: &Load, seconds: u32) -> Result<Done> {
     let mut wrk = pinned(CLIENT_CORE);
     wrk.args(["wrk", "--threads=1", "--script=bench/wrk.lua"]);
-    wrk.arg(format!("--connections={CONNECTIONS}")).arg(format!("--duration={seconds}s"));
+    wrk.arg(format!("--connections={}", load.connections)).arg(format!("--duration={seconds}s"));
     let depth = match load.style {
         Style::KeepAlive => 1,
         Style::Pipelined(depth) => depth,
