@@ -1,0 +1,100 @@
+//! Other people's programs that tests and the bench talk to: curl, nginx, wrk and so on.
+//!
+//! A test asks with [`peer`] and returns early when the program is not there. Where
+//! [`REQUIRE`] is `1` in the environment (CI), a missing peer fails the test instead, so that
+//! nothing is skipped unseen.
+
+use std::env;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::thread;
+
+/// Set this to `1` to make a missing peer an error.
+pub const REQUIRE: &str = "GOROX_REQUIRE_PEERS";
+
+/// Whether the tests can be complete without a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Some test, or the bench, is incomplete without it.
+    Always,
+    /// Large, and only for tests that are run on demand.
+    OnDemand,
+}
+
+/// A program that tests or the bench use, and the Debian package that has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The program's name, looked for in `PATH` and the system's own directories.
+    pub program: &'static str,
+    /// The Debian package that installs it.
+    pub package: &'static str,
+    /// What it is used for.
+    pub purpose: &'static str,
+    /// Whether it can be left out.
+    pub need: Need,
+}
+
+/// Every peer there is; [`peer`] knows no others.
+pub const PEERS: &[Peer] = &[
+    always("curl", "curl", "an independent HTTP/1 client"),
+    always("nginx", "nginx-light", "the server to beat, an upstream"),
+    always("haproxy", "haproxy", "the proxy to beat"),
+    always("wrk", "wrk", "the client of the bench"),
+    always("h2load", "nghttp2-client", "an independent HTTP/2 client"),
+    always("c++", "g++", "builds libFuzzer"),
+    Peer { program: "chromium", package: "chromium", purpose: "a browser", need: Need::OnDemand },
+];
+
+const fn always(program: &'static str, package: &'static str, purpose: &'static str) -> Peer {
+    Peer { program, package, purpose, need: Need::Always }
+}
+
+/// Where the program `name` is; `None`, with a line on stderr, when it is not installed.
+///
+/// # Panics
+/// When it is missing though [`REQUIRE`] is `1`, and when [`PEERS`] has no such program (it would
+/// then be installed nowhere).
+pub fn peer(name: &str) -> Option<PathBuf> {
+    assert!(PEERS.iter().any(|peer| peer.program == name), "{name} is not in hemi_test's PEERS");
+    let found = find(name);
+    if found.is_none() {
+        let test = thread::current().name().unwrap_or_default().to_owned();
+        assert!(!required(), "{name} is not installed and {REQUIRE}=1 (see `cargo xtask peers`)");
+        // Not `eprintln!`: the test harness would swallow it, and the skipping must be seen.
+        let _ = writeln!(io::stderr(), "skipped: {name} is not installed ({test})");
+    }
+    found
+}
+
+/// The program's path, without any judgement.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    // Servers are outside of an ordinary user's PATH on Debian.
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    env::split_paths(&path).chain(system).map(|dir| dir.join(program)).find(|file| {
+        file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    })
+}
+
+/// Whether the environment says that no peer may be missing.
+pub fn required() -> bool {
+    env::var_os(REQUIRE).is_some_and(|value| value == "1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_every_system_has_and_nothing_else() {
+        assert!(find("sh").is_some_and(|path| path.is_absolute()));
+        assert_eq!(find("no-such-program-anywhere"), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "not in hemi_test's PEERS")]
+    fn a_peer_outside_the_table_is_a_mistake() {
+        let _ = peer("sh");
+    }
+}
