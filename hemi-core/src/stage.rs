@@ -6,7 +6,6 @@ mod parts;
 use std::collections::HashMap;
 use std::any::{Any, TypeId};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 use crate::component::{Kind, Rank};
 use crate::cores::Cores;
 use crate::listen::Listeners;
+use crate::panics::{self, catch_call};
 use crate::{Error, Result};
 
 pub(crate) use build::Build;
@@ -73,10 +73,8 @@ impl Stage {
     pub(crate) fn prepare(&self, listeners: &Listeners, cores: usize) -> Result<()> {
         let cx = Prepare { listeners, cores };
         for life in self.parts.lives() {
-            let prepared = catch_unwind(AssertUnwindSafe(|| life.component.prepare(&cx)));
-            prepared.unwrap_or_else(|panic| {
-                let what = panic_text(&*panic);
-                Err(Error::other(format!("{} \"{}\" panicked: {what}", life.kind, life.name)))
+            catch_call(|| life.component.prepare(&cx)).unwrap_or_else(|panic| {
+                Err(Error::other(format!("{} \"{}\" panicked: {panic}", life.kind, life.name)))
             })?;
         }
         Ok(())
@@ -122,7 +120,7 @@ impl Running {
                     if let Err(e) = task.await
                         && e.is_panic()
                     {
-                        error!(stage = stage.id, "a component panicked: {}", panic_text(&*e.into_panic()));
+                        error!(stage = stage.id, "a component panicked: {}", panics::text(&*e.into_panic()));
                     }
                 }
             }
@@ -202,11 +200,4 @@ impl fmt::Debug for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run").field("stage", &self.stage.id).finish_non_exhaustive()
     }
-}
-
-/// What a panic said.
-#[must_use]
-pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

@@ -1,14 +1,14 @@
 //! From a config to the components of a stage. Nothing here touches the system: `check` does all of it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::component::{CreateCx, Kind, Place};
 use crate::config::{Constants, Diagnostic, Diagnostics, Node, Scope, Tree, suggest};
+use crate::panics::catch_call;
 use crate::registry::{Entry, Factory, Registry};
 use crate::{Error, Result};
 
-use super::{Carried, Identity, Parts, panic_text};
+use super::{Carried, Identity, Parts};
 
 /// A stage being built.
 #[derive(Default)]
@@ -90,12 +90,8 @@ impl Build {
             }
         };
         let identity = Identity { kind: K::NAME, name: name.clone(), digest: scope.digest() };
-        let made = catch_unwind(AssertUnwindSafe(|| {
-            factory(&mut CreateCx { registry, scope, build: self, identity })
-        }));
-        let made = made.unwrap_or_else(|panic| {
-            Err(Error::other(format!("{} panicked: {}", node.sign(), panic_text(&*panic))))
-        });
+        let made = catch_call(|| factory(&mut CreateCx { registry, scope, build: self, identity }))
+            .unwrap_or_else(|panic| Err(Error::other(format!("{} panicked: {panic}", node.sign()))));
         let added = made.and_then(|(object, life)| {
             self.parts.insert::<K>(name, span, object.clone(), life)?;
             Ok(object)
