@@ -5,7 +5,13 @@
 //! buffers, and values are slices of them ([`bytes::Bytes`]) wherever that saves a copy.
 
 pub mod authority;
+pub mod conditional;
+pub mod cookie;
 pub mod date;
+pub mod etag;
 pub mod http1;
+pub mod path;
+pub mod query;
+pub mod range;
 
 mod ascii;
