@@ -7,7 +7,13 @@
 #![forbid(unsafe_code)]
 
 pub mod authority;
+pub mod conditional;
+pub mod cookie;
 pub mod date;
+pub mod etag;
 pub mod http1;
+pub mod path;
+pub mod query;
+pub mod range;
 
 mod ascii;

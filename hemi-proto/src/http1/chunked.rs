@@ -182,3 +182,6 @@ impl ChunkDecoder {
         trailers::parse(&section).map(Decoded::End)
     }
 }
+
+#[cfg(test)]
+mod tests;

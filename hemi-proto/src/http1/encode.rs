@@ -50,6 +50,13 @@ pub fn encode_fields(out: &mut BytesMut, headers: &HeaderMap) {
     }
 }
 
+/// Appends the Content-Length field for `length` bytes of content, with its CRLF.
+pub fn encode_content_length(out: &mut BytesMut, length: u64) {
+    out.extend_from_slice(b"content-length: ");
+    push_decimal(out, length);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Appends a whole request head. `target` is sent as it is, in whichever form fits the method.
 pub fn encode_request(
     out: &mut BytesMut,
@@ -124,9 +131,89 @@ fn common_status_line(status: StatusCode) -> Option<&'static [u8]> {
     }
 }
 
-/// Appends `Content-Length: ` for content of `length` bytes, with CRLF.
-pub fn encode_content_length(out: &mut BytesMut, length: u64) {
-    out.extend_from_slice(b"content-length: ");
-    push_decimal(out, length);
-    out.extend_from_slice(b"\r\n");
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::super::{BodyDecoder, BodyLength, Decoded, HeadLimits, HeadReader};
+    use super::*;
+
+    fn fields() -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        fields.append("host", HeaderValue::from_static("a:80"));
+        fields.append("a", HeaderValue::from_static("1"));
+        fields.append("a", HeaderValue::from_static("2"));
+        fields.append("b", HeaderValue::from_static(""));
+        fields
+    }
+
+    #[test]
+    fn status_lines() {
+        for code in 100..=999 {
+            let status = StatusCode::from_u16(code).expect("status");
+            let mut out = BytesMut::new();
+            encode_status_line(&mut out, status);
+            assert_eq!(out, format!("HTTP/1.1 {code} {}\r\n", reason_phrase(status)).as_bytes());
+        }
+        assert_eq!(reason_phrase(StatusCode::from_u16(599).expect("status")), "");
+    }
+
+    #[test]
+    fn response_head() {
+        let mut out = BytesMut::from("before");
+        encode_response(&mut out, StatusCode::OK, &fields());
+        let expected = "beforeHTTP/1.1 200 OK\r\nhost: a:80\r\na: 1\r\na: 2\r\nb: \r\n\r\n";
+        assert_eq!(out, expected);
+
+        let mut out = BytesMut::new();
+        encode_response(&mut out, StatusCode::CONTINUE, &HeaderMap::new());
+        assert_eq!(out, CONTINUE);
+    }
+
+    #[test]
+    fn request_head_is_read_back() {
+        let mut out = BytesMut::new();
+        encode_request(&mut out, &Method::POST, b"/a?b", &fields()).expect("target");
+        encode_content_length(&mut out, 7);
+        assert!(out.ends_with(b"\r\n\r\ncontent-length: 7\r\n"));
+        let head = HeadReader::default()
+            .read_request(&mut out, &mut HeaderMap::new(), &HeadLimits::default())
+            .expect("head")
+            .expect("complete");
+        assert_eq!(head.method, Method::POST);
+        assert_eq!(head.target.path_and_query(), "/a?b");
+        assert_eq!(head.headers, fields());
+        assert_eq!(out, "content-length: 7\r\n");
+    }
+
+    #[test]
+    fn targets_that_would_break_the_line() {
+        let bad_targets =
+            [&b""[..], b"/ HTTP/1.1\r\nA: b", b"/a b", b"/a\n", b"/\0", b"/\xff", b"/#"];
+        for target in bad_targets {
+            let mut out = BytesMut::new();
+            let result = encode_request(&mut out, &Method::GET, target, &HeaderMap::new());
+            assert_eq!(result, Err(InvalidTarget), "{target:?}");
+            assert!(out.is_empty());
+        }
+    }
+
+    #[test]
+    fn chunks_are_read_back() {
+        let data = vec![b'x'; 0x1a2b];
+        let mut out = BytesMut::new();
+        encode_chunk_head(&mut out, 0);
+        encode_chunk_head(&mut out, data.len() as u64);
+        assert_eq!(out, "1a2b\r\n");
+        out.extend_from_slice(&data);
+        out.extend_from_slice(b"\r\n");
+        let mut trailers = HeaderMap::new();
+        trailers.append("digest", HeaderValue::from_static("y"));
+        encode_last_chunk(&mut out, &trailers);
+
+        let mut body = BodyDecoder::new(BodyLength::Chunked);
+        assert_eq!(body.decode(&mut out), Ok(Decoded::Data(data.into())));
+        assert_eq!(body.decode(&mut out), Ok(Decoded::End(Some(trailers))));
+        assert!(out.is_empty());
+    }
 }

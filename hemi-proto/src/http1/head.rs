@@ -10,7 +10,7 @@ use super::HeadError;
 use super::lines::{BareLf, LineScan};
 use super::request::{self, RequestHead};
 use super::response::{self, ResponseHead};
-use crate::ascii::is_forbidden_control;
+use crate::ascii::{is_forbidden_control, is_token};
 
 /// Limits on a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +129,9 @@ impl HeadReader {
         let unjudged = self.judged.saturating_sub(1);
         self.judged = buf.len();
         check_bytes(buf.get(unjudged..).unwrap_or_default())?;
+        if kind == Kind::Request && buf.first().is_some_and(|&b| b != b'\r' && !is_token(b)) {
+            return Err(HeadError::RequestLine);
+        }
         let room = match self.lines.complete() {
             0 => first_line_room(limits).min(limits.head_size),
             _ => limits.head_size,
@@ -226,12 +229,12 @@ pub(super) fn diagnose(head: &[u8], error: httparse::Error, first_line: HeadErro
         httparse::Error::HeaderValue => HeadError::FieldValue,
         httparse::Error::TooManyHeaders => HeadError::TooManyFields,
         httparse::Error::Status => HeadError::StatusLine,
-        httparse::Error::Version => diagnose_version(head),
+        httparse::Error::Version => diagnose_version(head, first_line),
         httparse::Error::Token | httparse::Error::NewLine => first_line,
     }
 }
 
-fn diagnose_version(head: &[u8]) -> HeadError {
+fn diagnose_version(head: &[u8], first_line: HeadError) -> HeadError {
     let line = head.split(|&b| b == b'\r').next().unwrap_or_default();
     let mut words = line.split(|&b| b == b' ');
     // A response starts with its version, a request ends with it.
@@ -240,6 +243,7 @@ fn diagnose_version(head: &[u8]) -> HeadError {
         _ => words.next_back().unwrap_or_default(),
     };
     match version {
+        b"HTTP/1.0" | b"HTTP/1.1" => first_line,
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {

@@ -104,3 +104,6 @@ fn check_host(fields: &ControlFields, version: Version) -> Result<Option<Authori
         Once::Absent => Err(HeadError::MissingHost),
     }
 }
+
+#[cfg(test)]
+mod tests;

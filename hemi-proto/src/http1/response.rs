@@ -68,3 +68,6 @@ pub(super) fn parse(
         })
     })
 }
+
+#[cfg(test)]
+mod tests;

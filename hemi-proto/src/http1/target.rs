@@ -107,7 +107,7 @@ fn parse_authority_form(raw: Bytes) -> Result<(Target, Option<Authority>), HeadE
     }
     let authority = parse_authority(raw)?;
     // RFC 9110 section 9.3.6: a missing or invalid port is an error, there is no default.
-    if authority.is_empty() || !authority.port().is_some_and(|port| port > 0) {
+    if authority.is_empty() || authority.port().is_none_or(|port| port == 0) {
         return Err(HeadError::MalformedAuthority);
     }
     let target = Target { form: TargetForm::Authority, text: Bytes::new(), path_end: 0 };
