@@ -1,1 +1,3 @@
 //! The Hemi engine: config language, components, stages, runtime, sockets.
+
+pub mod config;
