@@ -1,1 +1,2 @@
 //! The standard components of Hemi.
+#![forbid(unsafe_code)]

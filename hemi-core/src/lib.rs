@@ -1,1 +1,45 @@
-//! The Hemi engine: config language, components, stages, runtime, sockets.
+//! The Hemi engine: a config language, typed components, stages that follow each other without losing a
+//! request, and a thread per core to run them on.
+//!
+//! A program makes a [`Registry`] of the components it knows and gives it to an [`Engine`], which turns
+//! configs into stages. A [`Component`] is a type with a sign, typed properties and a life; a [`Kind`]
+//! is what components of one purpose have in common.
+
+// The derive macros name this crate as its users do.
+extern crate self as hemi_core;
+
+pub mod clock;
+mod component;
+pub mod config;
+pub mod cores;
+pub mod cronjob;
+pub mod deadline;
+mod engine;
+mod error;
+pub mod fcache;
+pub mod gate;
+pub mod io;
+pub mod listen;
+pub mod logger;
+pub mod panics;
+mod registry;
+pub mod resolv;
+pub mod server;
+mod stage;
+
+pub use component::{
+    BoxFuture, Component, CreateCx, DynLifecycle, Kind, Lifecycle, Place, Rank,
+};
+pub use config::Explain;
+pub use engine::{Engine, GRACE, check, serve};
+pub use error::{Error, Result};
+pub use hemi_derive::Explain;
+pub use registry::{Entry, Registry};
+pub use stage::{Parts, Prepare, Run, Shut, Stage};
+
+/// Adds the fixtures that every stage has.
+fn register(registry: &mut Registry) {
+    registry
+        .add::<fcache::FcacheKind, fcache::Fcache>(|fcache| fcache)
+        .add::<resolv::ResolvKind, resolv::Resolv>(|resolv| resolv);
+}

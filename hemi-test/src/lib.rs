@@ -26,6 +26,8 @@
 //! Nothing here sleeps for a fixed time: every wait polls a condition and has a deadline. Every
 //! process is ended by its id when its handle is dropped.
 
+#![forbid(unsafe_code)]
+
 mod dir;
 pub mod peer;
 pub mod process;

@@ -1,0 +1,228 @@
+//! What a component is: a sign in the config, typed properties, a constructor, a life.
+
+use std::any::TypeId;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::config::{Condition, KindName, Ref, Scope, Span, Variable};
+use crate::stage::{Build, Identity};
+use crate::{Error, Explain, Prepare, Registry, Result, Run};
+
+/// A kind of components, which can stand in for each other: handlet, server, logger, ...
+///
+/// A marker type in the crate that defines the kind, with the trait its components implement.
+pub trait Kind: KindName + 'static {
+    /// What others hold of a component of this kind: most often `dyn Trait`.
+    type Object: ?Sized + Send + Sync + 'static;
+    /// When it starts.
+    const RANK: Rank;
+    /// Where it stands.
+    const PLACE: Place;
+}
+
+/// The order in which a stage creates, prepares and starts its components; it ends them in reverse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rank(pub u8);
+
+impl Rank {
+    /// Clock, file cache, resolver: there for all others.
+    pub const FIXTURE: Self = Self(0);
+    /// Writes what others report.
+    pub const LOGGER: Self = Self(5);
+    /// Groups of nodes that others talk to.
+    pub const BACKEND: Self = Self(10);
+    /// RPC services.
+    pub const SERVICE: Self = Self(20);
+    /// Session and cache stores.
+    pub const STORE: Self = Self(30);
+    /// Handlets, revisers, socklets, rules: parts of a webapp.
+    pub const PART: Self = Self(38);
+    /// Webapps.
+    pub const WEBAPP: Self = Self(40);
+    /// Routers of connections.
+    pub const ROUTER: Self = Self(50);
+    /// Servers.
+    pub const SERVER: Self = Self(60);
+    /// Work done by the clock.
+    pub const CRONJOB: Self = Self(70);
+}
+
+/// Where components of a kind stand in a config.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the stage, once, without a name; there with its defaults if it is not written.
+    Fixture,
+    /// In the stage, by a name that no other of its kind has.
+    Stage,
+    /// The same, and some other component must refer to it: one that nobody uses is a mistake.
+    Referred,
+    /// Inside another component; a name is optional.
+    Inside,
+}
+
+/// A component as its author writes it.
+///
+/// ```
+/// use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result, Run};
+///
+/// /// Says that it lives.
+/// #[derive(serde::Deserialize, Explain)]
+/// struct Beacon {
+///     /// What to say.
+///     text: String,
+/// }
+/// impl Component for Beacon {
+///     const SIGN: &'static str = "beacon";
+///     type Config = Self;
+///     fn create(config: Self, _: &mut CreateCx<'_>) -> Result<Self> {
+///         Ok(config)
+///     }
+/// }
+/// impl Lifecycle for Beacon {
+///     async fn run(&self, cx: &Run) {
+///         tracing::info!("{}", self.text);
+///         cx.shut().cancelled().await;
+///     }
+/// }
+/// ```
+pub trait Component: Lifecycle + Sized {
+    /// Its keyword in the config.
+    const SIGN: &'static str;
+    /// Its properties; a tuple of several groups reads them all from the same component.
+    type Config: DeserializeOwned + Explain;
+
+    /// Makes it: no sockets, no files, no tasks, for `check` does this too.
+    ///
+    /// # Errors
+    /// When properties contradict each other: best with the place, by [`Error::config`].
+    fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self>;
+}
+
+/// What a stage asks of a created component.
+pub trait Lifecycle: Send + Sync + 'static {
+    /// Binds sockets, opens files. An error refuses the whole stage, and an earlier one keeps serving.
+    ///
+    /// # Errors
+    /// When what the component needs of its surroundings is not there.
+    fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
+        let _ = cx;
+        Ok(())
+    }
+
+    /// Works until [`Run::shut`] fires, then finishes what is under way, by [`Run::stop`] at the latest.
+    fn run(&self, cx: &Run) -> impl Future<Output = ()> + Send {
+        let _ = cx;
+        async {}
+    }
+}
+
+/// A boxed future, as the engine stores what users write as `async fn`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The form of [`Lifecycle`] that the engine stores.
+pub trait DynLifecycle: Send + Sync + 'static {
+    /// See [`Lifecycle::prepare`].
+    ///
+    /// # Errors
+    /// The same.
+    fn prepare(&self, cx: &Prepare<'_>) -> Result<()>;
+
+    /// See [`Lifecycle::run`].
+    fn run<'a>(&'a self, cx: &'a Run) -> BoxFuture<'a, ()>;
+}
+
+impl<T: Lifecycle> DynLifecycle for T {
+    fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
+        Lifecycle::prepare(self, cx)
+    }
+
+    fn run<'a>(&'a self, cx: &'a Run) -> BoxFuture<'a, ()> {
+        Box::pin(Lifecycle::run(self, cx))
+    }
+}
+
+/// What a constructor may ask for.
+pub struct CreateCx<'a> {
+    pub(crate) registry: &'a Registry,
+    pub(crate) scope: Scope<'a>,
+    pub(crate) build: &'a mut Build,
+    pub(crate) identity: Identity,
+}
+
+impl CreateCx<'_> {
+    /// The component's name, or what stands for one.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.identity.name
+    }
+
+    /// Where the component stands in the config.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        self.scope.node().span()
+    }
+
+    /// Creates the components of kind `K` that stand inside this one, in their order. Of those that
+    /// fail the errors are kept, and refuse the stage.
+    pub fn children<K: Kind>(&mut self) -> Vec<Arc<K::Object>> {
+        let scope = self.scope;
+        let inside = scope.node().children().iter();
+        let made = inside.filter_map(|child| {
+            let factory = self.registry.find::<K>(child.sign())?;
+            self.build.create::<K>(self.registry, factory, scope.inside(child))
+        });
+        made.collect()
+    }
+
+    /// The component that a property refers to.
+    ///
+    /// # Errors
+    /// When there is none of that kind and name.
+    pub fn follow<K: Kind>(&mut self, to: &Ref<K>) -> Result<Arc<K::Object>> {
+        self.build.parts.follow(to)
+    }
+
+    /// A fixture of the stage.
+    ///
+    /// # Errors
+    /// When the program has not registered it.
+    pub fn fixture<K: Kind>(&mut self) -> Result<Arc<K::Object>> {
+        self.build.parts.find::<K>(K::NAME).ok_or_else(|| {
+            Error::config(self.span(), format!("this program has no {}", K::NAME))
+        })
+    }
+
+    /// The condition written between the component's name and its `{`.
+    ///
+    /// # Errors
+    /// When it names an unknown variable, or has a bad regular expression.
+    pub fn condition<V: Variable>(&self) -> Result<Option<Condition<V>>> {
+        Ok(self.scope.condition()?)
+    }
+
+    /// State that outlives a reload: what the component of the same kind, name and properties had in the
+    /// stage before, else what `make` makes.
+    pub fn carry<T: Send + Sync + 'static>(&mut self, make: impl FnOnce() -> T) -> Arc<T> {
+        let key = (self.identity.clone(), TypeId::of::<T>());
+        let earlier = self.build.earlier.as_ref().and_then(|carried| carried.get(&key));
+        let state = earlier.cloned().unwrap_or_else(|| Arc::new(make()));
+        self.build.carried.insert(key, state.clone());
+        state.downcast().unwrap_or_else(|_| unreachable!("the key holds the type"))
+    }
+
+    /// A path from the config as the process can open it: relative ones start at the top directory.
+    #[must_use]
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.build.dirs.top_dir.join(path)
+    }
+
+    /// How many cores the engine has.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        self.build.cores
+    }
+}

@@ -1,0 +1,173 @@
+//! One thread per core, each with its own tokio runtime and its own share of everything hot.
+//!
+//! A connection lives and dies on the core that accepted it, so that nothing it writes while it works is
+//! shared: listening sockets, buffers, timers and counters all belong to a core.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Error, Result};
+
+/// The threads that serve: one per core, each with a tokio `current_thread` runtime.
+///
+/// Dropping it ends the threads and every task still on them.
+#[derive(Debug)]
+pub struct Cores {
+    stop: CancellationToken,
+    handles: Vec<Handle>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+thread_local! {
+    static CURRENT: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// The core this thread serves, counted from 0; none on a thread that is not a core's.
+#[must_use]
+pub fn current() -> Option<usize> {
+    let index = CURRENT.get();
+    (index != usize::MAX).then_some(index)
+}
+
+/// As many cores as this process may use: affinity and cgroup quota respected.
+#[must_use]
+pub fn available() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+impl Cores {
+    /// Starts `count` threads.
+    ///
+    /// # Errors
+    /// When the system refuses a thread or a runtime's file descriptors.
+    pub fn start(count: NonZeroUsize) -> Result<Self> {
+        let mut cores =
+            Self { stop: CancellationToken::new(), handles: Vec::new(), threads: Vec::new() };
+        for index in 0..count.get() {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|e| Error::env("cannot start a core's runtime", e))?;
+            cores.handles.push(runtime.handle().clone());
+            let stop = cores.stop.clone();
+            let run = move || {
+                CURRENT.set(index);
+                runtime.block_on(stop.cancelled());
+            };
+            let thread = thread::Builder::new().name(format!("core-{index}")).spawn(run);
+            cores.threads.push(thread.map_err(|e| Error::env("cannot start a core's thread", e))?);
+        }
+        Ok(cores)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.handles.len()
+    }
+
+    /// Starts a task on the core of this index, taken modulo their count.
+    pub fn spawn<F>(&self, index: usize, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.handles[index % self.handles.len()].spawn(task)
+    }
+}
+
+impl Drop for Cores {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if current().is_none() {
+            for thread in self.threads.drain(..) {
+                // A panic there was reported when it happened.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// Keeps what different cores write on different cache lines.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Padded<T>(T);
+
+/// One value per core, plus one that all other threads share.
+///
+/// The lock is never contended by cores, for each takes its own.
+#[derive(Debug)]
+pub struct PerCore<T>(Box<[Padded<Mutex<T>>]>);
+
+impl<T> PerCore<T> {
+    /// Makes the values for this many cores.
+    pub fn new(cores: usize, mut make: impl FnMut() -> T) -> Self {
+        Self((0..=cores).map(|_| Padded(Mutex::new(make()))).collect())
+    }
+
+    /// The value of the core that calls.
+    pub fn mine(&self) -> MutexGuard<'_, T> {
+        let own = &self.0[CURRENT.get().min(self.0.len() - 1)];
+        own.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every core's value, one after the other.
+    pub fn each(&self) -> impl Iterator<Item = MutexGuard<'_, T>> {
+        self.0.iter().map(|v| v.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A number that cores add to without disturbing each other; summed when read.
+#[derive(Clone, Debug)]
+pub struct Counter(Arc<[Padded<AtomicU64>]>);
+
+impl Counter {
+    /// A counter at zero for this many cores.
+    #[must_use]
+    pub fn new(cores: usize) -> Self {
+        Self((0..=cores).map(|_| Padded::default()).collect())
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0[CURRENT.get().min(self.0.len() - 1)].0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The sum over all cores.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.0.iter().map(|n| n.0.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_core_has_its_own_share() {
+        let cores = Cores::start(NonZeroUsize::new(2).unwrap()).unwrap();
+        let (counter, values) = (Counter::new(2), Arc::new(PerCore::new(2, || None)));
+        let runtime = Builder::new_current_thread().build().unwrap();
+        for index in 0..2 {
+            let (counter, values) = (counter.clone(), values.clone());
+            let task = cores.spawn(index, async move {
+                counter.add(1);
+                *values.mine() = current();
+            });
+            runtime.block_on(task).unwrap();
+        }
+        counter.add(1);
+        assert_eq!(counter.sum(), 3);
+        let seen: Vec<_> = values.each().map(|v| *v).collect();
+        assert_eq!(seen, [Some(0), Some(1), None]);
+    }
+}

@@ -1,0 +1,246 @@
+//! Deadlines of connections: a number each, compared by one task per core.
+//!
+//! Setting a deadline stores a number; only the first one of a connection, and one that comes sooner than
+//! all before, is put into the core's wheel. Nothing happens per request.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::clock::{self, Moment};
+
+/// How coarse deadlines are: one fires up to this much late.
+pub const GRAIN: Duration = Duration::from_millis(128);
+
+/// A connection's place in its core's wheel: when its deadline has passed, or its group is woken, its
+/// task is polled, and sees by [`Deadline::passed`] why.
+///
+/// It must be used on the thread it was made on, within a tokio runtime.
+#[derive(Debug)]
+pub struct Deadline {
+    index: usize,
+}
+
+/// Which connections to wake together: those of one server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group(pub(crate) u64);
+
+struct Slot {
+    at: Moment,
+    /// The tick of the bucket that will look at this slot; `u64::MAX` if none will.
+    tick: u64,
+    /// Tells this use of the slot from the one before it.
+    generation: u32,
+    group: Group,
+    waker: Option<Waker>,
+}
+
+#[derive(Default)]
+struct Wheel {
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    buckets: BTreeMap<u64, Vec<(usize, u32)>>,
+    /// Told when a bucket was made that is due before all others; none while no task turns the wheel.
+    turner: Option<Arc<Notify>>,
+}
+
+thread_local! {
+    static WHEEL: RefCell<Wheel> = RefCell::default();
+}
+
+impl Deadline {
+    /// Takes a place for the task that `waker` wakes; without a deadline at first.
+    #[must_use]
+    pub fn new(group: Group, waker: &Waker) -> Self {
+        WHEEL.with_borrow_mut(|wheel| {
+            let waker = Some(waker.clone());
+            let index = wheel.free.pop().unwrap_or(wheel.slots.len());
+            match wheel.slots.get_mut(index) {
+                Some(slot) => {
+                    let generation = slot.generation.wrapping_add(1);
+                    *slot = Slot { at: Moment::NEVER, tick: u64::MAX, generation, group, waker };
+                }
+                None => wheel.slots.push(Slot {
+                    at: Moment::NEVER,
+                    tick: u64::MAX,
+                    generation: 0,
+                    group,
+                    waker,
+                }),
+            }
+            Self { index }
+        })
+    }
+
+    /// Moves the deadline; [`Moment::NEVER`] takes it away.
+    pub fn set(&self, at: Moment) {
+        WHEEL.with_borrow_mut(|wheel| {
+            let Some(slot) = wheel.slots.get_mut(self.index) else { return };
+            slot.at = at;
+            if at != Moment::NEVER && tick_of(at) < slot.tick {
+                slot.tick = tick_of(at);
+                let entry = (self.index, slot.generation);
+                wheel.schedule(tick_of(at), entry);
+            }
+        });
+    }
+
+    /// Whether the deadline has passed.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        let at = WHEEL.with_borrow(|wheel| wheel.slots.get(self.index).map(|s| s.at));
+        at.is_some_and(|at| at != Moment::NEVER && clock::now() >= at)
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        // The waker is dropped after the wheel is let go: it may own a task that has a deadline too.
+        let _waker = WHEEL.try_with(|wheel| {
+            let mut wheel = wheel.borrow_mut();
+            wheel.free.push(self.index);
+            wheel.slots.get_mut(self.index).and_then(|slot| {
+                slot.generation = slot.generation.wrapping_add(1);
+                slot.waker.take()
+            })
+        });
+    }
+}
+
+/// Wakes all tasks of this group on this core, to let them see that their server is draining.
+pub fn wake(group: Group) {
+    let wakers: Vec<Waker> = WHEEL.with_borrow(|wheel| {
+        let members = wheel.slots.iter().filter(|s| s.group == group);
+        members.filter_map(|s| s.waker.clone()).collect()
+    });
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+fn tick_of(at: Moment) -> u64 {
+    at.millis().div_ceil(GRAIN.as_millis() as u64)
+}
+
+impl Wheel {
+    fn schedule(&mut self, tick: u64, entry: (usize, u32)) {
+        let soonest = self.buckets.first_key_value().is_none_or(|(first, _)| tick < *first);
+        self.buckets.entry(tick).or_default().push(entry);
+        match &self.turner {
+            Some(turner) if soonest => turner.notify_one(),
+            Some(_) => {}
+            None => {
+                let turner = Arc::new(Notify::new());
+                self.turner = Some(turner.clone());
+                tokio::spawn(turn(turner));
+            }
+        }
+    }
+
+    /// Takes the wakers of the deadlines that have passed; the others move to the bucket of their time.
+    fn due(&mut self, now: Moment) -> Vec<Waker> {
+        let mut due = Vec::new();
+        let this_tick = now.millis() / GRAIN.as_millis() as u64;
+        while let Some(bucket) = self.buckets.first_entry() {
+            if *bucket.key() > this_tick {
+                break;
+            }
+            let (tick, entries) = bucket.remove_entry();
+            for (index, generation) in entries {
+                let Some(slot) = self.slots.get_mut(index) else { continue };
+                if slot.generation != generation || slot.tick != tick {
+                    continue;
+                }
+                slot.tick = u64::MAX;
+                if slot.at <= now {
+                    due.extend(slot.waker.clone());
+                } else if slot.at != Moment::NEVER {
+                    slot.tick = tick_of(slot.at);
+                    self.buckets.entry(slot.tick).or_default().push((index, generation));
+                }
+            }
+        }
+        due
+    }
+}
+
+/// Turns this core's wheel for as long as something is on it.
+async fn turn(earlier: Arc<Notify>) {
+    loop {
+        let next = WHEEL.with_borrow_mut(|wheel| {
+            let next = wheel.buckets.first_key_value().map(|(tick, _)| *tick);
+            if next.is_none() {
+                wheel.turner = None;
+            }
+            next
+        });
+        let Some(next) = next else { return };
+        let wait = Moment::from_millis(next * GRAIN.as_millis() as u64).since(clock::now());
+        // A coarse clock may lag behind the timer by a tick.
+        let wait = wait.max(Duration::from_millis(1));
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = earlier.notified() => {}
+        }
+        let due = WHEEL.with_borrow_mut(|wheel| wheel.due(clock::now()));
+        due.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    use super::*;
+
+    /// Waits until a deadline `after` from now, moved once to `then` from now, fires.
+    async fn wait(after: Duration, then: Duration) -> Duration {
+        let start = clock::now();
+        let mut deadline = None;
+        poll_fn(|cx| {
+            let deadline = deadline.get_or_insert_with(|| {
+                let deadline = Deadline::new(Group(7), cx.waker());
+                deadline.set(start.after(after));
+                deadline.set(start.after(then));
+                deadline
+            });
+            if deadline.passed() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        clock::now().since(start)
+    }
+
+    #[tokio::test]
+    async fn fires_at_its_time_wherever_it_was_moved() {
+        let ms = Duration::from_millis;
+        for (after, then) in [(50, 50), (400, 50), (50, 400)] {
+            let took = wait(ms(after), ms(then)).await;
+            assert!(took >= ms(then), "{after} → {then}: {took:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn wakes_its_group_and_frees_its_slot() {
+        let mut polls = 0;
+        let mut deadline = None;
+        poll_fn(|cx| {
+            deadline.get_or_insert_with(|| Deadline::new(Group(1), cx.waker()));
+            polls += 1;
+            match polls {
+                1 => {
+                    wake(Group(2));
+                    wake(Group(1));
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            }
+        })
+        .await;
+        assert_eq!(polls, 2);
+        drop(deadline);
+        assert_eq!(WHEEL.with_borrow(|w| w.slots.len() - w.free.len()), 0);
+    }
+}

@@ -1,0 +1,181 @@
+//! The engine: one stage at work, earlier ones draining, and the way from one to the next.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tracing::info;
+
+use crate::config::{self, Constants, Source};
+use crate::cores::{self, Cores};
+use crate::listen::Listeners;
+use crate::stage::{Build, Parts, Running, Stage};
+use crate::{Error, Registry, Result};
+
+/// How long a stage may take to drain, unless said otherwise.
+pub const GRACE: Duration = Duration::from_secs(30);
+
+/// Runs stages, one after the other, in this process.
+///
+/// ```no_run
+/// # async fn run() -> hemi_core::Result<()> {
+/// use hemi_core::{Engine, Registry, config::Source};
+///
+/// let mut engine = Engine::start(Registry::new())?;
+/// engine.load(&Source::File("conf/one.conf".into()))?;
+/// // A bad config is refused, and stage one keeps serving.
+/// engine.load(&Source::File("conf/two.conf".into()))?;
+/// engine.quit().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Engine {
+    registry: Registry,
+    cores: Arc<Cores>,
+    listeners: Listeners,
+    constants: Arc<Constants>,
+    grace: Duration,
+    current: Option<Running>,
+    draining: Vec<JoinHandle<()>>,
+    stages: u64,
+}
+
+impl Engine {
+    /// An engine on all cores this process may use.
+    ///
+    /// # Errors
+    /// When the system refuses threads.
+    pub fn start(registry: Registry) -> Result<Self> {
+        Self::on(registry, cores::available())
+    }
+
+    /// An engine on this many cores.
+    ///
+    /// # Errors
+    /// When the system refuses threads.
+    pub fn on(registry: Registry, cores: NonZeroUsize) -> Result<Self> {
+        Ok(Self {
+            registry,
+            cores: Arc::new(Cores::start(cores)?),
+            listeners: Listeners::default(),
+            constants: Arc::default(),
+            grace: GRACE,
+            current: None,
+            draining: Vec::new(),
+            stages: 0,
+        })
+    }
+
+    /// Sets what `%topDir` and its like stand for in configs.
+    #[must_use]
+    pub fn constants(mut self, constants: Constants) -> Self {
+        self.constants = Arc::new(constants);
+        self
+    }
+
+    /// Sets how long a stage may take to drain.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Loads a config and puts its stage in the place of the current one, which drains in the
+    /// background. On any error the current one goes on untouched.
+    ///
+    /// # Errors
+    /// With all mistakes of the config; or with what the surroundings refused.
+    pub fn load(&mut self, source: &Source) -> Result<Arc<Stage>> {
+        let tree = config::load(source, &self.constants)?;
+        let build = Build {
+            earlier: self.current.as_ref().map(|running| running.stage.carried()),
+            dirs: self.constants.clone(),
+            cores: self.cores.count(),
+            ..Build::default()
+        };
+        let build = build.config(&self.registry, &tree)?;
+        self.swap(build).map_err(|e| e.shown(&tree))
+    }
+
+    /// The same, with a stage that was built in code.
+    ///
+    /// # Errors
+    /// With what the surroundings refused.
+    pub fn load_parts(&mut self, parts: Parts) -> Result<Arc<Stage>> {
+        self.swap(Build { parts, ..Build::default() })
+    }
+
+    fn swap(&mut self, build: Build) -> Result<Arc<Stage>> {
+        let stage = Arc::new(Stage::new(self.stages + 1, build));
+        stage.prepare(&self.listeners, self.cores.count())?;
+        self.stages += 1;
+        let running = stage.start(&self.cores);
+        info!(stage = stage.id(), "stage is serving");
+        if let Some(earlier) = self.current.replace(running) {
+            self.drain(earlier);
+        }
+        Ok(stage)
+    }
+
+    /// The stage that serves.
+    #[must_use]
+    pub fn stage(&self) -> Option<&Arc<Stage>> {
+        self.current.as_ref().map(|running| &running.stage)
+    }
+
+    /// How many cores it has.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        self.cores.count()
+    }
+
+    /// The components it knows.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Ends all stages, each within its grace.
+    pub async fn quit(mut self) {
+        if let Some(last) = self.current.take() {
+            self.drain(last);
+        }
+        for draining in self.draining.drain(..) {
+            let _ = draining.await;
+        }
+    }
+
+    fn drain(&mut self, running: Running) {
+        self.draining.retain(|task| !task.is_finished());
+        self.draining.push(self.cores.spawn(0, running.drain(self.grace)));
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("stage", &self.stage()).finish_non_exhaustive()
+    }
+}
+
+/// Checks a config: does everything but touch the system.
+///
+/// # Errors
+/// With all mistakes.
+pub fn check(registry: &Registry, source: &Source, constants: &Constants) -> Result<()> {
+    let tree = config::load(source, constants)?;
+    let build = Build { dirs: Arc::new(constants.clone()), cores: 1, ..Build::default() };
+    build.config(registry, &tree).map(drop)
+}
+
+/// The whole of a simple program: serves until Ctrl-C, then drains.
+///
+/// # Errors
+/// With the mistakes of the config; or with what the surroundings refused.
+pub async fn serve(registry: Registry, config: &str) -> Result<()> {
+    let mut engine = Engine::start(registry)?;
+    engine.load(&Source::text("config", config))?;
+    tokio::signal::ctrl_c().await.map_err(|e| Error::env("cannot wait for Ctrl-C", e))?;
+    engine.quit().await;
+    Ok(())
+}

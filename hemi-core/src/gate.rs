@@ -1,0 +1,376 @@
+//! Accepting connections: a loop per core and socket that outlives every error, with limits on how many
+//! connections there are, and a drain that loses none.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use serde::Deserialize;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+use tracing::warn;
+
+use crate::clock::{self, Moment};
+use crate::cores::{Cores, Counter};
+use crate::deadline::{self, Group};
+use crate::io::Socket;
+use crate::listen::{Address, ListenOptions, Listening, Peer};
+use crate::stage::Run;
+use crate::{Explain, Prepare, Result};
+
+/// How long the loop rests when the system is out of descriptors or memory: connections wait in the backlog.
+const REST: Duration = Duration::from_millis(100);
+
+/// Connections accepted in one go before those accepted get their turn.
+const BATCH: usize = 64;
+
+/// Properties of every server that accepts connections.
+#[derive(Clone, Debug, Deserialize, Explain)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GateConfig {
+    /// Connections that wait to be accepted, at most; `net.core.somaxconn` may bound it further.
+    pub backlog: u32,
+    /// Connections served at once, at most; others wait in the backlog. 0 stands for what the limit on
+    /// open files allows: half of it, less 256.
+    pub max_conns: usize,
+    /// Connections from one address at once, at most; further ones are closed at once. 0 is no limit.
+    /// Clients on this machine (loopback, Unix sockets) are not counted.
+    pub max_conns_per_source: usize,
+}
+
+impl Default for GateConfig {
+    fn default() -> Self {
+        Self { backlog: 4096, max_conns: 0, max_conns_per_source: 512 }
+    }
+}
+
+/// The accepting side of one server.
+#[derive(Debug)]
+pub struct Gate {
+    listening: Mutex<Option<Arc<Listening>>>,
+    limits: GateConfig,
+    state: Arc<State>,
+}
+
+/// A connection, just accepted. The server counts it until this is dropped.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Its bytes.
+    pub socket: Socket,
+    /// Its other end.
+    pub peer: Peer,
+    /// Its place in the server's count.
+    pub ticket: Ticket,
+}
+
+/// What a connection's task knows of its server, and how the server counts it.
+#[derive(Debug)]
+pub struct Ticket {
+    state: Arc<State>,
+    source: Option<IpAddr>,
+}
+
+/// What a server expects of its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Go on.
+    Serving,
+    /// Finish what is under way, then end.
+    Draining,
+    /// End now.
+    Ending,
+}
+
+/// Numbers of one gate.
+#[derive(Clone, Debug)]
+pub struct GateCounters {
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Connections closed at once, for `maxConnsPerSource`.
+    pub refused: Counter,
+    /// Times the limit `maxConns` made the gate wait.
+    pub full: Counter,
+    /// Failures of `accept`: out of descriptors or memory.
+    pub failed: Counter,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: AtomicU8,
+    group: Group,
+    active: AtomicUsize,
+    sources: Mutex<HashMap<IpAddr, usize>>,
+    /// Told when a connection has ended while somebody waits for that.
+    ended: Notify,
+    counters: GateCounters,
+}
+
+impl Gate {
+    /// Binds the address, or takes over the sockets that an earlier stage bound.
+    ///
+    /// # Errors
+    /// When the address can't be bound.
+    pub fn open(
+        cx: &Prepare<'_>,
+        address: &Address,
+        limits: &GateConfig,
+        mut options: ListenOptions,
+    ) -> Result<Self> {
+        static NEXT_GROUP: AtomicU64 = AtomicU64::new(0);
+        options.backlog = limits.backlog;
+        let listening = cx.listeners().open(address, cx.cores(), &options)?;
+        let mut limits = limits.clone();
+        if limits.max_conns == 0 {
+            limits.max_conns = affordable_conns();
+        }
+        let counter = || Counter::new(cx.cores());
+        let state = Arc::new(State {
+            phase: AtomicU8::new(Phase::Serving as u8),
+            group: Group(NEXT_GROUP.fetch_add(1, Ordering::Relaxed)),
+            active: AtomicUsize::new(0),
+            sources: Mutex::default(),
+            ended: Notify::new(),
+            counters: GateCounters {
+                accepted: counter(),
+                refused: counter(),
+                full: counter(),
+                failed: counter(),
+            },
+        });
+        Ok(Self { listening: Mutex::new(Some(listening)), limits, state })
+    }
+
+    /// Its numbers.
+    #[must_use]
+    pub fn counters(&self) -> &GateCounters {
+        &self.state.counters
+    }
+
+    /// Connections served now.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.state.active.load(Ordering::Relaxed)
+    }
+
+    /// Accepts on every core, each connection served by the future that `serve` makes, until the stage is
+    /// told to end; then lets connections finish, until the stage's deadline.
+    pub async fn run<F, Fut>(&self, run: &Run, serve: F)
+    where
+        F: Fn(Accepted) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let taken = self.listening.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(listening) = taken else { return };
+        let loops: Vec<_> = (0..run.cores().count().max(listening.sockets().len()))
+            .map(|core| {
+                let (state, limits) = (self.state.clone(), self.limits.clone());
+                let (listening, shut, serve) = (listening.clone(), run.shut().clone(), serve.clone());
+                run.cores().spawn(core, async move {
+                    let accepting = accept_all(core, &listening, &state, &limits, &serve);
+                    tokio::select! {
+                        biased;
+                        () = shut.cancelled() => {
+                            // Who waits in the queue was promised an answer.
+                            accept_queued(core, &listening, &state, &serve);
+                        }
+                        Err(e) = accepting => warn!(address = %listening.address(), "cannot accept: {e}"),
+                    }
+                })
+            })
+            .collect();
+        // The sockets close with the last loop, unless another stage has them.
+        drop(listening);
+        for accepting in loops {
+            let _ = accepting.await;
+        }
+        self.state.enter(Phase::Draining, run.cores());
+        tokio::select! {
+            () = self.state.all_ended() => return,
+            () = run.stop().cancelled() => {}
+        }
+        self.state.enter(Phase::Ending, run.cores());
+        self.state.all_ended().await;
+    }
+}
+
+impl Ticket {
+    /// What the server expects now. One relaxed read.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.state.phase.load(Ordering::Relaxed) {
+            0 => Phase::Serving,
+            1 => Phase::Draining,
+            _ => Phase::Ending,
+        }
+    }
+
+    /// The group of this server's connections, woken when the phase changes.
+    #[must_use]
+    pub fn group(&self) -> Group {
+        self.state.group
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(source) = self.source {
+            let mut sources = self.state.sources.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(count) = sources.get_mut(&source) {
+                *count -= 1;
+                if *count == 0 {
+                    sources.remove(&source);
+                }
+            }
+        }
+        self.state.active.fetch_sub(1, Ordering::AcqRel);
+        self.state.ended.notify_waiters();
+    }
+}
+
+impl State {
+    fn enter(&self, phase: Phase, cores: &Cores) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+        for core in 0..cores.count() {
+            let group = self.group;
+            cores.spawn(core, async move { deadline::wake(group) });
+        }
+    }
+
+    async fn all_ended(&self) {
+        self.wait_below(1).await;
+    }
+
+    /// Waits until fewer than `limit` connections are served.
+    async fn wait_below(&self, limit: usize) {
+        loop {
+            let ended = self.ended.notified();
+            if self.active.load(Ordering::Acquire) < limit {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Counts a connection in; none if its source has too many.
+    fn admit(self: &Arc<Self>, peer: &Peer, per_source: usize) -> Option<Ticket> {
+        let source = peer.ip().filter(|ip| per_source > 0 && !ip.is_loopback());
+        if let Some(source) = source {
+            let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = sources.entry(source).or_default();
+            if *count >= per_source {
+                self.counters.refused.add(1);
+                return None;
+            }
+            *count += 1;
+        }
+        self.active.fetch_add(1, Ordering::AcqRel);
+        self.counters.accepted.add(1);
+        Some(Ticket { state: self.clone(), source })
+    }
+}
+
+/// Connections that the limit on open files affords, when each may need a second file.
+fn affordable_conns() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = files.and_then(|n| usize::try_from(n).ok()).unwrap_or(1 << 20);
+    (files / 2).saturating_sub(256).max(files / 4).max(1)
+}
+
+/// Accepts on the socket of this core, for as long as it is not dropped.
+async fn accept_all<F, Fut>(
+    core: usize,
+    listening: &Listening,
+    state: &Arc<State>,
+    limits: &GateConfig,
+    serve: &F,
+) -> io::Result<()>
+where
+    F: Fn(Accepted) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let socket = socket_of(core, listening).try_clone()?;
+    let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
+    let mut warned = None;
+    loop {
+        let mut ready = socket.readable().await?;
+        for _ in 0..BATCH {
+            if state.active.load(Ordering::Relaxed) >= limits.max_conns {
+                state.counters.full.add(1);
+                state.wait_below(limits.max_conns).await;
+            }
+            match accept(socket.get_ref()) {
+                Ok((socket, peer)) => {
+                    if let Some(ticket) = state.admit(&peer, limits.max_conns_per_source) {
+                        tokio::spawn(serve(Accepted { socket, peer, ticket }));
+                    }
+                }
+                Err(Errno::AGAIN) => {
+                    ready.clear_ready();
+                    break;
+                }
+                Err(e) if of_the_connection(e) => {}
+                Err(e) => {
+                    state.counters.failed.add(1);
+                    complain(&mut warned, listening, e);
+                    tokio::time::sleep(REST).await;
+                }
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Accepts what waits in the queue right now.
+fn accept_queued<F, Fut>(core: usize, listening: &Listening, state: &Arc<State>, serve: &F)
+where
+    F: Fn(Accepted) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    while let Ok((socket, peer)) = accept(socket_of(core, listening)) {
+        if let Some(ticket) = state.admit(&peer, 0) {
+            tokio::spawn(serve(Accepted { socket, peer, ticket }));
+        }
+    }
+}
+
+fn socket_of(core: usize, listening: &Listening) -> &OwnedFd {
+    &listening.sockets()[core % listening.sockets().len()]
+}
+
+fn accept(listener: impl AsFd) -> Result<(Socket, Peer), Errno> {
+    use crate::io::Family;
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (fd, from) = rustix::net::acceptfrom_with(listener, flags)?;
+    let from = from.and_then(|from| std::net::SocketAddr::try_from(from).ok());
+    Ok(match from {
+        Some(mut address) => {
+            address.set_ip(address.ip().to_canonical());
+            (Socket::fresh(fd, Family::Tcp), Peer::Tcp(address))
+        }
+        None => (Socket::fresh(fd, Family::Unix), Peer::Unix),
+    })
+}
+
+/// Whether accept failed for the connection it was to give, which is gone now (accept(2), "Error handling").
+fn of_the_connection(e: Errno) -> bool {
+    use Errno as E;
+    matches!(e, E::INTR | E::CONNABORTED | E::PERM | E::PROTO | E::NETDOWN | E::NOPROTOOPT)
+        || matches!(e, E::HOSTDOWN | E::NONET | E::HOSTUNREACH | E::OPNOTSUPP | E::NETUNREACH)
+}
+
+/// Warns, but not more than once in ten seconds.
+fn complain(warned: &mut Option<Moment>, listening: &Listening, e: Errno) {
+    let now = clock::now();
+    if warned.is_none_or(|at| now.since(at) > Duration::from_secs(10)) {
+        *warned = Some(now);
+        warn!(address = %listening.address(), "cannot accept connections for now: {e}");
+    }
+}

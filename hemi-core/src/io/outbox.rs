@@ -1,0 +1,212 @@
+//! What waits to be sent on a connection, in order.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::IoSlice;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// An open file that many answers send from at once, each at its own offset.
+pub type SharedFile = Arc<File>;
+
+/// Bytes up to this many are copied into the buffer of heads, so that they go out in the same write
+/// at no further cost.
+const COPIED: usize = 4 << 10;
+
+/// The bytes and files that wait to be sent on one connection.
+///
+/// Small pieces are gathered in one buffer; large ones keep their own memory; a range of a file stays in the file.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Sent before `rest`; what is appended goes here for as long as `rest` is empty.
+    front: BytesMut,
+    rest: VecDeque<Chunk>,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Small(BytesMut),
+    Large(Bytes),
+    File(SharedFile, Range<u64>),
+}
+
+/// The next thing to send.
+pub(super) enum Next<'a> {
+    Nothing,
+    Bytes,
+    File(&'a SharedFile, &'a mut Range<u64>),
+}
+
+impl Outbox {
+    /// Whether there is nothing to send.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.front.is_empty() && self.rest.is_empty()
+    }
+
+    /// Bytes in memory that wait here; files count nothing.
+    #[must_use]
+    pub fn in_memory(&self) -> usize {
+        let rest = self.rest.iter().map(|chunk| match chunk {
+            Chunk::Small(buf) => buf.len(),
+            Chunk::Large(bytes) => bytes.len(),
+            Chunk::File(..) => 0,
+        });
+        self.front.len() + rest.sum::<usize>()
+    }
+
+    /// The buffer to append heads and other small things to.
+    pub fn small(&mut self) -> &mut BytesMut {
+        if self.rest.is_empty() {
+            if self.front.capacity() == 0 {
+                self.front = super::pool::take();
+            }
+            return &mut self.front;
+        }
+        if !matches!(self.rest.back(), Some(Chunk::Small(_))) {
+            self.rest.push_back(Chunk::Small(super::pool::take()));
+        }
+        match self.rest.back_mut() {
+            Some(Chunk::Small(buf)) => buf,
+            _ => unreachable!("pushed above"),
+        }
+    }
+
+    /// Appends bytes: copied if few, else by reference.
+    pub fn push(&mut self, bytes: Bytes) {
+        if bytes.len() <= COPIED {
+            self.small().extend_from_slice(&bytes);
+        } else {
+            self.rest.push_back(Chunk::Large(bytes));
+        }
+    }
+
+    /// Appends a range of a file.
+    pub fn push_file(&mut self, file: SharedFile, range: Range<u64>) {
+        if !range.is_empty() {
+            self.rest.push_back(Chunk::File(file, range));
+        }
+    }
+
+    /// Gives the emptied buffers back to the core's pool: the connection goes idle.
+    pub fn release(&mut self) {
+        if self.is_empty() {
+            super::pool::give(std::mem::take(&mut self.front));
+            self.rest = VecDeque::new();
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Next<'_> {
+        if !self.front.is_empty() {
+            return Next::Bytes;
+        }
+        match self.rest.front_mut() {
+            None => Next::Nothing,
+            Some(Chunk::File(file, range)) => Next::File(file, range),
+            Some(_) => Next::Bytes,
+        }
+    }
+
+    /// Fills `slices` with the bytes up to the next file; returns how many it filled.
+    pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let rest = self.rest.iter().map_while(|chunk| match chunk {
+            Chunk::Small(buf) => Some(&buf[..]),
+            Chunk::Large(bytes) => Some(&bytes[..]),
+            Chunk::File(..) => None,
+        });
+        let all = std::iter::once(&self.front[..]).chain(rest).filter(|s| !s.is_empty());
+        let mut count = 0;
+        for (slot, bytes) in slices.iter_mut().zip(all) {
+            *slot = IoSlice::new(bytes);
+            count += 1;
+        }
+        count
+    }
+
+    /// Drops `sent` bytes from the front, as counted by the slices or by the file that was next.
+    pub(super) fn advance(&mut self, mut sent: u64) {
+        let here = sent.min(self.front.len() as u64);
+        if here == self.front.len() as u64 {
+            self.front.clear();
+        } else {
+            self.front.advance(here as usize);
+        }
+        sent -= here;
+        while let Some(chunk) = self.rest.front_mut() {
+            let (used, left) = match chunk {
+                Chunk::Small(buf) => consume(buf, sent),
+                Chunk::Large(bytes) => consume(bytes, sent),
+                Chunk::File(_, range) => {
+                    let used = sent.min(range.end - range.start);
+                    range.start += used;
+                    (used, range.end - range.start)
+                }
+            };
+            sent -= used;
+            if left > 0 {
+                return;
+            }
+            if let Some(Chunk::Small(buf)) = self.rest.pop_front() {
+                super::pool::give(buf);
+            }
+            if sent == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// Takes up to `most` bytes off the front; returns how many, and how many are left.
+fn consume(buf: &mut impl Buf, most: u64) -> (u64, u64) {
+    let used = (buf.remaining() as u64).min(most);
+    buf.advance(used as usize);
+    (used, buf.remaining() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gathered(out: &Outbox) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 8];
+        let count = out.slices(&mut slices);
+        slices[..count].iter().flat_map(|s| s.to_vec()).collect()
+    }
+
+    #[test]
+    fn order_is_kept_whatever_the_sizes() {
+        let mut out = Outbox::default();
+        out.small().extend_from_slice(b"head1 ");
+        out.push(Bytes::from_static(b"small "));
+        out.push(Bytes::from(vec![b'x'; COPIED + 1]));
+        out.small().extend_from_slice(b"head2");
+        let mut expected = b"head1 small ".to_vec();
+        expected.extend(vec![b'x'; COPIED + 1]);
+        expected.extend(b"head2");
+        for step in [1, 5, 7, COPIED as u64, 100] {
+            assert_eq!(gathered(&out), expected);
+            out.advance(step);
+            expected.drain(..(step as usize).min(expected.len()));
+        }
+        assert!(expected.is_empty() && out.is_empty());
+    }
+
+    #[test]
+    fn a_file_stands_between_what_was_before_and_after() {
+        let mut out = Outbox::default();
+        out.small().extend_from_slice(b"before");
+        out.push_file(Arc::new(File::open("/dev/null").unwrap()), 10..14);
+        out.small().extend_from_slice(b"after");
+        assert_eq!(gathered(&out), b"before");
+        out.advance(6);
+        assert!(matches!(out.next(), Next::File(_, r) if *r == (10..14)));
+        out.advance(3);
+        assert!(matches!(out.next(), Next::File(_, r) if *r == (13..14)));
+        out.advance(1);
+        assert_eq!(gathered(&out), b"after");
+        out.advance(5);
+        assert!(matches!(out.next(), Next::Nothing));
+    }
+}

@@ -1,0 +1,221 @@
+//! The driver on epoll: stream sockets, TCP and Unix alike.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::outbox::{Next, Outbox};
+use super::Io;
+
+/// Slices in one `writev`.
+const SLICES: usize = 32;
+
+/// Bytes of a file in one `sendfile`, so that one connection does not keep its core to itself.
+const SENDFILE: usize = 2 << 20;
+
+/// A connected stream socket.
+///
+/// A fresh one is used without epoll until it first has to wait: a client whose request came with its
+/// connection, and who closes after the answer, costs no registration.
+#[derive(Debug)]
+pub struct Socket(Driver);
+
+#[derive(Debug)]
+enum Driver {
+    /// Not blocking, and not yet known to epoll.
+    Fresh(OwnedFd, Family),
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    /// Was taken apart after an error.
+    Gone,
+}
+
+/// Which kind of socket a descriptor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Tcp,
+    Unix,
+}
+
+impl Socket {
+    /// Takes a socket that was accepted as not blocking.
+    pub(crate) fn fresh(fd: OwnedFd, family: Family) -> Self {
+        Self(Driver::Fresh(fd, family))
+    }
+
+    /// Makes the socket known to epoll, which reports it when it is ready.
+    fn register(&mut self) -> io::Result<()> {
+        let Driver::Fresh(fd, family) = std::mem::replace(&mut self.0, Driver::Gone) else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        self.0 = match family {
+            Family::Tcp => Driver::Tcp(TcpStream::from_std(fd.into())?),
+            Family::Unix => Driver::Unix(UnixStream::from_std(fd.into())?),
+        };
+        Ok(())
+    }
+
+    fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+        match &self.0 {
+            Driver::Fresh(fd, _) => Ok(fd.as_fd()),
+            Driver::Tcp(s) => Ok(s.as_fd()),
+            Driver::Unix(s) => Ok(s.as_fd()),
+            Driver::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match &self.0 {
+                Driver::Fresh(..) => self.register()?,
+                Driver::Tcp(s) => return s.poll_write_ready(cx),
+                Driver::Unix(s) => return s.poll_write_ready(cx),
+                Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            }
+        }
+    }
+
+    /// Runs one system call that sends, after which epoll is asked again if it would have blocked.
+    fn try_send<R>(&self, call: impl FnOnce(BorrowedFd<'_>) -> Result<R, Errno>) -> io::Result<R> {
+        let call = || Ok(call(self.fd()?)?);
+        match &self.0 {
+            Driver::Tcp(s) => s.try_io(Interest::WRITABLE, call),
+            Driver::Unix(s) => s.try_io(Interest::WRITABLE, call),
+            Driver::Fresh(..) | Driver::Gone => call(),
+        }
+    }
+
+    fn send_next(&self, out: &mut Outbox) -> io::Result<()> {
+        let sent = match out.next() {
+            Next::Nothing => return Ok(()),
+            Next::Bytes => {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                let count = out.slices(&mut slices);
+                match &slices[..count] {
+                    [one] => self.try_send(|fd| rustix::net::send(fd, one, SendFlags::NOSIGNAL))?,
+                    many => self.try_send(|fd| rustix::io::writev(fd, many))?,
+                }
+            }
+            Next::File(file, range) => {
+                let most = usize::try_from(range.end - range.start).unwrap_or(SENDFILE).min(SENDFILE);
+                let mut at = range.start;
+                match self.try_send(|fd| rustix::fs::sendfile(fd, file, Some(&mut at), most))? {
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    sent => sent,
+                }
+            }
+        };
+        out.advance(sent as u64);
+        Ok(())
+    }
+}
+
+impl Io for Socket {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match &self.0 {
+                Driver::Fresh(..) => self.register()?,
+                Driver::Tcp(s) => return s.poll_read_ready(cx),
+                Driver::Unix(s) => return s.poll_read_ready(cx),
+                Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            }
+        }
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        loop {
+            match &mut self.0 {
+                Driver::Fresh(fd, _) => match recv_once(fd.as_fd(), buf) {
+                    Err(Errno::AGAIN) => self.register()?,
+                    Err(Errno::INTR) => {}
+                    done => return Poll::Ready(Ok(done?)),
+                },
+                Driver::Tcp(s) => return tokio_util::io::poll_read_buf(Pin::new(s), cx, buf),
+                Driver::Unix(s) => return tokio_util::io::poll_read_buf(Pin::new(s), cx, buf),
+                Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            }
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> Poll<io::Result<()>> {
+        while !out.is_empty() {
+            if !matches!(self.0, Driver::Fresh(..)) {
+                ready!(self.poll_writable(cx))?;
+            }
+            match self.send_next(out) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    if matches!(self.0, Driver::Fresh(..)) {
+                        self.register()?;
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(self.fd()?, Shutdown::Write)?)
+    }
+}
+
+/// Reads once from a socket that epoll does not know, by way of the stack: requests are small.
+fn recv_once(fd: BorrowedFd<'_>, buf: &mut BytesMut) -> Result<usize, Errno> {
+    let mut stack = [const { MaybeUninit::uninit() }; 4096];
+    let room = stack.len().min(buf.capacity() - buf.len());
+    let (got, _) = rustix::net::recv(fd, &mut stack[..room], RecvFlags::empty())?.0;
+    buf.extend_from_slice(got);
+    Ok(got.len())
+}
+
+/// For code that takes over a connection, as after an upgrade.
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            match &mut self.0 {
+                Driver::Fresh(..) => self.register()?,
+                Driver::Tcp(s) => return Pin::new(s).poll_read(cx, buf),
+                Driver::Unix(s) => return Pin::new(s).poll_read(cx, buf),
+                Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_writable(cx))?;
+            match self.try_send(|fd| rustix::net::send(fd, bytes, SendFlags::NOSIGNAL)) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.shutdown())
+    }
+}

@@ -1,0 +1,135 @@
+//! Where a server listens, and where its clients come from.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+/// An address to listen on.
+///
+/// In a config: `"127.0.0.1:80"`, `"[::1]:80"`, `":80"` (all addresses of this machine, IPv6 and IPv4),
+/// `"localhost:80"` (127.0.0.1), or the path of a Unix socket: one with a `/`, or `unix:PATH`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Address {
+    /// A TCP or UDP address.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+/// A text that is no address.
+#[derive(Debug, thiserror::Error)]
+#[error("\"{0}\" is not an address: write \"127.0.0.1:80\", \"[::1]:80\", \":80\" or the path of a Unix socket")]
+pub struct AddressError(String);
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Ok(Self::Unix(path.into()));
+        }
+        if text.contains('/') {
+            return Ok(Self::Unix(text.into()));
+        }
+        let bad = || AddressError(text.to_owned());
+        let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
+        let port: u16 = port.parse().map_err(|_| bad())?;
+        let ip = match host {
+            "" | "*" => any_ip(),
+            "localhost" => Ipv4Addr::LOCALHOST.into(),
+            _ => {
+                let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+                match (inner, host.parse::<Ipv4Addr>()) {
+                    (Some(v6), _) => v6.parse::<Ipv6Addr>().map_err(|_| bad())?.into(),
+                    (None, v4) => v4.map_err(|_| bad())?.into(),
+                }
+            }
+        };
+        Ok(Self::Tcp(SocketAddr::new(ip, port)))
+    }
+}
+
+/// Every address of this machine: `::` serves IPv4 too, where the kernel has IPv6 at all.
+fn any_ip() -> IpAddr {
+    static HAS_IPV6: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    let has = HAS_IPV6.get_or_init(|| {
+        socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).is_ok()
+    });
+    if *has { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() }
+}
+
+impl TryFrom<String> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// The other end of an accepted connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// A TCP client. An IPv4 client of an IPv6 socket is given as the IPv4 address it is.
+    Tcp(SocketAddr),
+    /// A client of a Unix socket, which has no name.
+    Unix,
+}
+
+impl Peer {
+    /// The client's address, without its port.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.ip()),
+            Self::Unix => None,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix:"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_and_addresses() {
+        let tcp = |text: &str| Some(Address::Tcp(text.parse().unwrap()));
+        for (text, expected) in [
+            ("127.0.0.1:80", tcp("127.0.0.1:80")),
+            ("localhost:3080", tcp("127.0.0.1:3080")),
+            ("[::1]:3080", tcp("[::1]:3080")),
+            ("/run/a:b.sock", Some(Address::Unix("/run/a:b.sock".into()))),
+            ("unix:a.sock", Some(Address::Unix("a.sock".into()))),
+            ("::1:80", None),
+            ("127.0.0.1", None),
+            ("127.0.0.1:65536", None),
+            ("host:80", None),
+            ("", None),
+        ] {
+            assert_eq!(text.parse().ok(), expected, "{text}");
+        }
+        let Ok(Address::Tcp(any)) = ":80".parse() else { panic!("no address") };
+        assert!(any.ip().is_unspecified());
+    }
+}

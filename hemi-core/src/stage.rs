@@ -1,0 +1,203 @@
+//! A stage: the components of one config, from their creation to their end.
+
+mod build;
+mod parts;
+
+use std::collections::HashMap;
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error, info, info_span, warn};
+
+use crate::component::{Kind, Rank};
+use crate::cores::Cores;
+use crate::listen::Listeners;
+use crate::panics::{self, catch_call};
+use crate::{Error, Result};
+
+pub(crate) use build::Build;
+pub use parts::Parts;
+
+/// Fires when a component is to finish.
+pub type Shut = CancellationToken;
+
+/// Which component some state belongs to, across stages.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Identity {
+    pub(crate) kind: &'static str,
+    pub(crate) name: String,
+    /// Of all that the config says about it.
+    pub(crate) digest: u64,
+}
+
+/// State of components, to be taken over by the same components of the next stage.
+pub(crate) type Carried = HashMap<(Identity, TypeId), Arc<dyn Any + Send + Sync>>;
+
+/// The components of one config, created and prepared, and running until they are drained.
+pub struct Stage {
+    id: u64,
+    parts: Parts,
+    carried: Arc<Carried>,
+    shuts: HashMap<Rank, Shut>,
+    stop: Shut,
+}
+
+impl Stage {
+    pub(crate) fn new(id: u64, build: Build) -> Self {
+        let shuts = build.parts.ranks().map(|rank| (rank, Shut::new())).collect();
+        let carried = Arc::new(build.carried);
+        Self { id, parts: build.parts, carried, shuts, stop: Shut::new() }
+    }
+
+    /// Counted from 1 in this process.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// A component by its kind and name.
+    #[must_use]
+    pub fn find<K: Kind>(&self, name: &str) -> Option<Arc<K::Object>> {
+        self.parts.find::<K>(name)
+    }
+
+    pub(crate) fn carried(&self) -> Arc<Carried> {
+        self.carried.clone()
+    }
+
+    /// Prepares every component in the order of ranks.
+    pub(crate) fn prepare(&self, listeners: &Listeners, cores: usize) -> Result<()> {
+        let cx = Prepare { listeners, cores };
+        for life in self.parts.lives() {
+            catch_call(|| life.component.prepare(&cx)).unwrap_or_else(|panic| {
+                Err(Error::other(format!("{} \"{}\" panicked: {panic}", life.kind, life.name)))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Starts every component; what comes back is needed to drain them.
+    pub(crate) fn start(self: &Arc<Self>, cores: &Arc<Cores>) -> Running {
+        let mut tasks: Vec<(Rank, JoinHandle<()>)> = Vec::new();
+        for (index, life) in self.parts.lives().enumerate() {
+            let shut = self.shuts[&life.rank].clone();
+            let run = Run { stage: self.clone(), shut, cores: cores.clone() };
+            let span = info_span!("component", stage = self.id, kind = life.kind, name = life.name);
+            let component = life.component.clone();
+            let task = async move { component.run(&run).await };
+            tasks.push((life.rank, cores.spawn(index, task.instrument(span))));
+        }
+        Running { stage: self.clone(), tasks }
+    }
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage").field("id", &self.id).field("parts", &self.parts).finish()
+    }
+}
+
+/// A stage at work.
+pub(crate) struct Running {
+    pub(crate) stage: Arc<Stage>,
+    tasks: Vec<(Rank, JoinHandle<()>)>,
+}
+
+impl Running {
+    /// Ends the components, highest rank first, each rank when the one above it is done. What is still
+    /// under way after `grace` is told to stop, and a second later is given up.
+    pub(crate) async fn drain(mut self, grace: Duration) {
+        let stage = self.stage.clone();
+        let stop = stage.stop.clone();
+        let drained = async {
+            while let Some(rank) = self.tasks.iter().map(|(rank, _)| *rank).max() {
+                stage.shuts[&rank].cancel();
+                for (_, task) in self.tasks.extract_if(.., |(of, _)| *of == rank) {
+                    if let Err(e) = task.await
+                        && e.is_panic()
+                    {
+                        error!(stage = stage.id, "a component panicked: {}", panics::text(&*e.into_panic()));
+                    }
+                }
+            }
+        };
+        let hurry = async {
+            tokio::time::sleep(grace).await;
+            warn!(stage = stage.id, "not drained within {grace:?}: stopping what is under way");
+            stop.cancel();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        };
+        tokio::select! {
+            () = drained => info!(stage = stage.id, "stage has ended"),
+            () = hurry => {
+                self.tasks.iter().for_each(|(_, task)| task.abort());
+                error!(stage = stage.id, "stage did not end: giving it up");
+            }
+        }
+    }
+}
+
+/// What [`crate::Lifecycle::prepare`] may ask for.
+#[derive(Debug)]
+pub struct Prepare<'a> {
+    listeners: &'a Listeners,
+    cores: usize,
+}
+
+impl Prepare<'_> {
+    /// The listening sockets of this process.
+    #[must_use]
+    pub fn listeners(&self) -> &Listeners {
+        self.listeners
+    }
+
+    /// How many cores the engine has.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        self.cores
+    }
+}
+
+/// What [`crate::Lifecycle::run`] may ask for.
+#[derive(Clone)]
+pub struct Run {
+    stage: Arc<Stage>,
+    shut: Shut,
+    cores: Arc<Cores>,
+}
+
+impl Run {
+    /// Fires when the component is to finish: accept nothing new, let what is under way end.
+    #[must_use]
+    pub fn shut(&self) -> &Shut {
+        &self.shut
+    }
+
+    /// Fires when the time for that is over.
+    #[must_use]
+    pub fn stop(&self) -> &Shut {
+        &self.stage.stop
+    }
+
+    /// The stage.
+    #[must_use]
+    pub fn stage(&self) -> &Arc<Stage> {
+        &self.stage
+    }
+
+    /// The cores to start tasks on.
+    #[must_use]
+    pub fn cores(&self) -> &Cores {
+        &self.cores
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("stage", &self.stage.id).finish_non_exhaustive()
+    }
+}

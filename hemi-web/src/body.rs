@@ -1,0 +1,259 @@
+//! The content of a request or response: bytes, a part of a file, or a stream; never more in memory than
+//! is asked for.
+
+mod incoming;
+
+use std::future::poll_fn;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use hemi_core::io::SharedFile;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+pub(crate) use incoming::{Feed, Incoming, incoming};
+
+/// Any error of a body that users stream.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The content of a message.
+///
+/// It is an [`http_body::Body`], and can be made from any: with trailers, and read only as fast as it is sent.
+#[derive(Default)]
+pub struct Body(Inner);
+
+#[derive(Default)]
+pub(crate) enum Inner {
+    #[default]
+    Empty,
+    Bytes(Bytes),
+    File(SharedFile, Range<u64>),
+    Incoming(Incoming),
+    Stream(Box<dyn HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin>),
+}
+
+/// Why content could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// It is longer than allowed.
+    #[error("the content is longer than {0} bytes")]
+    TooLarge(u64),
+    /// It is not what its framing says.
+    #[error("the content is malformed: {0}")]
+    Malformed(#[from] hemi_proto::http1::BodyError),
+    /// The client went away before the end, or was too slow.
+    #[error("the content ended before its end")]
+    Cut,
+    /// The file became shorter, or can't be read.
+    #[error("the file can't be read: {0}")]
+    File(#[from] std::io::Error),
+    /// What a user's stream gave.
+    #[error(transparent)]
+    Other(BoxError),
+}
+
+impl Body {
+    /// No content.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self(Inner::Empty)
+    }
+
+    /// A part of an open file, sent without passing through memory where the connection allows it.
+    #[must_use]
+    pub fn file(file: SharedFile, range: Range<u64>) -> Self {
+        Self(Inner::File(file, range))
+    }
+
+    /// What a stream gives, trailers included.
+    pub fn stream<B>(stream: B) -> Self
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self(Inner::Stream(Box::new(Boxed(Box::pin(stream)))))
+    }
+
+    pub(crate) fn incoming(incoming: Incoming) -> Self {
+        Self(Inner::Incoming(incoming))
+    }
+
+    pub(crate) fn into_inner(self) -> Inner {
+        self.0
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// Its bytes, if their number is known.
+    #[must_use]
+    pub fn len(&self) -> Option<u64> {
+        match &self.0 {
+            Inner::Empty => Some(0),
+            Inner::Bytes(bytes) => Some(bytes.len() as u64),
+            Inner::File(_, range) => Some(range.end.saturating_sub(range.start)),
+            Inner::Incoming(incoming) => incoming.len(),
+            Inner::Stream(stream) => stream.size_hint().exact(),
+        }
+    }
+
+    /// The next piece; none after the last.
+    ///
+    /// # Errors
+    /// When the rest can't be had.
+    pub async fn chunk(&mut self) -> Option<Result<Bytes, BodyError>> {
+        loop {
+            match poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await? {
+                Ok(frame) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Some(Ok(bytes));
+                    }
+                }
+                Err(e) => return Some(Err(e)),
+            }
+        }
+    }
+
+    /// All of it in one piece.
+    ///
+    /// # Errors
+    /// [`BodyError::TooLarge`] as soon as it is known to be longer than `limit` bytes.
+    pub async fn bytes(&mut self, limit: u64) -> Result<Bytes, BodyError> {
+        if self.len().is_some_and(|len| len > limit) {
+            return Err(BodyError::TooLarge(limit));
+        }
+        let Some(first) = self.chunk().await.transpose()? else { return Ok(Bytes::new()) };
+        let mut all = BytesMut::new();
+        let mut last = first;
+        while let Some(next) = self.chunk().await.transpose()? {
+            all.extend_from_slice(&last);
+            last = next;
+            if (all.len() + last.len()) as u64 > limit {
+                return Err(BodyError::TooLarge(limit));
+            }
+        }
+        if last.len() as u64 > limit {
+            return Err(BodyError::TooLarge(limit));
+        }
+        if all.is_empty() {
+            return Ok(last);
+        }
+        all.extend_from_slice(&last);
+        Ok(all.freeze())
+    }
+}
+
+/// Bytes read from a file in one go, where it has to pass through memory.
+const FILE_PIECE: u64 = 64 << 10;
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.0 {
+            Inner::Empty => Poll::Ready(None),
+            Inner::Bytes(_) => {
+                let Inner::Bytes(bytes) = std::mem::take(&mut self.0) else { return Poll::Ready(None) };
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Inner::File(_, range) if range.is_empty() => Poll::Ready(None),
+            Inner::File(file, range) => {
+                let most = (range.end - range.start).min(FILE_PIECE) as usize;
+                let mut piece = vec![0; most];
+                let read = std::os::unix::fs::FileExt::read_at(&**file, &mut piece, range.start)?;
+                if read == 0 {
+                    return Poll::Ready(Some(Err(BodyError::Cut)));
+                }
+                range.start += read as u64;
+                piece.truncate(read);
+                Poll::Ready(Some(Ok(Frame::data(piece.into()))))
+            }
+            Inner::Incoming(incoming) => incoming.poll_frame(cx),
+            Inner::Stream(stream) => match ready!(Pin::new(stream).poll_frame(cx)) {
+                Some(frame) => Poll::Ready(Some(frame.map_err(BodyError::Other))),
+                None => Poll::Ready(None),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Inner::Stream(stream) => stream.is_end_stream(),
+            _ => self.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.0, self.len()) {
+            (_, Some(len)) => SizeHint::with_exact(len),
+            (Inner::Stream(stream), None) => stream.size_hint(),
+            (_, None) => SizeHint::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").field("len", &self.len()).finish()
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self(Inner::Bytes(bytes))
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Bytes::from(text).into()
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Bytes::from_static(text.as_bytes()).into()
+    }
+}
+
+/// A user's stream with its error boxed.
+struct Boxed<B>(Pin<Box<B>>);
+
+impl<B> HttpBody for Boxed<B>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0.as_mut().poll_frame(cx).map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}

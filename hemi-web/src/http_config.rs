@@ -1,0 +1,155 @@
+//! Limits and deadlines of HTTP connections. Their defaults stop slow and greedy clients.
+
+use std::time::Duration;
+
+use hemi_core::Explain;
+use hemi_core::config::Size;
+use hemi_core::cores::Counter;
+use hemi_proto::http1::HeadLimits;
+use serde::Deserialize;
+
+/// Properties of a server that speaks HTTP.
+#[derive(Clone, Debug, Deserialize, Explain)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpConfig {
+    /// Bytes of a request's head, at most: 431 beyond.
+    pub max_head_size: Size,
+    /// Fields of a request, at most: 431 beyond.
+    pub max_fields: usize,
+    /// Bytes of a request's target, at most: 414 beyond.
+    pub max_target_size: Size,
+    /// How long a head may take: from the connection's start, and later from its first byte. 408 beyond.
+    pub head_timeout: Duration,
+    /// How long the next piece of a request's content may take: 408 beyond.
+    pub body_timeout: Duration,
+    /// Bytes per second that content must come and answers be taken at, on average, after `rateGrace` of
+    /// waiting; 0 for no such limit.
+    pub min_rate: Size,
+    /// See `minRate`.
+    pub rate_grace: Duration,
+    /// How long the client may take to make room for more of an answer.
+    pub send_timeout: Duration,
+    /// How long a connection may be idle between requests.
+    pub idle_timeout: Duration,
+    /// How long one request may take in all, from its head to the end of the answer; 0s for no such limit.
+    pub total_timeout: Duration,
+    /// Requests on one connection, at most.
+    pub max_requests_per_conn: u32,
+    /// How long a connection may be used, give or take a tenth.
+    pub max_conn_age: Duration,
+    /// The `server` field of answers; empty for none.
+    pub server_field: String,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        let heads = HeadLimits::default();
+        Self {
+            max_head_size: Size(heads.head_size as u64),
+            max_fields: heads.fields,
+            max_target_size: Size(heads.target_size as u64),
+            head_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(30),
+            min_rate: Size(500),
+            rate_grace: Duration::from_secs(20),
+            send_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            total_timeout: Duration::ZERO,
+            max_requests_per_conn: 10_000,
+            max_conn_age: Duration::from_secs(3600),
+            server_field: "hemi".to_owned(),
+        }
+    }
+}
+
+impl HttpConfig {
+    pub(crate) fn head_limits(&self) -> HeadLimits {
+        let bytes = |size: Size| usize::try_from(size.0).unwrap_or(usize::MAX);
+        HeadLimits {
+            head_size: bytes(self.max_head_size),
+            fields: self.max_fields,
+            target_size: bytes(self.max_target_size),
+        }
+    }
+}
+
+/// A limit that ended a request or connection: counted, and the reason in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// A head that was refused, for its size or its form.
+    BadHead,
+    /// `headTimeout`
+    HeadTimeout,
+    /// `bodyTimeout`, or `minRate` of content
+    BodyTimeout,
+    /// Content that was refused for its form.
+    BadBody,
+    /// A webapp's `maxBodySize`
+    BodySize,
+    /// `sendTimeout`, or `minRate` of answers
+    SendTimeout,
+    /// `idleTimeout`
+    IdleTimeout,
+    /// `totalTimeout`
+    TotalTimeout,
+    /// `maxRequestsPerConn`
+    RequestsPerConn,
+    /// `maxConnAge`
+    ConnAge,
+}
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::BadHead,
+        Self::HeadTimeout,
+        Self::BodyTimeout,
+        Self::BadBody,
+        Self::BodySize,
+        Self::SendTimeout,
+        Self::IdleTimeout,
+        Self::TotalTimeout,
+        Self::RequestsPerConn,
+        Self::ConnAge,
+    ];
+
+    /// Its name in metrics and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BadHead => "bad_head",
+            Self::HeadTimeout => "head_timeout",
+            Self::BodyTimeout => "body_timeout",
+            Self::BadBody => "bad_body",
+            Self::BodySize => "body_size",
+            Self::SendTimeout => "send_timeout",
+            Self::IdleTimeout => "idle_timeout",
+            Self::TotalTimeout => "total_timeout",
+            Self::RequestsPerConn => "requests_per_conn",
+            Self::ConnAge => "conn_age",
+        }
+    }
+}
+
+/// Numbers of a server that speaks HTTP. They outlive reloads.
+#[derive(Debug)]
+pub struct HttpCounters {
+    /// Requests answered.
+    pub requests: Counter,
+    /// Panics of handlets.
+    pub panics: Counter,
+    limits: [Counter; Limit::ALL.len()],
+}
+
+impl HttpCounters {
+    pub(crate) fn new(cores: usize) -> Self {
+        let counter = || Counter::new(cores);
+        Self { requests: counter(), panics: counter(), limits: std::array::from_fn(|_| counter()) }
+    }
+
+    /// How often a limit was hit.
+    #[must_use]
+    pub fn limit(&self, limit: Limit) -> &Counter {
+        &self.limits[limit as usize]
+    }
+}
