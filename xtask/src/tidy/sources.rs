@@ -44,12 +44,14 @@ fn check_file(path: &Path, text: &str) -> Vec<String> {
     if path.file_name().is_some_and(|name| name == "mod.rs") {
         find(1, "use `foo.rs` beside `foo/`, not `foo/mod.rs`".to_owned());
     }
-    if !begins_with_docs(text) {
+    let is_test = path.components().any(|part| part.as_os_str() == "tests");
+    let is_tests_of_parent = path.file_name().is_some_and(|name| name == "tests.rs");
+    if !begins_with_docs(text) && !is_tests_of_parent {
         find(1, "no `//!` that says what the file is for".to_owned());
     }
     let exempt = LONG_FILES.iter().any(|(long, _)| path == Path::new(long));
     let lines = lines_before_tests(text);
-    if lines > MAX_LINES && !exempt {
+    if lines > MAX_LINES && !(exempt || is_test || is_tests_of_parent) {
         find(MAX_LINES, format!("{lines} lines: split it by responsibility"));
     }
     for (number, line) in text.lines().enumerate() {
@@ -71,7 +73,8 @@ fn begins_with_docs(text: &str) -> bool {
 }
 
 fn lines_before_tests(text: &str) -> usize {
-    text.lines().take_while(|line| *line != "#[cfg(test)]").count()
+    let before = text.split_once("\n#[cfg(test)]\nmod ").map_or(text, |(before, _)| before);
+    before.lines().count()
 }
 
 /// Whether `word` stands in the line and is no part of a longer one.
@@ -97,8 +100,11 @@ mod tests {
 
     #[test]
     fn a_good_file_has_no_findings() {
-        let text = format!("//! Docs.\nfn f() {{}}\n\n#[cfg(test)]\n{}", "// long\n".repeat(2_000));
+        let text =
+            format!("//! Docs.\n\n#[cfg(test)]\nmod tests {{\n{}", "// long\n".repeat(2_000));
         assert_eq!(findings("a/src/b.rs", &text), Vec::<String>::new());
+        assert_eq!(findings("a/tests.rs", &"// long\n".repeat(2_000)).len(), 0);
+        assert_eq!(findings("a/tests/b.rs", &format!("//! Docs.\n{text}")).len(), 0);
         assert_eq!(findings("a.rs", "#![no_std]\n\n//! Docs, TODOS, autodo!().\n").len(), 0);
     }
 
@@ -108,6 +114,7 @@ mod tests {
             ("a/mod.rs", "//! Docs.\n", "a/mod.rs:1: use"),
             ("a.rs", "fn f() {}\n//! Late.\n", "a.rs:1: no `//!`"),
             ("a.rs", "", "a.rs:1: no `//!`"),
+            ("a/tests/b.rs", "fn f() {}\n", "a/tests/b.rs:1: no `//!`"),
             ("a.rs", concat!("//! Docs.\n// TO", "DO: more\n"), "a.rs:2: "),
             ("a.rs", concat!("//! Docs.\nfn f() { to", "do!() }\n"), "a.rs:2: "),
             ("a.rs", concat!("//! Docs.\n#[", "ignore = \"slow\"]\n"), "a.rs:2: "),
