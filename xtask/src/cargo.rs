@@ -63,9 +63,7 @@ pub(crate) fn build(build: &mut Command) -> Result<Vec<(String, PathBuf)>> {
 
 /// What kind of machine this is, as rustc names it.
 pub(crate) fn host() -> Result<String> {
-    let version = stdout_of(command("rustc").arg("-vV"))?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.ok_or("rustc -vV names no host")?.to_owned())
+    Ok(stdout_of(command("rustc").args(["--print", "host-tuple"]))?.trim().to_owned())
 }
 
 fn failed(command: &Command, why: &str) -> String {

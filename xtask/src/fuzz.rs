@@ -7,7 +7,7 @@ use std::path::Path;
 use hemi_test::TempDir;
 
 use crate::Result;
-use crate::cargo::{build, cargo, command, host, root, run as run_command};
+use crate::cargo::{build, cargo, command, host, output_of, root, run as run_command};
 
 /// How long each target fuzzes in a smoke run.
 const SMOKE_SECONDS: u32 = 5;
@@ -56,7 +56,8 @@ pub(crate) fn run(args: &[String]) -> Result {
 fn fuzz(names: &[String], mode: Mode) -> Result {
     let dir = root().join("fuzz");
     let mut build_targets = cargo();
-    build_targets.arg("build").arg("--manifest-path").arg(dir.join("Cargo.toml"));
+    build_targets.args(["build", "--release", "--locked", "--manifest-path"]);
+    build_targets.arg(dir.join("Cargo.toml"));
     // With a target named, the flags don't apply to build scripts and procedural macros.
     build_targets.arg("--target").arg(host()?).env("RUSTFLAGS", RUSTFLAGS);
     let targets = build(&mut build_targets)?;
@@ -77,20 +78,35 @@ fn fuzz_target(dir: &Path, name: &str, binary: &Path, mode: Mode) -> Result {
     let artifacts = dir.join("artifacts").join(name);
     fs::create_dir_all(&corpus)?;
     fs::create_dir_all(&artifacts)?;
-    // libFuzzer runs the inputs of all the directories, and adds new ones to the first.
-    let scratch = TempDir::new()?;
-    let mut fuzzer = command(binary);
-    let seconds = match mode {
-        Mode::Smoke => {
-            fuzzer.arg(scratch.path());
-            SMOKE_SECONDS
-        }
-        Mode::Grow { seconds } => seconds,
+    let fuzzer = |seconds: u32| {
+        let mut fuzzer = command(binary);
+        fuzzer.arg(format!("-max_total_time={seconds}"));
+        fuzzer.arg(format!("-artifact_prefix={}/", artifacts.display()));
+        // Parsers work in microseconds: an input that takes seconds is a finding.
+        fuzzer.args(["-timeout=5", "-rss_limit_mb=2048", "-print_final_stats=1"]);
+        fuzzer
     };
-    fuzzer.arg(&corpus).arg(format!("-max_total_time={seconds}"));
-    fuzzer.arg(format!("-artifact_prefix={}/", artifacts.display()));
-    // An input that takes a second is a finding: parsers work in microseconds.
-    fuzzer.args(["-timeout=10", "-rss_limit_mb=2048", "-verbosity=0", "-print_final_stats=1"]);
-    println!("--- {name}, {seconds} s");
-    run_command(&mut fuzzer)
+    // libFuzzer runs the inputs of all the directories, and adds new ones to the first.
+    match mode {
+        Mode::Grow { seconds } => run_command(fuzzer(seconds).arg(&corpus)),
+        Mode::Smoke => {
+            let scratch = TempDir::new()?;
+            let output = output_of(
+                fuzzer(SMOKE_SECONDS).arg("-verbosity=0").arg(scratch.path()).arg(&corpus),
+            )?;
+            let text = String::from_utf8_lossy(&output.stderr);
+            if !output.status.success() {
+                let artifacts = artifacts.display();
+                return Err(format!("{text}\nfuzz target {name}: see {artifacts}").into());
+            }
+            println!("{name}: {} runs", statistic(&text, "number_of_executed_units"));
+            Ok(())
+        }
+    }
+}
+
+/// One of libFuzzer's final statistics, as it prints them.
+fn statistic<'a>(output: &'a str, name: &str) -> &'a str {
+    let mut lines = output.lines().filter_map(|line| line.strip_prefix("stat::")?.split_once(':'));
+    lines.find(|(key, _)| *key == name).map_or("?", |(_, value)| value.trim())
 }

@@ -11,7 +11,10 @@ type Step = fn() -> Result;
 
 /// In the order of their cost, so that the usual mistakes show early.
 const STEPS: &[(&str, Step)] = &[
-    ("format", || run_command(cargo().args(["fmt", "--all", "--check"]))),
+    ("format", || {
+        run_command(cargo().args(["fmt", "--all", "--check"]))?;
+        run_command(cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))
+    }),
     ("clippy", || {
         let args = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
         run_command(cargo().args(args))
