@@ -11,6 +11,7 @@ mod machine;
 mod report;
 mod rows;
 mod servers;
+mod summary;
 
 use std::time::Duration;
 
@@ -35,17 +36,20 @@ pub(crate) fn run(args: &[String]) -> Result {
     process::raise_file_limit()?;
     let bench = Bench::prepare(&plan.servers)?;
     let mut report = Report::begin(&bench)?;
+    let mut failures = Vec::new();
     for row in &plan.rows {
         println!("{}: {}", row.name, row.what);
-        let outcome = measure(&plan, &bench, row).map_err(|error| format!("{}: {error}", row.name));
-        report.add(row, outcome?);
+        match measure(&plan, &bench, row) {
+            Ok(outcome) => report.add(row, &outcome),
+            Err(error) => failures.push(format!("{}: {error}", row.name)),
+        }
     }
     println!("\n{report}");
     // Only figures of our own server are worth keeping.
     if plan.subject_name == servers::OURS {
         report.record()?;
     }
-    Ok(())
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
 }
 
 /// What to measure, as the command line says.
@@ -66,8 +70,8 @@ impl Plan {
             rows: Vec::new(),
             servers: Vec::new(),
             subject_name: servers::OURS.to_owned(),
-            rounds: 5,
-            seconds: 3,
+            rounds: 9,
+            seconds: 2,
         };
         let mut args = args.iter();
         while let Some(arg) = args.next() {

@@ -8,6 +8,7 @@ use super::Round;
 use super::machine::{self, Share};
 use super::rows::{Measure, Row};
 use super::servers::Bench;
+use super::summary::{Summary, ratio};
 use crate::Result;
 use crate::cargo::{command, output_of, root};
 
@@ -55,57 +56,43 @@ impl Report {
         Ok(Self { head, cpu: Vec::new(), memory: Vec::new() })
     }
 
-    pub(super) fn add(&mut self, row: &Row, outcome: Outcome) {
+    pub(super) fn add(&mut self, row: &Row, outcome: &Outcome) {
         match &row.measure {
             Measure::Cpu { bar, against, .. } => self.add_cpu(row, outcome, *bar, against),
             Measure::IdleMemory { max_bytes, .. } => self.add_memory(row, outcome, *max_bytes),
         }
     }
 
-    fn add_cpu(&mut self, row: &Row, outcome: Outcome, bar: f64, against: &[&str]) {
-        let noise = outcome.noise;
-        let entries: Vec<(String, Option<Summary>)> = outcome
+    fn add_cpu(&mut self, row: &Row, outcome: &Outcome, bar: f64, against: &[&str]) {
+        let ours = outcome.rounds.first().map_or(&[][..], |(_, rounds)| rounds);
+        let ratios: Vec<Option<f64>> =
+            outcome.rounds.iter().map(|(_, theirs)| ratio(ours, theirs)).collect();
+        let best = outcome
             .rounds
-            .into_iter()
-            .map(|(server, rounds)| (server, Summary::of(&rounds)))
-            .collect();
-        let cpu_of_subject = entries.first().and_then(|(_, summary)| Some(summary.as_ref()?.cpu));
-        let ratio_of = |summary: &Summary| Some(summary.cpu / cpu_of_subject?);
-        let best_ratio = entries
             .iter()
+            .zip(&ratios)
             .skip(1)
-            .filter(|(server, _)| against.contains(&server.trim_end_matches('\'')))
-            .filter_map(|(_, summary)| ratio_of(summary.as_ref()?))
+            .filter(|((server, _), _)| against.contains(&server.trim_end_matches('\'')))
+            .filter_map(|(_, ratio)| *ratio)
             .min_by(f64::total_cmp);
-        let verdict = match best_ratio {
+        let verdict = match best {
             Some(ratio) if ratio >= bar => "pass",
             Some(_) => "FALLS SHORT",
             None => "not compared",
         };
-        for (place, (server, summary)) in entries.iter().enumerate() {
-            let (name, bar, verdict, noise) = if place == 0 {
-                (row.name, format!("≥ {bar}"), verdict, noise.to_string())
+        for (place, ((server, rounds), ratio)) in outcome.rounds.iter().zip(ratios).enumerate() {
+            let judged = if place == 0 {
+                format!("≥ {bar} | {verdict} | {}", outcome.noise)
             } else {
-                ("", String::new(), "", String::new())
+                "| |".to_owned()
             };
-            let figures = summary.as_ref().map_or("all rounds had errors | | | | |".into(), |s| {
-                let ratio = ratio_of(s).map_or(String::new(), |ratio| format!("{ratio:.2}"));
-                format!(
-                    "{:.2} ± {:.0} % | {ratio} | {:.0} | {} | {} | {}",
-                    s.cpu,
-                    s.spread * 100.0,
-                    s.per_second,
-                    s.p50_us,
-                    s.p99_us,
-                    s.rounds
-                )
-            });
-            self.cpu
-                .push(format!("| {name} | {server} | {figures} | {bar} | {verdict} | {noise} |"));
+            let name = if place == 0 { row.name } else { "" };
+            let figures = figures(Summary::of(rounds), ratio);
+            self.cpu.push(format!("| {name} | {server} | {figures} | {judged} |"));
         }
     }
 
-    fn add_memory(&mut self, row: &Row, outcome: Outcome, max_bytes: u64) {
+    fn add_memory(&mut self, row: &Row, outcome: &Outcome, max_bytes: u64) {
         for (place, (server, bytes)) in outcome.memory.iter().enumerate() {
             let (name, bar, verdict) = match place {
                 0 if *bytes <= max_bytes => (row.name, format!("≤ {max_bytes}"), "pass"),
@@ -134,8 +121,8 @@ const TITLE: &str = "\
 
 Written by `cargo xtask bench`, the latest run last. CPU is the time in user and system mode of all
 processes of a server per request: the median of the rounds without errors, and how far they lie
-apart. The ratio is that time over the time of the first server of the row; the bar is for the
-ratio of the best peer. Noise is what the machine did besides.
+apart. The ratio is that time over the time of the first server of the row, the median of the
+neighbouring rounds; the bar is for the best peer's. Noise is what the machine did besides.
 ";
 
 impl fmt::Display for Report {
@@ -160,42 +147,23 @@ impl fmt::Display for Report {
     }
 }
 
-/// The medians of the rounds that count: those without errors.
-struct Summary {
-    cpu: f64,
-    /// Half the distance from the cheapest to the dearest round, as a part of the median.
-    spread: f64,
-    per_second: f64,
-    p50_us: u64,
-    p99_us: u64,
-    /// How many rounds count, out of how many.
-    rounds: String,
-}
-
-impl Summary {
-    /// `None` when no round counts.
-    fn of(rounds: &[Round]) -> Option<Self> {
-        let counted: Vec<&Round> = rounds
-            .iter()
-            .filter(|round| round.load.errors == 0 && round.load.requests > 0)
-            .collect();
-        let median = |figure: fn(&Round) -> f64| {
-            let mut figures: Vec<f64> = counted.iter().map(|round| figure(round)).collect();
-            figures.sort_by(f64::total_cmp);
-            figures.get(figures.len() / 2).copied()
-        };
-        let cpu = median(|round| round.cpu)?;
-        let least = counted.iter().map(|round| round.cpu).fold(f64::INFINITY, f64::min);
-        let most = counted.iter().map(|round| round.cpu).fold(0.0, f64::max);
-        Some(Self {
-            cpu,
-            spread: (most - least) / 2.0 / cpu,
-            per_second: median(|round| round.load.per_second())?,
-            p50_us: median(|round| round.load.p50_us as f64)? as u64,
-            p99_us: median(|round| round.load.p99_us as f64)? as u64,
-            rounds: format!("{}/{}", counted.len(), rounds.len()),
-        })
-    }
+/// The columns of one server, from its CPU time to its rounds.
+fn figures(summary: Option<Summary>, ratio: Option<f64>) -> String {
+    let Some(summary) = summary else {
+        return "all rounds had errors | | | | |".to_owned();
+    };
+    let ratio = ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
+    // wrk tells 0 where it has lost track, as it can with pipelining.
+    let known = |figure: f64| if figure > 0.0 { format!("{figure:.0}") } else { "?".to_owned() };
+    format!(
+        "{:.2} ± {:.0} % | {ratio} | {:.0} | {} | {} | {}",
+        summary.cpu,
+        summary.spread * 100.0,
+        summary.per_second,
+        known(summary.p50_us),
+        known(summary.p99_us),
+        summary.rounds
+    )
 }
 
 #[cfg(test)]
@@ -203,18 +171,9 @@ mod tests {
     use super::*;
     use crate::bench::load::Done;
 
-    fn round(cpu: f64, errors: u64) -> Round {
-        let load = Done { requests: 100, errors, microseconds: 1_000_000, p50_us: 5, p99_us: 9 };
+    fn round(cpu: f64) -> Round {
+        let load = Done { requests: 100, errors: 0, microseconds: 1_000_000, p50_us: 5, p99_us: 9 };
         Round { cpu, load }
-    }
-
-    #[test]
-    fn rounds_with_errors_do_not_count() {
-        let summary = Summary::of(&[round(9.0, 0), round(1.0, 3), round(10.0, 0), round(11.0, 0)]);
-        let summary = summary.unwrap();
-        assert_eq!((summary.cpu, summary.spread), (10.0, 0.1));
-        assert_eq!((summary.rounds.as_str(), summary.p99_us), ("3/4", 9));
-        assert!(Summary::of(&[round(1.0, 1)]).is_none());
     }
 
     #[test]
@@ -223,11 +182,11 @@ mod tests {
             [(10.4, 1.05, "FALLS SHORT"), (10.6, 1.05, "pass"), (9.6, 0.95, "pass")]
         {
             let mut outcome = Outcome::default();
-            outcome.add_rounds("gorox", vec![round(10.0, 0)]);
-            outcome.add_rounds("nginx", vec![round(peer, 0)]);
-            outcome.add_rounds("other", vec![round(1.0, 0)]);
+            outcome.add_rounds("gorox", vec![round(10.0)]);
+            outcome.add_rounds("nginx", vec![round(peer)]);
+            outcome.add_rounds("other", vec![round(1.0)]);
             let mut report = Report { head: String::new(), cpu: vec![], memory: vec![] };
-            report.add_cpu(Row::named("hello").unwrap(), outcome, bar, &["nginx"]);
+            report.add_cpu(Row::named("hello").unwrap(), &outcome, bar, &["nginx"]);
             let first = report.cpu.first().unwrap();
             assert!(first.contains(&format!("| {verdict} |")), "{peer}: {first}");
         }
@@ -239,7 +198,7 @@ mod tests {
         outcome.add_memory("gorox", 4097);
         outcome.add_memory("nginx", 500);
         let mut report = Report { head: String::new(), cpu: vec![], memory: vec![] };
-        report.add_memory(Row::named("idle").unwrap(), outcome, 4096);
+        report.add_memory(Row::named("idle").unwrap(), &outcome, 4096);
         assert_eq!(
             report.memory,
             ["| idle | gorox | 4097 | ≤ 4096 | FALLS SHORT |", "|  | nginx | 500 |  |  |"]

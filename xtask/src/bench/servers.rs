@@ -65,7 +65,7 @@ const SERVERS: &[Server] = &[
         source: Source::Installed("haproxy"),
         arguments: &["-db", "-f", "@CONFIG@"],
         version: &["-v"],
-        configs: &[(&["hello", "pipeline", "close", "idle"], "peers/haproxy-hello.conf")],
+        configs: &[(&["hello", "pipeline", "close"], "peers/haproxy-hello.conf")],
     },
 ];
 
@@ -169,7 +169,8 @@ impl Bench {
                 .replace("@CONFIG@", &config.display().to_string())
                 .replace("@DIR@", &dir.path().display().to_string())
         }));
-        let program = Program::start(command, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+        let program = Program::start(command, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+            .map_err(|error| format!("{}: {error}", ready.label))?;
         Ok(Running { ready, program, _dir: dir })
     }
 }
