@@ -16,6 +16,12 @@ use crate::{Error, Registry, Result};
 /// How long a stage may take to drain, unless said otherwise.
 pub const GRACE: Duration = Duration::from_secs(30);
 
+/// How long idle connections of a stage that another replaces linger: see [`crate::Run::linger`].
+const LINGER: Duration = Duration::from_secs(5);
+
+/// The same when the program ends, and nobody takes their place.
+const LAST_LINGER: Duration = Duration::from_millis(200);
+
 /// Runs stages, one after the other, in this process.
 ///
 /// ```no_run
@@ -95,7 +101,7 @@ impl Engine {
             ..Build::default()
         };
         let build = build.config(&self.registry, &tree)?;
-        self.swap(build).map_err(|e| e.shown(&tree))
+        self.swap(build)
     }
 
     /// The same, with a stage that was built in code.
@@ -113,7 +119,7 @@ impl Engine {
         let running = stage.start(&self.cores);
         info!(stage = stage.id(), "stage is serving");
         if let Some(earlier) = self.current.replace(running) {
-            self.drain(earlier);
+            self.drain(earlier, LINGER);
         }
         Ok(stage)
     }
@@ -139,16 +145,16 @@ impl Engine {
     /// Ends all stages, each within its grace.
     pub async fn quit(mut self) {
         if let Some(last) = self.current.take() {
-            self.drain(last);
+            self.drain(last, LAST_LINGER);
         }
         for draining in self.draining.drain(..) {
             let _ = draining.await;
         }
     }
 
-    fn drain(&mut self, running: Running) {
+    fn drain(&mut self, running: Running, linger: Duration) {
         self.draining.retain(|task| !task.is_finished());
-        self.draining.push(self.cores.spawn(0, running.drain(self.grace)));
+        self.draining.push(self.cores.spawn(0, running.drain(self.grace, linger)));
     }
 }
 

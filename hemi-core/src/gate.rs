@@ -105,6 +105,8 @@ pub struct GateCounters {
 #[derive(Debug)]
 struct State {
     phase: AtomicU8,
+    /// Milliseconds of the moment until which idle connections linger.
+    linger: AtomicU64,
     group: Group,
     active: AtomicUsize,
     sources: Mutex<HashMap<IpAddr, usize>>,
@@ -134,6 +136,7 @@ impl Gate {
         let counter = || Counter::new(cx.cores());
         let state = Arc::new(State {
             phase: AtomicU8::new(Phase::Serving as u8),
+            linger: AtomicU64::new(0),
             group: Group(NEXT_GROUP.fetch_add(1, Ordering::Relaxed)),
             active: AtomicUsize::new(0),
             sources: Mutex::default(),
@@ -191,6 +194,8 @@ impl Gate {
         for accepting in loops {
             let _ = accepting.await;
         }
+        let linger = clock::now().after(run.linger());
+        self.state.linger.store(linger.millis(), Ordering::Relaxed);
         self.state.enter(Phase::Draining, run.cores());
         tokio::select! {
             () = self.state.all_ended() => return,
@@ -210,6 +215,14 @@ impl Ticket {
             1 => Phase::Draining,
             _ => Phase::Ending,
         }
+    }
+
+    /// While the server drains: until when an idle connection may wait for one more request, to be told
+    /// with its answer that it is the last; none if that time is over.
+    #[must_use]
+    pub fn linger(&self, now: Moment) -> Option<Moment> {
+        let until = Moment::from_millis(self.state.linger.load(Ordering::Relaxed));
+        (now < until).then_some(until)
     }
 
     /// The group of this server's connections, woken when the phase changes.
