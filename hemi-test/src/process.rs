@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The process `root` and everything it started that still lives, parents first.
 pub fn tree(root: u32) -> Vec<u32> {
@@ -76,6 +79,17 @@ pub fn resident_bytes(pids: &[u32]) -> u64 {
             Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
         })
         .sum()
+}
+
+/// Lets this process, and those it starts from now on, have as many open files as the system
+/// allows, and returns how many that are.
+///
+/// # Errors
+/// What the system says.
+pub fn raise_file_limit() -> io::Result<u64> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    Ok(maximum.unwrap_or(u64::MAX))
 }
 
 /// What this needs of `/proc/PID/stat`.

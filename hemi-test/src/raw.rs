@@ -1,10 +1,12 @@
 //! A blocking client that sends exactly the bytes it is given.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
+
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 
 use crate::reply::{Reply, Request};
 use crate::wait::Deadline;
@@ -37,6 +39,21 @@ impl Client {
     /// What the system says.
     pub fn connect(addr: impl ToSocketAddrs) -> io::Result<Self> {
         let stream = TcpStream::connect(addr)?;
+        stream.set_nodelay(true)?;
+        Ok(Self::over(Stream::Tcp(stream)))
+    }
+
+    /// Connects over TCP from this address, which must be the machine's: for what a server counts
+    /// per client, any of 127.0.0.0/8.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn connect_from(source: IpAddr, addr: SocketAddr) -> io::Result<Self> {
+        let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        net::bind(&socket, &SocketAddr::new(source, 0))?;
+        net::connect(&socket, &addr)?;
+        let stream = TcpStream::from(socket);
         stream.set_nodelay(true)?;
         Ok(Self::over(Stream::Tcp(stream)))
     }
@@ -268,6 +285,14 @@ mod tests {
         assert_eq!(client.read_response().unwrap_err().kind(), io::ErrorKind::TimedOut);
         let too_much = vec![0; 64 << 20];
         assert_eq!(client.send(too_much).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn the_source_address_can_be_chosen() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let source = IpAddr::V4(Ipv4Addr::new(127, 1, 2, 3));
+        let _client = Client::connect_from(source, listener.local_addr().unwrap()).unwrap();
+        assert_eq!(listener.accept().unwrap().1.ip(), source);
     }
 
     #[test]

@@ -1,0 +1,56 @@
+//! The memory that idle keep-alive connections cost a server.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use hemi_test::{poll, process, raw};
+
+use super::servers::Running;
+use crate::Result;
+
+const REQUEST: &str = "GET /hello HTTP/1.1\r\nHost: bench\r\n\r\n";
+
+/// A server may count connections per client address: no address opens more than this many.
+const PER_ADDRESS: u32 = 200;
+
+/// How long a server has to give back what it doesn't need any more.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Opens connections that make one request each, and returns by how many bytes per connection the
+/// server's resident memory has grown.
+pub(super) fn bytes_per_connection(server: &Running<'_>, connections: u32) -> Result<u64> {
+    // What the first requests allocate once and for all isn't the connections' memory.
+    drop(open(server, 1..=PER_ADDRESS)?);
+    let before = settled_bytes(server);
+    let open = open(server, 1..=connections)?;
+    let after = settled_bytes(server);
+    drop(open);
+    Ok(after.saturating_sub(before) / u64::from(connections))
+}
+
+fn open(server: &Running<'_>, numbers: impl Iterator<Item = u32>) -> Result<Vec<raw::Client>> {
+    numbers
+        .map(|number| {
+            // 127.1.0.1 and so on are this machine as well.
+            let source =
+                Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 1).to_bits() + number / PER_ADDRESS);
+            let mut client = raw::Client::connect_from(IpAddr::V4(source), server.addr())?;
+            client.send(REQUEST)?;
+            let reply = client.read_response()?;
+            match reply.status {
+                200 => Ok(client),
+                status => Err(format!("connection {number} was answered {status}").into()),
+            }
+        })
+        .collect()
+}
+
+/// The least memory it has within the time to settle.
+fn settled_bytes(server: &Running<'_>) -> u64 {
+    let mut least = u64::MAX;
+    poll(SETTLE, || {
+        least = least.min(process::resident_bytes(&server.pids()));
+        None::<()>
+    });
+    least
+}

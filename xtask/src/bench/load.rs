@@ -1,0 +1,98 @@
+//! Load from wrk, which prints what it did through `bench/wrk.lua`.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use super::CLIENT_CORE;
+use super::rows::{Load, Style};
+use super::servers::pinned;
+use crate::Result;
+use crate::cargo::stdout_of;
+
+/// What wrk did and saw.
+#[derive(Debug, PartialEq)]
+pub(super) struct Done {
+    pub(super) requests: u64,
+    /// Failed connections, reads and writes, timeouts, and answers other than 2xx or 3xx.
+    pub(super) errors: u64,
+    pub(super) microseconds: u64,
+    /// Half of the answers came within this time.
+    pub(super) p50_us: u64,
+    pub(super) p99_us: u64,
+}
+
+/// Puts a server under this load.
+pub(super) fn run(addr: SocketAddr, load: &Load, seconds: u32) -> Result<Done> {
+    let mut wrk = pinned(CLIENT_CORE);
+    wrk.args(["wrk", "--threads=1", "--script=bench/wrk.lua"]);
+    wrk.arg(format!("--connections={}", load.connections)).arg(format!("--duration={seconds}s"));
+    let depth = match load.style {
+        Style::KeepAlive => 1,
+        Style::Pipelined(depth) => depth,
+        Style::OneEach => {
+            wrk.arg("--header=Connection: close");
+            1
+        }
+    };
+    wrk.arg(format!("http://{addr}{}", load.path)).arg("--").arg(depth.to_string());
+    stdout_of(&mut wrk)?.parse()
+}
+
+impl Done {
+    pub(super) fn per_second(&self) -> f64 {
+        self.requests as f64 * 1e6 / self.microseconds.max(1) as f64
+    }
+}
+
+impl FromStr for Done {
+    type Err = Box<dyn std::error::Error>;
+
+    /// Reads the last line of wrk's output.
+    fn from_str(output: &str) -> Result<Self> {
+        let line = output.lines().last().unwrap_or_default();
+        let field = |name: &str| -> Result<u64> {
+            let mut words = line.split(' ').filter_map(|word| word.split_once('='));
+            let (_, value) = words
+                .find(|(key, _)| *key == name)
+                .ok_or_else(|| format!("wrk told no {name}: {output}"))?;
+            Ok(value.parse()?)
+        };
+        Ok(Self {
+            requests: field("requests")?,
+            errors: field("errors")?,
+            microseconds: field("microseconds")?,
+            p50_us: field("p50")?,
+            p99_us: field("p99")?,
+        })
+    }
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { p50_us, p99_us, errors, .. } = self;
+        write!(f, "{:9.0} requests/s  p50 {p50_us} µs  p99 {p99_us} µs", self.per_second())?;
+        if *errors > 0 {
+            write!(f, "  {errors} ERRORS")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_is_read() {
+        let text = "Running 1s test\nrequests=10 errors=2 microseconds=500000 p50=7 p99=9\n";
+        let done: Done = text.parse().unwrap();
+        assert_eq!(
+            done,
+            Done { requests: 10, errors: 2, microseconds: 500_000, p50_us: 7, p99_us: 9 }
+        );
+        assert!((done.per_second() - 20.0).abs() < 1e-9);
+        assert!("requests=10 errors=2".parse::<Done>().is_err());
+        assert!("".parse::<Done>().is_err());
+    }
+}

@@ -1,0 +1,222 @@
+//! The servers that can be measured, and how each is started.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+
+use hemi_test::{Program, Site, TempDir, free_port, peer};
+
+use super::SERVER_CORE;
+use super::rows::Row;
+use crate::Result;
+use crate::cargo::{build, cargo, command, output_of, root};
+
+/// The server that the bars are for.
+pub(super) const OURS: &str = "gorox";
+
+/// A server: to compare with another one, add a line to [`SERVERS`] and its configs to
+/// `bench/peers/`.
+pub(super) struct Server {
+    pub(super) name: &'static str,
+    source: Source,
+    /// How to start it in the foreground. `@CONFIG@` is its config, `@DIR@` a directory of its own.
+    arguments: &'static [&'static str],
+    /// How to make it tell its version.
+    version: &'static [&'static str],
+    /// Its best config for each row, in `bench/`. It takes no part in the others. In a config,
+    /// `@PORT@` is the port to listen on and `@ROOT@` the directory of the files.
+    configs: &'static [(&'static [&'static str], &'static str)],
+}
+
+enum Source {
+    /// Built here, with the release profile.
+    Package(&'static str),
+    /// Installed on the machine.
+    Installed(&'static str),
+}
+
+const SERVERS: &[Server] = &[
+    Server {
+        name: OURS,
+        source: Source::Package("gorox"),
+        arguments: &["serve", "--config", "@CONFIG@"],
+        version: &["version"],
+        configs: &[(
+            &["hello", "pipeline", "close", "static-1k", "static-100k", "static-10m", "idle"],
+            "gorox.conf",
+        )],
+    },
+    Server {
+        name: "nginx",
+        source: Source::Installed("nginx"),
+        arguments: &["-e", "stderr", "-p", "@DIR@", "-c", "@CONFIG@"],
+        version: &["-v"],
+        configs: &[
+            (&["hello", "pipeline", "idle"], "peers/nginx-hello.conf"),
+            (&["close"], "peers/nginx-close.conf"),
+            (&["static-1k"], "peers/nginx-static-small.conf"),
+            (&["static-100k", "static-10m"], "peers/nginx-static-large.conf"),
+        ],
+    },
+    Server {
+        name: "haproxy",
+        source: Source::Installed("haproxy"),
+        arguments: &["-db", "-f", "@CONFIG@"],
+        version: &["-v"],
+        configs: &[(&["hello", "pipeline", "close", "idle"], "peers/haproxy-hello.conf")],
+    },
+];
+
+impl Server {
+    pub(super) fn named(name: &str) -> Result<&'static Self> {
+        let names = || SERVERS.iter().map(|server| server.name).collect::<Vec<_>>().join(", ");
+        let server = SERVERS.iter().find(|server| server.name == name);
+        Ok(server.ok_or_else(|| format!("no server {name}; there are {}", names()))?)
+    }
+
+    /// Its config for a row, if it can do it.
+    fn config(&self, row: &Row) -> Option<&'static str> {
+        let config = self.configs.iter().find(|(rows, _)| rows.contains(&row.name));
+        config.map(|(_, file)| *file)
+    }
+}
+
+/// The servers that are there, and the files they serve.
+pub(super) struct Bench {
+    ready: Vec<Ready>,
+    /// Names of servers asked for that aren't installed.
+    pub(super) missing: Vec<&'static str>,
+    site: Site,
+}
+
+/// A server that can be started.
+pub(super) struct Ready {
+    server: &'static Server,
+    /// How it's called in the results: its name, or another where it runs against itself.
+    label: String,
+    binary: PathBuf,
+    pub(super) version: String,
+}
+
+/// A server that has been started.
+pub(super) struct Running<'a> {
+    ready: &'a Ready,
+    program: Program,
+    _dir: TempDir,
+}
+
+impl Bench {
+    pub(super) fn prepare(servers: &[&'static Server]) -> Result<Self> {
+        for tool in ["wrk", "setpriv", "taskset"] {
+            peer::find(tool).ok_or_else(|| format!("the bench needs {tool}"))?;
+        }
+        let (mut ready, mut missing) = (Vec::<Ready>::new(), Vec::new());
+        for server in servers {
+            let Some(binary) = binary(server)? else {
+                missing.push(server.name);
+                continue;
+            };
+            let mut label = server.name.to_owned();
+            while ready.iter().any(|other| other.label == label) {
+                label.push('\'');
+            }
+            let version = version(server, &binary)?;
+            ready.push(Ready { server, label, binary, version });
+        }
+        // The contents don't matter, but holes in a file might.
+        let site = Site::new()?
+            .file("1k.txt", "x".repeat(1 << 10))?
+            .file("100k.txt", "x".repeat(100 << 10))?
+            .file("10m.bin", "x".repeat(10 << 20))?;
+        Ok(Self { ready, missing, site })
+    }
+
+    /// Name and version of every server that is there.
+    pub(super) fn versions(&self) -> String {
+        let mut list = String::new();
+        for ready in &self.ready {
+            let comma = if list.is_empty() { "" } else { ", " };
+            let _ = write!(list, "{comma}{} {}", ready.label, ready.version);
+        }
+        list
+    }
+
+    /// The servers that can do this row.
+    pub(super) fn able(&self, row: &Row) -> impl Iterator<Item = &Ready> {
+        self.ready.iter().filter(|ready| ready.server.config(row).is_some())
+    }
+
+    /// Starts all the servers that can do this row.
+    pub(super) fn start_all(&self, row: &Row) -> Result<Vec<Running<'_>>> {
+        self.able(row).map(|ready| self.start(ready, row)).collect()
+    }
+
+    /// Starts a server for a row; it ends when the value is dropped.
+    pub(super) fn start<'a>(&self, ready: &'a Ready, row: &Row) -> Result<Running<'a>> {
+        let file = ready.server.config(row).ok_or("no config for this row")?;
+        let template = fs::read_to_string(root().join("bench").join(file))?;
+        let dir = TempDir::new()?;
+        let port = free_port()?;
+        let text = template
+            .replace("@PORT@", &port.to_string())
+            .replace("@ROOT@", &self.site.root().display().to_string());
+        let config = dir.write("server.conf", text)?;
+        let mut command = pinned(SERVER_CORE);
+        command.arg(&ready.binary).args(ready.server.arguments.iter().map(|argument| {
+            argument
+                .replace("@CONFIG@", &config.display().to_string())
+                .replace("@DIR@", &dir.path().display().to_string())
+        }));
+        let program = Program::start(command, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+        Ok(Running { ready, program, _dir: dir })
+    }
+}
+
+impl Running<'_> {
+    pub(super) fn name(&self) -> &str {
+        &self.ready.label
+    }
+
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.program.addr()
+    }
+
+    /// All its processes.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        self.program.pids()
+    }
+}
+
+/// The begin of a command that runs on one core, and ends with this process however that ends.
+pub(super) fn pinned(core: &str) -> Command {
+    let mut command = command("setpriv");
+    command.args(["--pdeathsig", "TERM", "taskset", "--cpu-list", core]);
+    command
+}
+
+fn binary(server: &Server) -> Result<Option<PathBuf>> {
+    match server.source {
+        Source::Installed(program) => Ok(peer::find(program)),
+        Source::Package(package) => {
+            let built = build(cargo().args(["build", "--release", "--package", package]))?;
+            let (_, binary) = built.into_iter().next().ok_or("cargo built no binary")?;
+            Ok(Some(binary))
+        }
+    }
+}
+
+/// What it says about its version, or for ours the commit.
+fn version(server: &Server, binary: &PathBuf) -> Result<String> {
+    if let Source::Package(_) = server.source {
+        let describe = output_of(command("git").args(["describe", "--always", "--dirty"]))?;
+        return Ok(String::from_utf8_lossy(&describe.stdout).trim().to_owned());
+    }
+    let output = output_of(command(binary).args(server.version))?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    let words = text.lines().next().unwrap_or_default().split([' ', '/']);
+    let number = words.into_iter().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    Ok(number.unwrap_or("of unknown version").to_owned())
+}
