@@ -1,1 +1,17 @@
 //! Wire formats as values: no socket, no clock, no task.
+//!
+//! Every parser here takes bytes that came from a stranger and either gives a value that cannot be
+//! misread or a named error; none of them panics, blocks or reads a clock. The caller owns the
+//! buffers, and values are slices of them ([`bytes::Bytes`]) wherever that saves a copy.
+
+pub mod authority;
+pub mod conditional;
+pub mod cookie;
+pub mod date;
+pub mod etag;
+pub mod http1;
+pub mod path;
+pub mod query;
+pub mod range;
+
+mod ascii;

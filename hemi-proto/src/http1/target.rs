@@ -1,0 +1,289 @@
+//! The request target in its four forms (RFC 9112 section 3.2).
+
+use bytes::Bytes;
+use http::Method;
+
+use super::HeadError;
+use crate::ascii::hex_value;
+use crate::authority::Authority;
+
+/// A checked request target that shares the bytes of its head.
+///
+/// All bytes are visible ASCII, every percent escape is well formed, and there is no fragment.
+/// Besides what the URI grammar allows, `|`, `[` and `]` may stand in a path, and those and
+/// `` \ ^ ` { } `` in a query, since browsers send them there as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    form: TargetForm,
+    /// Path and query; the authority in authority-form.
+    text: Bytes,
+    /// Where the path ends in `text`.
+    path_end: usize,
+}
+
+/// Which of the four forms a target has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetForm {
+    /// `/path?query`
+    Origin,
+    /// `http://authority/path?query`
+    Absolute(Scheme),
+    /// `host:port`, only for CONNECT
+    Authority,
+    /// `*`, only for OPTIONS
+    Asterisk,
+}
+
+/// The scheme of an absolute-form target; others than these are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// `http`
+    Http,
+    /// `https`
+    Https,
+}
+
+impl Target {
+    /// Parses what stands between method and version, with the authority if the form carries one.
+    pub fn parse(method: &Method, raw: Bytes) -> Result<(Self, Option<Authority>), HeadError> {
+        if *method == Method::CONNECT {
+            return parse_authority_form(raw);
+        }
+        match raw.first() {
+            Some(b'/') => Ok((Self::with_path(TargetForm::Origin, raw)?, None)),
+            Some(b'*') if raw.len() == 1 => {
+                if *method != Method::OPTIONS {
+                    return Err(HeadError::TargetForm);
+                }
+                Ok((Self { form: TargetForm::Asterisk, text: raw, path_end: 1 }, None))
+            }
+            _ => parse_absolute_form(method, raw),
+        }
+    }
+
+    /// Which form the target has.
+    pub fn form(&self) -> TargetForm {
+        self.form
+    }
+
+    /// The path as it was sent: starts with `/`, or is `*`, or is empty in authority-form.
+    pub fn path(&self) -> &str {
+        self.as_str().get(..self.path_end).unwrap_or_default()
+    }
+
+    /// The query as it was sent, without its `?`; `Some("")` for a bare `?`.
+    pub fn query(&self) -> Option<&str> {
+        self.as_str().get(self.path_end + 1..)
+    }
+
+    /// Path and query as they were sent; what an origin-form target consists of.
+    pub fn path_and_query(&self) -> &str {
+        if self.form == TargetForm::Authority { "" } else { self.as_str() }
+    }
+
+    /// The bytes of [`path`](Self::path), shared.
+    pub fn path_bytes(&self) -> Bytes {
+        self.text.slice(..self.path_end)
+    }
+
+    /// The bytes of [`query`](Self::query), shared.
+    pub fn query_bytes(&self) -> Option<Bytes> {
+        (self.path_end < self.text.len()).then(|| self.text.slice(self.path_end + 1..))
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text).unwrap_or_default()
+    }
+
+    fn with_path(form: TargetForm, text: Bytes) -> Result<Self, HeadError> {
+        let path_end = check_path_and_query(&text)?;
+        Ok(Self { form, text, path_end })
+    }
+}
+
+fn parse_authority_form(raw: Bytes) -> Result<(Target, Option<Authority>), HeadError> {
+    if raw.contains(&b'/') || raw.as_ref() == b"*" {
+        return Err(HeadError::TargetForm);
+    }
+    let authority = parse_authority(raw)?;
+    // RFC 9110 section 9.3.6: a missing or invalid port is an error, there is no default.
+    if authority.is_empty() || authority.port().is_none_or(|port| port == 0) {
+        return Err(HeadError::MalformedAuthority);
+    }
+    let target = Target { form: TargetForm::Authority, text: Bytes::new(), path_end: 0 };
+    Ok((target, Some(authority)))
+}
+
+fn parse_absolute_form(
+    method: &Method,
+    raw: Bytes,
+) -> Result<(Target, Option<Authority>), HeadError> {
+    let (scheme, start) = [(Scheme::Http, "http://"), (Scheme::Https, "https://")]
+        .into_iter()
+        .find(|(_, prefix)| {
+            raw.get(..prefix.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+        })
+        .map(|(scheme, prefix)| (scheme, prefix.len()))
+        .ok_or(HeadError::MalformedTarget)?;
+    let rest = raw.slice(start..);
+    let authority_end = rest.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len());
+    let authority = parse_authority(rest.slice(..authority_end))?;
+    if authority.is_empty() {
+        return Err(HeadError::MalformedAuthority);
+    }
+    let form = TargetForm::Absolute(scheme);
+    let target = match rest.get(authority_end) {
+        Some(b'/') => Target::with_path(form, rest.slice(authority_end..))?,
+        // An empty path means `*` to OPTIONS (RFC 9112 section 3.2.4) and `/` to the others.
+        None if *method == Method::OPTIONS => {
+            Target { form, text: Bytes::from_static(b"*"), path_end: 1 }
+        }
+        _ => {
+            let query = rest.get(authority_end..).unwrap_or_default();
+            Target::with_path(form, Bytes::from([b"/", query].concat()))?
+        }
+    };
+    Ok((target, Some(authority)))
+}
+
+pub(super) fn parse_authority(text: Bytes) -> Result<Authority, HeadError> {
+    Authority::parse(text).map_err(|_| HeadError::MalformedAuthority)
+}
+
+/// Checks every byte of `text` and finds where its path ends.
+fn check_path_and_query(text: &[u8]) -> Result<usize, HeadError> {
+    let mut path_end = None;
+    let mut bytes = text.iter().enumerate();
+    while let Some((at, &b)) = bytes.next() {
+        match CLASSES[usize::from(b)] {
+            Class::Plain => {}
+            Class::Percent => {
+                let escape = (bytes.next(), bytes.next());
+                let (Some((_, &high)), Some((_, &low))) = escape else {
+                    return Err(HeadError::MalformedTarget);
+                };
+                if hex_value(high).is_none() || hex_value(low).is_none() {
+                    return Err(HeadError::MalformedTarget);
+                }
+            }
+            Class::Question => path_end = path_end.or(Some(at)),
+            Class::QueryOnly if path_end.is_some() => {}
+            Class::QueryOnly | Class::Forbidden => return Err(HeadError::MalformedTarget),
+        }
+    }
+    Ok(path_end.unwrap_or(text.len()))
+}
+
+/// Whether `b` may stand anywhere in a target that is written to a peer.
+pub(super) fn is_target_byte(b: u8) -> bool {
+    !matches!(CLASSES[usize::from(b)], Class::Forbidden)
+}
+
+#[derive(Clone, Copy)]
+enum Class {
+    Plain,
+    Percent,
+    Question,
+    QueryOnly,
+    Forbidden,
+}
+
+const CLASSES: [Class; 256] = {
+    let mut classes = [Class::Forbidden; 256];
+    let mut b = 0x21;
+    while b < 0x7f {
+        classes[b as usize] = match b {
+            b'%' => Class::Percent,
+            b'?' => Class::Question,
+            b'\\' | b'^' | b'`' | b'{' | b'}' => Class::QueryOnly,
+            b'"' | b'#' | b'<' | b'>' => Class::Forbidden,
+            _ => Class::Plain,
+        };
+        b += 1u8;
+    }
+    classes
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(method: &str, raw: &str) -> Result<(Target, Option<Authority>), HeadError> {
+        let method = Method::from_bytes(method.as_bytes()).expect("method");
+        Target::parse(&method, Bytes::copy_from_slice(raw.as_bytes()))
+    }
+
+    #[test]
+    fn four_forms() {
+        use TargetForm::{Absolute, Asterisk, Authority, Origin};
+        for (method, raw, form, path, query, authority) in [
+            ("GET", "/", Origin, "/", None, None),
+            ("GET", "/a/b?c=d?e", Origin, "/a/b", Some("c=d?e"), None),
+            ("GET", "/a?", Origin, "/a", Some(""), None),
+            ("GET", "//a//b", Origin, "//a//b", None, None),
+            ("GET", "/%2F%00%7e", Origin, "/%2F%00%7e", None, None),
+            ("GET", "/a|[b]?{c}^`\\|", Origin, "/a|[b]", Some("{c}^`\\|"), None),
+            ("OPTIONS", "/a", Origin, "/a", None, None),
+            ("OPTIONS", "*", Asterisk, "*", None, None),
+            ("GET", "http://A.b/c?d", Absolute(Scheme::Http), "/c", Some("d"), Some("a.b")),
+            ("GET", "HTTPS://a:1", Absolute(Scheme::Https), "/", None, Some("a:1")),
+            ("GET", "http://a?x", Absolute(Scheme::Http), "/", Some("x"), Some("a")),
+            ("OPTIONS", "http://a", Absolute(Scheme::Http), "*", None, Some("a")),
+            ("CONNECT", "a:443", Authority, "", None, Some("a:443")),
+            ("CONNECT", "[::1]:1", Authority, "", None, Some("[::1]:1")),
+        ] {
+            let (target, found) = parse(method, raw).expect(raw);
+            assert_eq!(target.form(), form, "{raw}");
+            assert_eq!(target.path(), path, "{raw}");
+            assert_eq!(target.path_bytes(), path, "{raw}");
+            assert_eq!(target.query(), query, "{raw}");
+            assert_eq!(target.query_bytes().as_deref(), query.map(str::as_bytes), "{raw}");
+            assert_eq!(found.as_ref().map(|found| found.as_str()), authority, "{raw}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        use HeadError::{MalformedAuthority, MalformedTarget, TargetForm};
+        for (method, raw, error) in [
+            ("GET", "", MalformedTarget),
+            ("GET", "a", MalformedTarget),
+            ("GET", "?a", MalformedTarget),
+            ("GET", "*", TargetForm),
+            ("OPTIONS", "**", MalformedTarget),
+            ("GET", "/a#b", MalformedTarget),
+            ("GET", "/a?b#c", MalformedTarget),
+            ("GET", "/\"", MalformedTarget),
+            ("GET", "/<", MalformedTarget),
+            ("GET", "/a\\b", MalformedTarget),
+            ("GET", "/{a}", MalformedTarget),
+            ("GET", "/a b", MalformedTarget),
+            ("GET", "/\x7f", MalformedTarget),
+            ("GET", "/\u{e9}", MalformedTarget),
+            ("GET", "/%", MalformedTarget),
+            ("GET", "/%4", MalformedTarget),
+            ("GET", "/%4g", MalformedTarget),
+            ("GET", "/%%41", MalformedTarget),
+            ("GET", "/a?%zz", MalformedTarget),
+            ("GET", "a.b:80", MalformedTarget),
+            ("GET", "http:/a", MalformedTarget),
+            ("GET", "ftp://a/", MalformedTarget),
+            ("GET", "http://", MalformedAuthority),
+            ("GET", "http:///a", MalformedAuthority),
+            ("GET", "http://u@a/", MalformedAuthority),
+            ("GET", "http://a:99999/", MalformedAuthority),
+            ("GET", "http://a/#f", MalformedTarget),
+            ("CONNECT", "/", TargetForm),
+            ("CONNECT", "*", TargetForm),
+            ("CONNECT", "http://a:1/", TargetForm),
+            ("CONNECT", "a", MalformedAuthority),
+            ("CONNECT", "a:", MalformedAuthority),
+            ("CONNECT", "a:0", MalformedAuthority),
+            ("CONNECT", ":443", MalformedAuthority),
+            ("CONNECT", "u@a:443", MalformedAuthority),
+        ] {
+            assert_eq!(parse(method, raw).err(), Some(error), "{method} {raw:?}");
+        }
+    }
+}
