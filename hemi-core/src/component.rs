@@ -206,8 +206,8 @@ impl CreateCx<'_> {
     /// stage before, else what `make` makes.
     pub fn carry<T: Send + Sync + 'static>(&mut self, make: impl FnOnce() -> T) -> Arc<T> {
         let key = (self.identity.clone(), TypeId::of::<T>());
-        let earlier = self.build.earlier.as_ref().and_then(|carried| carried.get(&key));
-        let state = earlier.cloned().unwrap_or_else(|| Arc::new(make()));
+        let earlier = self.build.earlier.get(&key).cloned();
+        let state = earlier.unwrap_or_else(|| Arc::new(make()));
         self.build.carried.insert(key, state.clone());
         state.downcast().unwrap_or_else(|_| unreachable!("the key holds the type"))
     }

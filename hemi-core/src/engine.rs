@@ -10,7 +10,7 @@ use tracing::info;
 use crate::config::{self, Constants, Source};
 use crate::cores::{self, Cores};
 use crate::listen::Listeners;
-use crate::stage::{Build, Parts, Running, Stage};
+use crate::stage::{Build, Carried, Parts, Running, Stage};
 use crate::{Error, Registry, Result};
 
 /// How long a stage may take to drain, unless said otherwise.
@@ -94,14 +94,10 @@ impl Engine {
     /// With all mistakes of the config; or with what the surroundings refused.
     pub fn load(&mut self, source: &Source) -> Result<Arc<Stage>> {
         let tree = config::load(source, &self.constants)?;
-        let build = Build {
-            earlier: self.current.as_ref().map(|running| running.stage.carried()),
-            dirs: self.constants.clone(),
-            cores: self.cores.count(),
-            ..Build::default()
-        };
-        let build = build.config(&self.registry, &tree)?;
-        self.swap(build)
+        let earlier = self.stage().map(|stage| stage.carried()).unwrap_or_default();
+        let build = Build::new(self.constants.clone(), self.cores.count(), earlier);
+        let (parts, carried) = build.config(&self.registry, &tree)?;
+        self.swap(parts, carried)
     }
 
     /// The same, with a stage that was built in code.
@@ -109,11 +105,11 @@ impl Engine {
     /// # Errors
     /// With what the surroundings refused.
     pub fn load_parts(&mut self, parts: Parts) -> Result<Arc<Stage>> {
-        self.swap(Build { parts, ..Build::default() })
+        self.swap(parts, Carried::new())
     }
 
-    fn swap(&mut self, build: Build) -> Result<Arc<Stage>> {
-        let stage = Arc::new(Stage::new(self.stages + 1, build));
+    fn swap(&mut self, parts: Parts, carried: Carried) -> Result<Arc<Stage>> {
+        let stage = Arc::new(Stage::new(self.stages + 1, parts, carried));
         stage.prepare(&self.listeners, self.cores.count())?;
         self.stages += 1;
         let running = stage.start(&self.cores);
@@ -170,8 +166,7 @@ impl std::fmt::Debug for Engine {
 /// With all mistakes.
 pub fn check(registry: &Registry, source: &Source, constants: &Constants) -> Result<()> {
     let tree = config::load(source, constants)?;
-    let build = Build { dirs: Arc::new(constants.clone()), cores: 1, ..Build::default() };
-    build.config(registry, &tree).map(drop)
+    Build::new(Arc::new(constants.clone()), 1, Arc::default()).config(registry, &tree).map(drop)
 }
 
 /// The whole of a simple program: serves until Ctrl-C, then drains.

@@ -13,8 +13,6 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use serde::Deserialize;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tracing::warn;
 
@@ -24,6 +22,7 @@ use crate::deadline::{self, Group};
 use crate::io::Socket;
 use crate::listen::{Address, ListenOptions, Listening, Peer};
 use crate::stage::Run;
+use crate::sys::watch_readable;
 use crate::{Explain, Prepare, Result};
 
 /// How long the loop rests when the system is out of descriptors or memory: connections wait in the backlog.
@@ -310,7 +309,7 @@ where
     Fut: Future<Output = ()> + Send + 'static,
 {
     let socket = socket_of(core, listening).try_clone()?;
-    let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
+    let socket = watch_readable(socket)?;
     let mut warned = None;
     loop {
         let mut ready = socket.readable().await?;

@@ -48,10 +48,10 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(id: u64, build: Build) -> Self {
-        let shuts = build.parts.ranks().map(|rank| (rank, Shut::new())).collect();
-        let carried = Arc::new(build.carried);
-        Self { id, parts: build.parts, carried, shuts, stop: Shut::new(), linger: OnceLock::new() }
+    pub(crate) fn new(id: u64, parts: Parts, carried: Carried) -> Self {
+        let shuts = parts.ranks().map(|rank| (rank, Shut::new())).collect();
+        let carried = Arc::new(carried);
+        Self { id, parts, carried, shuts, stop: Shut::new(), linger: OnceLock::new() }
     }
 
     /// Counted from 1 in this process.

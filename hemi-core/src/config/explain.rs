@@ -110,6 +110,10 @@ impl Explain for () {
 macro_rules! explain_tuples {
     ($first:ident $($rest:ident)*) => {
         impl<$first: Explain, $($rest: Explain),*> Explain for ($first, $($rest,)*) {
+            fn about() -> &'static str {
+                $first::about()
+            }
+
             fn properties() -> Vec<Property> {
                 [$first::properties(), $($rest::properties()),*].concat()
             }

@@ -12,11 +12,11 @@ use crate::{Error, Result};
 use super::{Carried, Identity, Parts};
 
 /// A stage being built.
-#[derive(Default)]
 pub(crate) struct Build {
     pub(crate) parts: Parts,
     pub(crate) carried: Carried,
-    pub(crate) earlier: Option<Arc<Carried>>,
+    /// What the stage before has to hand over.
+    pub(crate) earlier: Arc<Carried>,
     pub(crate) dirs: Arc<Constants>,
     pub(crate) cores: usize,
     errors: Diagnostics,
@@ -28,11 +28,25 @@ pub(crate) struct Build {
 }
 
 impl Build {
+    pub(crate) fn new(dirs: Arc<Constants>, cores: usize, earlier: Arc<Carried>) -> Self {
+        Self {
+            parts: Parts::new(),
+            carried: Carried::new(),
+            earlier,
+            dirs,
+            cores,
+            errors: Diagnostics::default(),
+            begun: HashSet::new(),
+            made: HashSet::new(),
+            unnamed: 0,
+        }
+    }
+
     /// Creates the components of a config, in the order of ranks: each may refer to those before it.
     ///
     /// # Errors
     /// With all mistakes that were found.
-    pub(crate) fn config(mut self, registry: &Registry, tree: &Tree) -> Result<Self> {
+    pub(crate) fn config(mut self, registry: &Registry, tree: &Tree) -> Result<(Parts, Carried)> {
         let mut tops: Vec<(&Entry, Scope<'_>)> = Vec::new();
         for scope in tree.root().children() {
             match registry.entry(scope.sign()) {
@@ -66,7 +80,7 @@ impl Build {
             self.errors.extend(self.parts.unused());
         }
         if self.errors.is_empty() {
-            return Ok(self);
+            return Ok((self.parts, self.carried));
         }
         Err(tree.error(self.errors).into())
     }
