@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hemi_core::listen::Peer;
 use hemi_proto::authority::Authority;
 use hemi_proto::http1::{RequestHead, Target};
-use hemi_proto::path::{EncodedSeparators, normalize};
+use hemi_proto::path::{EncodedSeparators, PathError, normalize};
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
 
 use crate::body::Body;
@@ -62,9 +62,12 @@ impl Request {
     ) -> Result<Self, StatusCode> {
         let raw = head.target.path().as_bytes();
         let bad = StatusCode::BAD_REQUEST;
-        let path = match normalize(raw, EncodedSeparators::Keep).map_err(|_| bad)? {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(path) => Some(String::from_utf8(path).map_err(|_| bad)?.into_boxed_str()),
+        let path = match normalize(raw, EncodedSeparators::Keep) {
+            Ok(Cow::Borrowed(_)) => None,
+            Ok(Cow::Owned(path)) => Some(String::from_utf8(path).map_err(|_| bad)?.into_boxed_str()),
+            // As the target of CONNECT, or of OPTIONS for the whole server.
+            Err(PathError::NotAbsolute) => None,
+            Err(_) => return Err(bad),
         };
         Ok(Self {
             method: head.method,

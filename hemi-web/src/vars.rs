@@ -126,9 +126,9 @@ impl Lookup<WebVar> for Seen<'_> {
         };
         match check {
             PathCheck::File => file,
-            PathCheck::Directory => directory && !path.is_empty(),
+            PathCheck::Dir => directory && !path.is_empty(),
             PathCheck::Exists => !path.is_empty(),
-            PathCheck::DirectoryOrRoot => directory,
+            PathCheck::DirOrRoot => directory,
             PathCheck::ExistsOrRoot => true,
         }
     }

@@ -186,7 +186,7 @@ fn reads_every_type() {
     assert_eq!(*read.header.render(&request), *b"x-<user-agent>-yz");
     let log = LogConfig { target: "/l".into(), buf_size: Some(Size(4096)) };
     assert_eq!(read.log_config, Some(log));
-    assert!(tree.unread(|_| Vec::new()).is_empty());
+    assert!(tree.unread(|_| Some(Vec::new())).is_empty());
     let references: Vec<_> = tree
         .references()
         .into_iter()
@@ -303,7 +303,7 @@ fn inherits_from_enclosing_components() {
         (Some("w"), Some("webapp"))
     );
     let unread: Vec<_> =
-        tree.unread(|_| Vec::new()).into_iter().map(|error| error.message).collect();
+        tree.unread(|_| Some(Vec::new())).into_iter().map(|error| error.message).collect();
     // The other `.readTimeout`s are overridden, not unknown.
     assert_eq!(unread, ["unknown property `.unused`", "unknown property `.readTimeout`"]);
 }
@@ -314,9 +314,9 @@ fn finds_what_nobody_reads() {
         loaded("stage { .raedTimeout = 1s  .typ = \"\" a $path -f { .x = 1 } b { .x = 1 } }");
     tree.root().read::<Timeouts>().expect("nothing wrong");
     let shown = tree.error(tree.unread(|scope| match scope.sign() {
-        "b" => vec!["readTimeout"],
-        "stage" => vec!["type"],
-        _ => Vec::new(),
+        "b" => Some(vec!["readTimeout"]),
+        "stage" => Some(vec!["type"]),
+        _ => Some(Vec::new()),
     }));
     let shown: Vec<_> = shown
         .diagnostics()
