@@ -1,2 +1,21 @@
-//! The standard components of Hemi.
+//! The standard components of Hemi: one file for each, by kind and sign.
+
 #![forbid(unsafe_code)]
+
+pub mod handlets;
+pub mod loggers;
+pub mod servers;
+
+use hemi_core::Registry;
+use hemi_core::logger::LoggerRegistry;
+use hemi_core::server::ServerRegistry;
+use hemi_web::HandletRegistry;
+
+/// Adds this crate's components.
+pub fn register(registry: &mut Registry) {
+    registry
+        .handlet::<handlets::Static>()
+        .handlet::<handlets::Favicon>()
+        .logger::<loggers::SimpleLogger>()
+        .server::<servers::EchoServer>();
+}

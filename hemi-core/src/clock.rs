@@ -59,7 +59,7 @@ pub fn with_date<R>(f: impl FnOnce(&[u8; 29]) -> R) -> R {
     let second = clock_gettime(ClockId::RealtimeCoarse).tv_sec;
     DATE.with_borrow_mut(|(at, text)| {
         if *at != second {
-            *text = date::format(SystemTime::UNIX_EPOCH + Duration::from_secs(second.max(0) as u64));
+            *text = date::format_date(SystemTime::UNIX_EPOCH + Duration::from_secs(second.max(0) as u64));
             *at = second;
         }
         f(text)
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn the_date_is_this_second() {
         let text = with_date(|d| String::from_utf8_lossy(d).into_owned());
-        let parsed = date::parse(text.as_bytes()).unwrap();
+        let parsed = date::parse_date(text.as_bytes()).unwrap();
         let apart = SystemTime::now().duration_since(parsed).unwrap();
         assert!(apart < Duration::from_secs(3), "{text}");
     }

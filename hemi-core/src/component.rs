@@ -163,17 +163,15 @@ impl CreateCx<'_> {
     /// Where the component stands in the config.
     #[must_use]
     pub fn span(&self) -> Span {
-        self.scope.node().span()
+        self.scope.span()
     }
 
     /// Creates the components of kind `K` that stand inside this one, in their order. Of those that
     /// fail the errors are kept, and refuse the stage.
     pub fn children<K: Kind>(&mut self) -> Vec<Arc<K::Object>> {
-        let scope = self.scope;
-        let inside = scope.node().children().iter();
-        let made = inside.filter_map(|child| {
+        let made = self.scope.children().filter_map(|child| {
             let factory = self.registry.find::<K>(child.sign())?;
-            self.build.create::<K>(self.registry, factory, scope.inside(child))
+            self.build.create::<K>(self.registry, factory, child)
         });
         made.collect()
     }
@@ -208,8 +206,8 @@ impl CreateCx<'_> {
     /// stage before, else what `make` makes.
     pub fn carry<T: Send + Sync + 'static>(&mut self, make: impl FnOnce() -> T) -> Arc<T> {
         let key = (self.identity.clone(), TypeId::of::<T>());
-        let earlier = self.build.earlier.as_ref().and_then(|carried| carried.get(&key));
-        let state = earlier.cloned().unwrap_or_else(|| Arc::new(make()));
+        let earlier = self.build.earlier.get(&key).cloned();
+        let state = earlier.unwrap_or_else(|| Arc::new(make()));
         self.build.carried.insert(key, state.clone());
         state.downcast().unwrap_or_else(|_| unreachable!("the key holds the type"))
     }

@@ -10,11 +10,17 @@ use tracing::info;
 use crate::config::{self, Constants, Source};
 use crate::cores::{self, Cores};
 use crate::listen::Listeners;
-use crate::stage::{Build, Parts, Running, Stage};
+use crate::stage::{Build, Carried, Parts, Running, Stage};
 use crate::{Error, Registry, Result};
 
 /// How long a stage may take to drain, unless said otherwise.
 pub const GRACE: Duration = Duration::from_secs(30);
+
+/// How long idle connections of a stage that another replaces linger: see [`crate::Run::linger`].
+const LINGER: Duration = Duration::from_secs(5);
+
+/// The same when the program ends, and nobody takes their place.
+const LAST_LINGER: Duration = Duration::from_millis(200);
 
 /// Runs stages, one after the other, in this process.
 ///
@@ -88,14 +94,10 @@ impl Engine {
     /// With all mistakes of the config; or with what the surroundings refused.
     pub fn load(&mut self, source: &Source) -> Result<Arc<Stage>> {
         let tree = config::load(source, &self.constants)?;
-        let build = Build {
-            earlier: self.current.as_ref().map(|running| running.stage.carried()),
-            dirs: self.constants.clone(),
-            cores: self.cores.count(),
-            ..Build::default()
-        };
-        let build = build.config(&self.registry, &tree)?;
-        self.swap(build).map_err(|e| e.shown(&tree))
+        let earlier = self.stage().map(|stage| stage.carried()).unwrap_or_default();
+        let build = Build::new(self.constants.clone(), self.cores.count(), earlier);
+        let (parts, carried) = build.config(&self.registry, &tree)?;
+        self.swap(parts, carried)
     }
 
     /// The same, with a stage that was built in code.
@@ -103,17 +105,17 @@ impl Engine {
     /// # Errors
     /// With what the surroundings refused.
     pub fn load_parts(&mut self, parts: Parts) -> Result<Arc<Stage>> {
-        self.swap(Build { parts, ..Build::default() })
+        self.swap(parts, Carried::new())
     }
 
-    fn swap(&mut self, build: Build) -> Result<Arc<Stage>> {
-        let stage = Arc::new(Stage::new(self.stages + 1, build));
+    fn swap(&mut self, parts: Parts, carried: Carried) -> Result<Arc<Stage>> {
+        let stage = Arc::new(Stage::new(self.stages + 1, parts, carried));
         stage.prepare(&self.listeners, self.cores.count())?;
         self.stages += 1;
         let running = stage.start(&self.cores);
         info!(stage = stage.id(), "stage is serving");
         if let Some(earlier) = self.current.replace(running) {
-            self.drain(earlier);
+            self.drain(earlier, LINGER);
         }
         Ok(stage)
     }
@@ -139,16 +141,16 @@ impl Engine {
     /// Ends all stages, each within its grace.
     pub async fn quit(mut self) {
         if let Some(last) = self.current.take() {
-            self.drain(last);
+            self.drain(last, LAST_LINGER);
         }
         for draining in self.draining.drain(..) {
             let _ = draining.await;
         }
     }
 
-    fn drain(&mut self, running: Running) {
+    fn drain(&mut self, running: Running, linger: Duration) {
         self.draining.retain(|task| !task.is_finished());
-        self.draining.push(self.cores.spawn(0, running.drain(self.grace)));
+        self.draining.push(self.cores.spawn(0, running.drain(self.grace, linger)));
     }
 }
 
@@ -164,8 +166,7 @@ impl std::fmt::Debug for Engine {
 /// With all mistakes.
 pub fn check(registry: &Registry, source: &Source, constants: &Constants) -> Result<()> {
     let tree = config::load(source, constants)?;
-    let build = Build { dirs: Arc::new(constants.clone()), cores: 1, ..Build::default() };
-    build.config(registry, &tree).map(drop)
+    Build::new(Arc::new(constants.clone()), 1, Arc::default()).config(registry, &tree).map(drop)
 }
 
 /// The whole of a simple program: serves until Ctrl-C, then drains.

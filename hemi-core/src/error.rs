@@ -53,13 +53,10 @@ impl Error {
     }
 
     /// As entries of the list that is shown when the whole config was seen.
-    pub(crate) fn into_diagnostics(self, span: Option<Span>) -> Diagnostics {
+    pub(crate) fn into_diagnostics(self, span: Span) -> Diagnostics {
         match *self.0 {
             Inner::Mistakes(diagnostics) => diagnostics,
-            other => match span {
-                Some(span) => Diagnostic::new(span, other.to_string()).into(),
-                None => Diagnostic::nowhere(other.to_string()).into(),
-            },
+            other => Diagnostic::new(span, other.to_string()).into(),
         }
     }
 }

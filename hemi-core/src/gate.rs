@@ -13,8 +13,6 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use serde::Deserialize;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tracing::warn;
 
@@ -24,6 +22,7 @@ use crate::deadline::{self, Group};
 use crate::io::Socket;
 use crate::listen::{Address, ListenOptions, Listening, Peer};
 use crate::stage::Run;
+use crate::sys::watch_readable;
 use crate::{Explain, Prepare, Result};
 
 /// How long the loop rests when the system is out of descriptors or memory: connections wait in the backlog.
@@ -105,6 +104,8 @@ pub struct GateCounters {
 #[derive(Debug)]
 struct State {
     phase: AtomicU8,
+    /// Milliseconds of the moment until which idle connections linger.
+    linger: AtomicU64,
     group: Group,
     active: AtomicUsize,
     sources: Mutex<HashMap<IpAddr, usize>>,
@@ -134,6 +135,7 @@ impl Gate {
         let counter = || Counter::new(cx.cores());
         let state = Arc::new(State {
             phase: AtomicU8::new(Phase::Serving as u8),
+            linger: AtomicU64::new(0),
             group: Group(NEXT_GROUP.fetch_add(1, Ordering::Relaxed)),
             active: AtomicUsize::new(0),
             sources: Mutex::default(),
@@ -191,6 +193,8 @@ impl Gate {
         for accepting in loops {
             let _ = accepting.await;
         }
+        let linger = clock::now().after(run.linger());
+        self.state.linger.store(linger.millis(), Ordering::Relaxed);
         self.state.enter(Phase::Draining, run.cores());
         tokio::select! {
             () = self.state.all_ended() => return,
@@ -210,6 +214,14 @@ impl Ticket {
             1 => Phase::Draining,
             _ => Phase::Ending,
         }
+    }
+
+    /// While the server drains: until when an idle connection may wait for one more request, to be told
+    /// with its answer that it is the last; none if that time is over.
+    #[must_use]
+    pub fn linger(&self, now: Moment) -> Option<Moment> {
+        let until = Moment::from_millis(self.state.linger.load(Ordering::Relaxed));
+        (now < until).then_some(until)
     }
 
     /// The group of this server's connections, woken when the phase changes.
@@ -297,7 +309,7 @@ where
     Fut: Future<Output = ()> + Send + 'static,
 {
     let socket = socket_of(core, listening).try_clone()?;
-    let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
+    let socket = watch_readable(socket)?;
     let mut warned = None;
     loop {
         let mut ready = socket.readable().await?;

@@ -19,9 +19,6 @@ pub(crate) use socket::Family;
 
 /// A connection's byte stream. `poll_*` follow the rules of [`std::future::Future::poll`].
 pub trait Io: Send + Unpin + 'static {
-    /// Waits until [`Io::poll_recv`] may find something, without holding a buffer.
-    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-
     /// Appends what has come to `buf`, at most what its capacity has room for; 0 is the end of the stream.
     fn poll_recv(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>>;
 

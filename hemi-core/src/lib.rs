@@ -26,6 +26,7 @@ mod registry;
 pub mod resolv;
 pub mod server;
 mod stage;
+mod sys;
 
 pub use component::{
     BoxFuture, Component, CreateCx, DynLifecycle, Kind, Lifecycle, Place, Rank,
@@ -33,7 +34,6 @@ pub use component::{
 pub use config::Explain;
 pub use engine::{Engine, GRACE, check, serve};
 pub use error::{Error, Result};
-pub use hemi_derive::Explain;
 pub use registry::{Entry, Registry};
 pub use stage::{Parts, Prepare, Run, Shut, Stage};
 

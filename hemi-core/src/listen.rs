@@ -5,7 +5,6 @@
 //! connections; a Unix socket is shared by all cores.
 
 mod address;
-mod defer;
 
 use std::collections::HashMap;
 use std::io;
@@ -114,7 +113,7 @@ fn bind(address: &Address, cores: usize, options: &ListenOptions) -> io::Result<
                 // Accepted connections inherit it: answers leave at once.
                 socket.set_tcp_nodelay(true)?;
                 if !options.defer.is_zero() {
-                    defer::set(socket, options.defer)?;
+                    crate::sys::defer_accept(socket, options.defer)?;
                 }
                 listen(socket, options)?;
             }

@@ -6,7 +6,7 @@ mod parts;
 use std::collections::HashMap;
 use std::any::{Any, TypeId};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -44,13 +44,14 @@ pub struct Stage {
     carried: Arc<Carried>,
     shuts: HashMap<Rank, Shut>,
     stop: Shut,
+    linger: OnceLock<Duration>,
 }
 
 impl Stage {
-    pub(crate) fn new(id: u64, build: Build) -> Self {
-        let shuts = build.parts.ranks().map(|rank| (rank, Shut::new())).collect();
-        let carried = Arc::new(build.carried);
-        Self { id, parts: build.parts, carried, shuts, stop: Shut::new() }
+    pub(crate) fn new(id: u64, parts: Parts, carried: Carried) -> Self {
+        let shuts = parts.ranks().map(|rank| (rank, Shut::new())).collect();
+        let carried = Arc::new(carried);
+        Self { id, parts, carried, shuts, stop: Shut::new(), linger: OnceLock::new() }
     }
 
     /// Counted from 1 in this process.
@@ -110,9 +111,12 @@ pub(crate) struct Running {
 impl Running {
     /// Ends the components, highest rank first, each rank when the one above it is done. What is still
     /// under way after `grace` is told to stop, and a second later is given up.
-    pub(crate) async fn drain(mut self, grace: Duration) {
+    ///
+    /// `linger`: see [`Run::linger`].
+    pub(crate) async fn drain(mut self, grace: Duration, linger: Duration) {
         let stage = self.stage.clone();
         let stop = stage.stop.clone();
+        let _ = stage.linger.set(linger);
         let drained = async {
             while let Some(rank) = self.tasks.iter().map(|(rank, _)| *rank).max() {
                 stage.shuts[&rank].cancel();
@@ -181,6 +185,13 @@ impl Run {
     #[must_use]
     pub fn stop(&self) -> &Shut {
         &self.stage.stop
+    }
+
+    /// How long an idle connection may stay open after [`Run::shut`], so that its client hears with one
+    /// more answer that it is the last, instead of finding the connection closed while it sends.
+    #[must_use]
+    pub fn linger(&self) -> Duration {
+        self.stage.linger.get().copied().unwrap_or_default()
     }
 
     /// The stage.

@@ -1,2 +1,99 @@
 //! The command line and the processes of a Hemi program.
+//!
+//! A program says who it is and which components it knows; [`Program::run`] is its whole `main`.
+
 #![forbid(unsafe_code)]
+
+mod actions;
+mod dirs;
+mod options;
+mod term;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use hemi_core::Registry;
+
+use options::{Action, Options};
+
+/// A Hemi program.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// fn main() -> ExitCode {
+///     let program = hemi_procmgr::Program {
+///         name: "mine",
+///         title: "Mine, a program of my own",
+///         version: env!("CARGO_PKG_VERSION"),
+///         default_config: "stage {}",
+///         register: |_| {},
+///     };
+///     program.run(std::env::args().skip(1), std::env::vars().collect())
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Its name: of the binary, and of its config file.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub title: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// The config it runs with when none is found.
+    pub default_config: &'static str,
+    /// Adds the components it knows.
+    pub register: fn(&mut Registry),
+}
+
+/// Exit status: what was asked for was refused, or failed.
+const FAILED: u8 = 1;
+
+/// Exit status: the command line is wrong.
+const USAGE: u8 = 2;
+
+impl Program {
+    /// Does what the arguments say; `env` is what configs see as `%env.NAME`.
+    ///
+    /// The exit status is 0 if it was done, 1 if it was refused or failed, 2 if the command line is wrong.
+    pub fn run(
+        self,
+        args: impl IntoIterator<Item = String>,
+        env: BTreeMap<String, String>,
+    ) -> ExitCode {
+        let options = match Options::parse(args) {
+            Ok(options) => options,
+            Err(e) => {
+                term::complain(&format!("{}: {e}\nTry `{} help`.", self.name, self.name));
+                return USAGE.into();
+            }
+        };
+        let done = match &options.action {
+            Action::Serve => actions::serve::serve(&self, &options, env),
+            Action::Check => actions::check::check(&self, &options, env),
+            Action::Fmt => actions::fmt::fmt(&options),
+            Action::Explain => actions::explain::explain(&self, &options),
+            Action::Version => {
+                term::say(&format!("{} {}\n", self.name, self.version));
+                Ok(())
+            }
+            Action::Help => {
+                term::say(&options::help(&self));
+                Ok(())
+            }
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(message) => {
+                term::complain(message.trim_end());
+                FAILED.into()
+            }
+        }
+    }
+
+    fn registry(&self) -> Registry {
+        let mut registry = Registry::new();
+        (self.register)(&mut registry);
+        registry
+    }
+}

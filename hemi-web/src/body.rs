@@ -80,6 +80,10 @@ impl Body {
         Self(Inner::Incoming(incoming))
     }
 
+    pub(crate) fn from_inner(inner: Inner) -> Self {
+        Self(inner)
+    }
+
     pub(crate) fn into_inner(self) -> Inner {
         self.0
     }

@@ -41,7 +41,7 @@ fn push(line: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 
 /// `21/Nov/2026:13:05:09 +0000`, from `Sat, 21 Nov 2026 13:05:09 GMT`.
 fn date(line: &mut Vec<u8>, at: SystemTime) {
-    let text = hemi_proto::date::format(at);
+    let text = hemi_proto::date::format_date(at);
     let [_, _, _, _, _, d1, d2, _, m1, m2, m3, _, y1, y2, y3, y4, _, time @ ..] = text;
     line.extend_from_slice(&[d1, d2, b'/', m1, m2, m3, b'/', y1, y2, y3, y4, b':']);
     line.extend_from_slice(&time[..8]);

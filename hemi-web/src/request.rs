@@ -1,11 +1,13 @@
 //! A request, as rules, handlets and revisers see it.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use bytes::Bytes;
 use hemi_core::listen::Peer;
 use hemi_proto::authority::Authority;
 use hemi_proto::http1::{RequestHead, Target};
+use hemi_proto::path::{EncodedSeparators, PathError, normalize};
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
 
 use crate::body::Body;
@@ -51,17 +53,21 @@ impl Request {
     /// Makes a request of a head that has arrived.
     ///
     /// # Errors
-    /// 400 if the path can't be decoded, or would lead above the root.
+    /// 400 if the path can't be decoded, is not UTF-8 then, or would lead above the root.
     pub(crate) fn new(
         head: RequestHead,
         body: Body,
         peer: Peer,
         scheme: Scheme,
     ) -> Result<Self, StatusCode> {
-        let raw = head.target.path();
-        let path = match hemi_proto::path::normalize(raw).map_err(|_| StatusCode::BAD_REQUEST)? {
-            std::borrow::Cow::Borrowed(_) => None,
-            std::borrow::Cow::Owned(path) => Some(path.into_boxed_str()),
+        let raw = head.target.path().as_bytes();
+        let bad = StatusCode::BAD_REQUEST;
+        let path = match normalize(raw, EncodedSeparators::Keep) {
+            Ok(Cow::Borrowed(_)) => None,
+            Ok(Cow::Owned(path)) => Some(String::from_utf8(path).map_err(|_| bad)?.into_boxed_str()),
+            // As the target of CONNECT, or of OPTIONS for the whole server.
+            Err(PathError::NotAbsolute) => None,
+            Err(_) => return Err(bad),
         };
         Ok(Self {
             method: head.method,
@@ -84,7 +90,8 @@ impl Request {
         &self.method
     }
 
-    /// The path, percent-decoded, without `.` and `..` segments; starts with `/`, or is `*`.
+    /// The path, percent-decoded, without `.` and `..` segments; starts with `/`, or is `*`. A `/` or `\\`
+    /// that was encoded still is.
     #[must_use]
     pub fn path(&self) -> &str {
         self.path.as_deref().unwrap_or_else(|| self.target.path())

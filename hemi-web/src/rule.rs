@@ -11,12 +11,13 @@
 //! }
 //! ```
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hemi_core::config::{Condition, KindName, Spanned};
+use hemi_core::config::{Condition, ConfigType, KindName};
 use hemi_core::{
-    Component, CreateCx, DynLifecycle, Error, Explain, Kind, Lifecycle, Place, Rank, Result,
+    Component, CreateCx, DynLifecycle, Explain, Kind, Lifecycle, Place, Rank, Result,
 };
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
@@ -46,8 +47,8 @@ impl Kind for RuleKind {
 #[derive(Debug, Deserialize, Explain)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RuleConfig {
-    /// Answer with this status, 200 to 599, before any handlet is asked. 0: ask the handlets.
-    pub return_code: Spanned<u16>,
+    /// Answer with this status, 200 to 599, and ask no handlet.
+    pub return_code: Option<ReturnCode>,
     /// The content of that answer, as plain text; empty: a page that names the status.
     pub return_text: String,
     /// Whether requests that match are written to the access log.
@@ -56,7 +57,36 @@ pub struct RuleConfig {
 
 impl Default for RuleConfig {
     fn default() -> Self {
-        Self { return_code: Spanned::default(), return_text: String::new(), log_access: true }
+        Self { return_code: None, return_text: String::new(), log_access: true }
+    }
+}
+
+/// A status that ends a request: 200 to 599.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u16")]
+pub struct ReturnCode(StatusCode);
+
+/// A number that is no such status.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is not a status that ends a request: write one from 200 to 599")]
+pub struct NotFinal(u16);
+
+impl TryFrom<u16> for ReturnCode {
+    type Error = NotFinal;
+
+    fn try_from(code: u16) -> Result<Self, NotFinal> {
+        let status = StatusCode::from_u16(code).ok().filter(|_| (200..600).contains(&code));
+        status.map(Self).ok_or(NotFinal(code))
+    }
+}
+
+impl ConfigType for ReturnCode {
+    fn kind() -> Cow<'static, str> {
+        "status".into()
+    }
+
+    fn show(&self) -> String {
+        self.0.as_u16().to_string()
     }
 }
 
@@ -85,12 +115,11 @@ impl Component for Rule {
     type Config = RuleConfig;
 
     fn create(config: RuleConfig, cx: &mut CreateCx<'_>) -> Result<Self> {
-        let answer = answer(&config)?;
         let mut revisers = cx.children::<ReviserKind>();
         revisers.sort_by_key(|reviser| reviser.rank());
         Ok(Self {
             condition: cx.condition()?,
-            answer,
+            answer: answer(&config),
             handlets: cx.children::<HandletKind>(),
             socklets: cx.children::<SockletKind>(),
             revisers,
@@ -100,18 +129,11 @@ impl Component for Rule {
     }
 }
 
-fn answer(config: &RuleConfig) -> Result<Option<Answer>> {
-    let code = config.return_code.value;
-    if code == 0 {
-        return Ok(None);
-    }
-    let status = StatusCode::from_u16(code).ok().filter(|_| (200..600).contains(&code));
-    let status = status.ok_or_else(|| {
-        Error::config(config.return_code.span, format!("{code} is not a status that ends a request: 200 to 599"))
-    })?;
+fn answer(config: &RuleConfig) -> Option<Answer> {
+    let status = config.return_code?.0;
     let fields = HeaderValue::from_static("text/plain; charset=utf-8");
     let fields = Arc::new(Prepared::new(HeaderMap::from_iter([(CONTENT_TYPE, fields)])));
-    Ok(Some(Answer { status, fields, body: config.return_text.clone().into() }))
+    Some(Answer { status, fields, body: config.return_text.clone().into() })
 }
 
 impl Lifecycle for Rule {}

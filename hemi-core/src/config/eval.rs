@@ -21,7 +21,8 @@ pub(super) fn evaluate(
     sources: Arc<Sources>,
     errors: &mut Diagnostics,
 ) -> Tree {
-    let mut evaluator = Evaluator { constants, errors, nodes: Vec::new(), open: Vec::new() };
+    let mut evaluator =
+        Evaluator { constants, errors, nodes: Vec::new(), open: Vec::new(), copied: 0 };
     evaluator.component(root, None);
     Tree::new(sources, evaluator.nodes)
 }
@@ -32,14 +33,20 @@ struct Evaluator<'c> {
     nodes: Vec<Node>,
     /// The components around the place being evaluated, outermost first.
     open: Vec<Enclosing<'c>>,
+    /// What references have copied so far, in bytes.
+    copied: usize,
 }
+
+/// References may copy so many bytes: a few lines that refer to each other twice would fill any
+/// memory.
+const MAX_COPIED: usize = 64 << 20;
 
 /// A component whose items are being evaluated.
 struct Enclosing<'c> {
     id: usize,
     items: &'c [Item],
     /// Properties with bad values: what refers to them is not worth another message.
-    bad: Vec<&'c str>,
+    bad: Vec<&'c Text>,
 }
 
 impl<'c> Evaluator<'c> {
@@ -76,10 +83,12 @@ impl<'c> Evaluator<'c> {
     }
 
     fn property(&mut self, id: usize, name: &'c Text, value: Option<&Expr>) {
-        if let Some(first) = self.nodes[id].properties.iter().find(|p| p.name == *name) {
+        let good = self.nodes[id].properties.iter().map(|property| &property.name);
+        let bad = self.open.last().into_iter().flat_map(|open| open.bad.iter().copied());
+        if let Some(first) = good.chain(bad).find(|known| *known == name) {
             let error = Diagnostic::new(name.span, format!("`.{}` is set twice", name.text))
                 .help("remove one of them")
-                .note(first.name.span, "first set here");
+                .note(first.span, "first set here");
             self.errors.push(error);
             return;
         }
@@ -88,7 +97,11 @@ impl<'c> Evaluator<'c> {
                 let property = Property { name: name.clone(), value, read: Cell::new(false) };
                 self.nodes[id].properties.push(property);
             }
-            None => self.open.iter_mut().rev().take(1).for_each(|open| open.bad.push(&name.text)),
+            None => {
+                if let Some(open) = self.open.last_mut() {
+                    open.bad.push(name);
+                }
+            }
         }
     }
 
@@ -136,7 +149,6 @@ impl<'c> Evaluator<'c> {
 
     fn join(&mut self, values: Vec<Value>) -> Option<Data> {
         let mut parts = Vec::new();
-        let mut good = true;
         for Value { span, data } in values {
             match data {
                 Data::Text(text) => parts.push(Part::Text(Text { span, text })),
@@ -145,12 +157,9 @@ impl<'c> Evaluator<'c> {
                     let message = format!("only strings can be joined with `+`, found {other}");
                     let help = "write it in quotes, or put list elements in one list";
                     self.errors.push(Diagnostic::new(span, message).help(help));
-                    good = false;
+                    return None;
                 }
             }
-        }
-        if !good {
-            return None;
         }
         let texts: Option<String> = parts
             .iter()
@@ -195,9 +204,17 @@ impl<'c> Evaluator<'c> {
             if let Some(property) = properties.iter().find(|p| p.name.text == name) {
                 // Some configs set a property only to refer to it.
                 property.read.set(true);
-                return Some(property.value.data.clone());
+                let data = &property.value.data;
+                self.copied = self.copied.saturating_add(data.weight());
+                if self.copied <= MAX_COPIED {
+                    return Some(data.clone());
+                }
+                let message = "the references of this config copy too much";
+                let error = Diagnostic::new(span, message);
+                self.errors.push(error.help("refer to smaller values, or less often"));
+                return None;
             }
-            if open.bad.contains(&name) {
+            if open.bad.iter().any(|bad| bad.text == name) {
                 return None;
             }
         }

@@ -60,9 +60,16 @@ pub(super) enum Kind {
 
 pub(super) const CONSTANTS: [&str; 4] = ["topDir", "logDir", "tmpDir", "varDir"];
 
+/// What a text consists of.
+pub(super) struct Lexed {
+    pub(super) tokens: Vec<Token>,
+    /// Whether braces are missing because something before them is never closed.
+    pub(super) lost_braces: bool,
+}
+
 /// All tokens with comments, ended by [`Kind::End`].
-pub(super) fn lex(file: u32, text: &str, errors: &mut Diagnostics) -> Vec<Token> {
-    let mut lexer = Lexer { file, text, at: 0, errors };
+pub(super) fn lex(file: u32, text: &str, errors: &mut Diagnostics) -> Lexed {
+    let mut lexer = Lexer { file, text, at: 0, errors, lost_braces: false };
     let mut tokens = Vec::new();
     if text.starts_with(BOM) {
         lexer.at = BOM.len_utf8();
@@ -72,7 +79,7 @@ pub(super) fn lex(file: u32, text: &str, errors: &mut Diagnostics) -> Vec<Token>
         let start = lexer.at;
         let Some(c) = lexer.peek() else {
             tokens.push(Token { kind: Kind::End, span: lexer.span(start), breaks });
-            return tokens;
+            return Lexed { tokens, lost_braces: lexer.lost_braces };
         };
         if let Some(kind) = lexer.token(c) {
             tokens.push(Token { kind, span: lexer.span(start), breaks });
@@ -85,6 +92,7 @@ struct Lexer<'t> {
     text: &'t str,
     at: usize,
     errors: &'t mut Diagnostics,
+    lost_braces: bool,
 }
 
 fn in_word(c: char) -> bool {
@@ -162,6 +170,11 @@ impl<'t> Lexer<'t> {
         &rest[..length]
     }
 
+    /// Skips what an unclosed string or comment covers.
+    fn lose(&mut self, covered: impl Fn(char) -> bool) {
+        self.lost_braces |= self.skip_while(covered).contains(['{', '}']);
+    }
+
     fn skip_space(&mut self) -> u32 {
         let space = self.skip_while(char::is_whitespace);
         u32::try_from(space.matches('\n').count()).unwrap_or(u32::MAX)
@@ -185,7 +198,7 @@ impl<'t> Lexer<'t> {
             None => {
                 self.at = start + 2;
                 self.error(start, "this comment is never closed", "close it with `*/`");
-                self.at = self.text.len();
+                self.lose(|_| true);
             }
         }
         Kind::Comment
@@ -196,7 +209,7 @@ impl<'t> Lexer<'t> {
         let Some(end) = self.closing_quote() else {
             self.at = start + 1;
             self.error(start, "this string is never closed", "close it with `\"` on the same line");
-            self.skip_while(|c| c != '\n');
+            self.lose(|c| c != '\n');
             return Kind::Bad;
         };
         let mut text = String::new();
@@ -255,7 +268,7 @@ impl<'t> Lexer<'t> {
         }
         self.at = start + 1;
         self.error(start, "this string is never closed", "close it with another backquote");
-        self.at = self.text.len();
+        self.lose(|_| true);
         Kind::Bad
     }
 

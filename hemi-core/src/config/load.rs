@@ -24,7 +24,7 @@ use super::{
 /// Includes may be nested so deep.
 const MAX_DEPTH: usize = 16;
 /// A config with all its includes may have so many bytes.
-const MAX_SIZE: usize = 16 << 20;
+pub(super) const MAX_SIZE: usize = 16 << 20;
 /// A config may consist of so many files.
 const MAX_FILES: usize = 10_000;
 
@@ -192,7 +192,7 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-fn too_large(span: Span) -> Diagnostic {
+pub(super) fn too_large(span: Span) -> Diagnostic {
     Diagnostic::new(span, "the config is too large")
         .help(format!("it may have {} MiB in {MAX_FILES} files", MAX_SIZE >> 20))
 }

@@ -3,7 +3,7 @@
 use super::{
     condition::{Comparison, Logic, Operator, Test},
     diagnostic::{Diagnostic, Diagnostics},
-    lexer::{Kind, Token, lex},
+    lexer::{Kind, Lexed, Token, lex},
     literal::quote,
     source::Span,
     syntax::{Component, Expr, Form, Item, Property},
@@ -34,7 +34,7 @@ pub(super) struct Parsed {
 
 /// Reads a text as a series of properties, components and includes.
 pub(super) fn parse(file: u32, text: &str, role: Role, errors: &mut Diagnostics) -> Parsed {
-    let mut tokens = lex(file, text, errors);
+    let Lexed { mut tokens, lost_braces } = lex(file, text, errors);
     tokens.retain(|token| token.kind != Kind::Comment);
     let mut parser = Parser {
         text,
@@ -43,7 +43,7 @@ pub(super) fn parse(file: u32, text: &str, role: Role, errors: &mut Diagnostics)
         role,
         errors,
         depth: 0,
-        unsure_braces: false,
+        unsure_braces: lost_braces,
         open: Vec::new(),
         suspect: None,
     };
@@ -113,7 +113,8 @@ impl Parser<'_> {
                 }
                 kind => {
                     self.unexpected_item(&kind);
-                    self.at += 1;
+                    // A block of braces is skipped as a whole.
+                    self.at += usize::from(kind != Kind::OpenBrace);
                     self.recover();
                 }
             }
@@ -351,7 +352,7 @@ impl Parser<'_> {
         self.at += 1;
         while self.kind() != close {
             if self.at_safe_place() {
-                return Err(self.unclosed(open, close));
+                return Err(if good { self.unclosed(open, close) } else { Reported });
             }
             match read(self) {
                 Ok(element) => elements.push(element),
@@ -363,7 +364,7 @@ impl Parser<'_> {
             match self.kind() {
                 Kind::Comma => self.at += 1,
                 kind if kind == close => {}
-                _ if self.at_safe_place() => return Err(self.unclosed(open, close)),
+                _ if self.at_safe_place() => {}
                 Kind::Bad => {
                     good = false;
                     self.skip_element(close);

@@ -49,11 +49,13 @@ impl Tree {
     /// What nobody has read: properties that no component knows, conditions where none may stand.
     ///
     /// To be asked when all components are created. `known` gives the names of the properties that
-    /// the component of a scope knows; they become suggestions.
-    pub fn unread(&self, known: impl Fn(Scope<'_>) -> Vec<&'static str>) -> Diagnostics {
+    /// the component of a scope knows; they become suggestions. A scope for which it gives none is
+    /// passed over: what is in it was not read for another reason.
+    pub fn unread(&self, known: impl Fn(Scope<'_>) -> Option<Vec<&'static str>>) -> Diagnostics {
         let mut errors = Diagnostics::default();
         for (id, node) in self.nodes.iter().enumerate() {
             let scope = Scope { tree: self, id };
+            let Some(own) = known(scope) else { continue };
             if node.condition.is_some() && !node.condition_read.get() {
                 let message = format!("`{}` takes no condition", node.sign.text);
                 errors.push(Diagnostic::new(node.sign.span, message).help("remove the condition"));
@@ -63,9 +65,8 @@ impl Tree {
             if unread.peek().is_none() {
                 continue;
             }
-            let own = known(scope);
             // A property may stand here for the components inside to inherit.
-            let all: Vec<_> = scope.descendants().flat_map(&known).chain(own.clone()).collect();
+            let all: Vec<_> = scope.descendants().filter_map(&known).flatten().chain(own.clone()).collect();
             errors.extend(unread.map(|property| unknown_property(node, property, &own, &all)));
         }
         errors

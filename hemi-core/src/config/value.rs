@@ -37,11 +37,36 @@ pub(super) enum Part {
     Variable(Text),
 }
 
+impl Part {
+    /// The text, or the name of the variable.
+    fn written(&self) -> &str {
+        match self {
+            Self::Text(text) | Self::Variable(text) => &text.text,
+        }
+    }
+}
+
 /// A string and its place.
 #[derive(Clone, Debug)]
 pub(super) struct Text {
     pub(super) span: Span,
     pub(super) text: String,
+}
+
+impl Data {
+    /// About how many bytes a copy takes.
+    pub(super) fn weight(&self) -> usize {
+        const EACH: usize = 256;
+        EACH + match self {
+            Self::Bool(_) | Self::Int(_) | Self::Size(_) | Self::Duration(_) => 0,
+            Self::Text(text) => text.len(),
+            Self::Template(parts) => parts.iter().map(|part| EACH + part.written().len()).sum(),
+            Self::List(elements) => elements.iter().map(|element| element.data.weight()).sum(),
+            Self::Dict(entries) => {
+                entries.iter().map(|(key, value)| key.text.len() + value.data.weight()).sum()
+            }
+        }
+    }
 }
 
 impl PartialEq for Value {

@@ -119,17 +119,6 @@ impl Socket {
 }
 
 impl Io for Socket {
-    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            match &self.0 {
-                Driver::Fresh(..) => self.register()?,
-                Driver::Tcp(s) => return s.poll_read_ready(cx),
-                Driver::Unix(s) => return s.poll_read_ready(cx),
-                Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-            }
-        }
-    }
-
     fn poll_recv(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
         loop {
             match &mut self.0 {

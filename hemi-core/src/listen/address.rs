@@ -1,11 +1,14 @@
 //! Where a server listens, and where its clients come from.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::Deserialize;
+
+use crate::config::ConfigType;
 
 /// An address to listen on.
 ///
@@ -67,6 +70,16 @@ impl TryFrom<String> for Address {
 
     fn try_from(text: String) -> Result<Self, AddressError> {
         text.parse()
+    }
+}
+
+impl ConfigType for Address {
+    fn kind() -> Cow<'static, str> {
+        "address".into()
+    }
+
+    fn show(&self) -> String {
+        self.to_string().show()
     }
 }
 

@@ -1,9 +1,10 @@
 //! From a config to the components of a stage. Nothing here touches the system: `check` does all of it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::component::{CreateCx, Kind, Place};
-use crate::config::{Constants, Diagnostic, Diagnostics, Node, Scope, Tree, suggest};
+use crate::config::{self, Constants, Diagnostic, Diagnostics, Scope, Source, Span, Tree};
 use crate::panics::catch_call;
 use crate::registry::{Entry, Factory, Registry};
 use crate::{Error, Result};
@@ -11,55 +12,77 @@ use crate::{Error, Result};
 use super::{Carried, Identity, Parts};
 
 /// A stage being built.
-#[derive(Default)]
 pub(crate) struct Build {
     pub(crate) parts: Parts,
     pub(crate) carried: Carried,
-    pub(crate) earlier: Option<Arc<Carried>>,
+    /// What the stage before has to hand over.
+    pub(crate) earlier: Arc<Carried>,
     pub(crate) dirs: Arc<Constants>,
     pub(crate) cores: usize,
     errors: Diagnostics,
+    /// Components whose creation was begun, by the place of their sign.
+    begun: HashSet<Span>,
+    /// Those of them that came to be.
+    made: HashSet<Span>,
     unnamed: usize,
 }
 
 impl Build {
+    pub(crate) fn new(dirs: Arc<Constants>, cores: usize, earlier: Arc<Carried>) -> Self {
+        Self {
+            parts: Parts::new(),
+            carried: Carried::new(),
+            earlier,
+            dirs,
+            cores,
+            errors: Diagnostics::default(),
+            begun: HashSet::new(),
+            made: HashSet::new(),
+            unnamed: 0,
+        }
+    }
+
     /// Creates the components of a config, in the order of ranks: each may refer to those before it.
     ///
     /// # Errors
     /// With all mistakes that were found.
-    pub(crate) fn config(mut self, registry: &Registry, tree: &Tree) -> Result<Self> {
-        let stage = tree.scope();
-        let empty = Node::synthetic("");
+    pub(crate) fn config(mut self, registry: &Registry, tree: &Tree) -> Result<(Parts, Carried)> {
         let mut tops: Vec<(&Entry, Scope<'_>)> = Vec::new();
-        for node in tree.root().children() {
-            match registry.entry(node.sign()) {
-                Some(entry) if entry.place() != Place::Inside => {
-                    tops.push((entry, stage.inside(node)));
-                }
-                _ => self.errors.push(misplaced(registry, node, "the stage", |p| p != Place::Inside)),
+        for scope in tree.root().children() {
+            match registry.entry(scope.sign()) {
+                Some(entry) if entry.place() != Place::Inside => tops.push((entry, scope)),
+                _ => self.errors.push(misplaced(registry, scope, |e| e.place() != Place::Inside)),
             }
         }
         let absent = registry.entries().filter(|entry| {
             let written = tops.iter().any(|(e, _)| e.sign() == entry.sign());
             entry.place() == Place::Fixture && !written
         });
-        let absent: Vec<_> = absent.map(|entry| (entry, stage.inside(&empty))).collect();
-        tops.extend(absent);
+        let defaults = absent.map(|entry| {
+            let text = format!("stage {{ {} {{}} }}", entry.sign());
+            Ok((entry, config::load(&Source::text("defaults", text), &self.dirs)?))
+        });
+        let defaults: Vec<(&Entry, Tree)> = defaults.collect::<Result<_>>()?;
+        for (entry, tree) in &defaults {
+            tops.extend(tree.root().children().map(|scope| (*entry, scope)));
+        }
         tops.sort_by_key(|(entry, _)| entry.rank());
         for (entry, scope) in tops {
             entry.create(registry, scope, &mut self);
         }
-        self.misplaced_inside(registry, tree.root());
-        self.errors.extend(tree.unread(|sign| {
-            registry.entry(sign).map(|e| e.properties().iter().map(|p| p.name).collect()).unwrap_or_default()
-        }));
+        self.made.insert(tree.root().span());
+        for scope in tree.root().children() {
+            self.misplaced_inside(registry, scope);
+        }
+        let unread = tree.unread(|scope| self.read_in_full(scope).then(|| known(registry, scope)));
+        self.errors.extend(unread);
         if self.errors.is_empty() {
             self.errors.extend(self.parts.unused());
         }
         if self.errors.is_empty() {
-            return Ok(self);
+            return Ok((self.parts, self.carried));
         }
-        Err(tree.error(std::mem::take(&mut self.errors)).into())
+        Err(tree.error(self.errors).into())
     }
 
     /// Creates one component; if it fails, its errors are kept.
@@ -69,66 +92,81 @@ impl Build {
         factory: &Factory<K>,
         scope: Scope<'_>,
     ) -> Option<Arc<K::Object>> {
-        let node = scope.node();
-        node.mark_created();
-        let span = node.is_written().then(|| node.span());
-        let name = match (K::PLACE, node.name()) {
-            (Place::Fixture, None) => K::NAME.to_owned(),
-            (Place::Fixture, Some(_)) => {
-                self.errors.push(Diagnostic::new(node.span(), format!("{} takes no name", K::NAME)));
-                return None;
-            }
-            (Place::Stage | Place::Referred, None) => {
-                let diagnostic = Diagnostic::new(node.span(), format!("a {} needs a name", K::NAME));
-                self.errors.push(diagnostic.help(format!("write `{} \"name\" {{`", node.sign())));
-                return None;
-            }
-            (_, Some(name)) => name.to_owned(),
-            (Place::Inside, None) => {
-                self.unnamed += 1;
-                format!("{}#{}", node.sign(), self.unnamed)
-            }
-        };
+        self.begun.insert(scope.span());
+        let name = self.name::<K>(scope)?;
         let identity = Identity { kind: K::NAME, name: name.clone(), digest: scope.digest() };
         let made = catch_call(|| factory(&mut CreateCx { registry, scope, build: self, identity }))
-            .unwrap_or_else(|panic| Err(Error::other(format!("{} panicked: {panic}", node.sign()))));
+            .unwrap_or_else(|panic| Err(Error::other(format!("{} panicked: {panic}", scope.sign()))));
         let added = made.and_then(|(object, life)| {
-            self.parts.insert::<K>(name, span, object.clone(), life)?;
+            self.parts.insert::<K>(name, Some(scope.name_span()), object.clone(), life)?;
             Ok(object)
         });
-        added.map_err(|e| self.errors.extend(e.into_diagnostics(span))).ok()
+        match added {
+            Ok(object) => {
+                self.made.insert(scope.span());
+                Some(object)
+            }
+            Err(e) => {
+                self.errors.extend(e.into_diagnostics(scope.span()));
+                None
+            }
+        }
     }
 
-    /// Finds the components that no component around them asked for.
-    fn misplaced_inside(&mut self, registry: &Registry, outer: &Node) {
-        for node in outer.children() {
-            if registry.entry(node.sign()).is_none() && node.is_created_inside(outer) {
-                continue;
+    fn name<K: Kind>(&mut self, scope: Scope<'_>) -> Option<String> {
+        match (K::PLACE, scope.name()) {
+            (Place::Fixture, None) => Some(K::NAME.to_owned()),
+            (Place::Fixture, Some(_)) => {
+                let message = format!("there is one {} in a stage: it takes no name", K::NAME);
+                self.errors.push(Diagnostic::new(scope.name_span(), message).help("remove the name"));
+                None
             }
-            self.misplaced_inside(registry, node);
+            (Place::Stage | Place::Referred, None) => {
+                let diagnostic = scope.diagnostic(format!("`{}` needs a name", scope.sign()));
+                self.errors.push(diagnostic.help(format!("write `{} \"name\" {{`", scope.sign())));
+                None
+            }
+            (_, Some(name)) => Some(name.to_owned()),
+            (Place::Inside, None) => {
+                self.unnamed += 1;
+                Some(format!("{}#{}", scope.sign(), self.unnamed))
+            }
         }
+    }
+
+    /// Finds the components that the one around them, which came to be, did not ask for.
+    fn misplaced_inside(&mut self, registry: &Registry, outer: Scope<'_>) {
+        for scope in outer.children() {
+            if self.begun.contains(&scope.span()) {
+                self.misplaced_inside(registry, scope);
+            } else if self.made.contains(&outer.span()) {
+                self.errors.push(misplaced(registry, scope, |e| e.place() == Place::Inside));
+            }
+        }
+    }
+
+    /// Whether all that could have read the properties of a component did.
+    fn read_in_full(&self, scope: Scope<'_>) -> bool {
+        self.made.contains(&scope.span()) && scope.children().all(|inside| self.read_in_full(inside))
     }
 }
 
-fn misplaced(
-    registry: &Registry,
-    node: &Node,
-    outer: &str,
-    fits: impl Fn(Place) -> bool,
-) -> Diagnostic {
-    match registry.entry(node.sign()) {
+fn known(registry: &Registry, scope: Scope<'_>) -> Vec<&'static str> {
+    let properties = registry.entry(scope.sign()).map(Entry::properties).unwrap_or_default();
+    properties.iter().map(|property| property.name).collect()
+}
+
+fn misplaced(registry: &Registry, scope: Scope<'_>, fits: impl Fn(&Entry) -> bool) -> Diagnostic {
+    let sign = scope.sign();
+    match registry.entry(sign) {
         Some(entry) => {
-            let message = format!("{} `{}` cannot stand in {outer}", entry.kind(), entry.sign());
-            Diagnostic::new(node.span(), message)
+            let outer = scope.outer().map_or("stage", |outer| outer.sign());
+            scope.diagnostic(format!("{} `{sign}` cannot stand in `{outer}`", entry.kind()))
         }
         None => {
-            let message = format!("unknown component `{}`", node.sign());
-            let signs = registry.entries().filter(|e| fits(e.place())).map(Entry::sign);
-            let diagnostic = Diagnostic::new(node.span(), message);
-            match suggest(node.sign(), signs) {
-                Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-                None => diagnostic,
-            }
+            let signs = registry.entries().filter(|entry| fits(entry)).map(Entry::sign);
+            let diagnostic = scope.diagnostic(format!("unknown component `{sign}`"));
+            diagnostic.did_you_mean(sign, signs, str::to_owned)
         }
     }
 }

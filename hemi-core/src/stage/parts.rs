@@ -103,9 +103,7 @@ impl Parts {
             let diagnostic = Diagnostic::new(to.span(), message);
             match suggest(to.name(), names()) {
                 Some(near) => diagnostic.help(format!("did you mean \"{near}\"?")),
-                None if names().next().is_none() => {
-                    diagnostic.help(format!("write `{} \"{}\" {{ ... }}` in the stage", K::NAME, to.name()))
-                }
+                None if names().next().is_none() => diagnostic.help("there is none in this stage"),
                 None => diagnostic,
             }
             .into()
@@ -118,7 +116,7 @@ impl Parts {
             let unused = part.place == Place::Referred && !part.used.load(Ordering::Relaxed);
             let message = format!("nothing uses the {} \"{name}\"", part.kind);
             let hint = "refer to it by its name, or remove it";
-            unused.then(|| Diagnostic::new(part.span?, message).help(hint).into()).flatten()
+            part.span.filter(|_| unused).map(|span| Diagnostic::new(span, message).help(hint))
         })
     }
 

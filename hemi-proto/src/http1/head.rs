@@ -132,8 +132,8 @@ impl HeadReader {
         if kind == Kind::Request && buf.first().is_some_and(|&b| b != b'\r' && !is_token(b)) {
             return Err(HeadError::RequestLine);
         }
-        let room = match self.lines.complete() {
-            0 => first_line_room(limits).min(limits.head_size),
+        let room = match (kind, self.lines.complete()) {
+            (Kind::Request, 0) => first_line_room(limits).min(limits.head_size),
             _ => limits.head_size,
         };
         if buf.len() > room {

@@ -98,3 +98,17 @@ fn faults() {
         assert_eq!(read("GET", head.as_bytes()).err(), Some(error), "{head:?}");
     }
 }
+
+#[test]
+fn a_long_reason_may_arrive_in_pieces() {
+    let reason = "x".repeat(16 * 1024);
+    let mut buf = BytesMut::from(format!("HTTP/1.1 200 {reason}").as_str());
+    let (mut reader, mut spare) = (HeadReader::default(), HeaderMap::new());
+    let limits = HeadLimits::default();
+    let mut read = |buf: &mut BytesMut| {
+        reader.read_response(&Method::GET, buf, &mut spare, &limits).map(|head| head.is_some())
+    };
+    assert_eq!(read(&mut buf), Ok(false));
+    buf.extend_from_slice(b"\r\n\r\n");
+    assert_eq!(read(&mut buf), Ok(true));
+}

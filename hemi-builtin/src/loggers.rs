@@ -1,0 +1,5 @@
+//! Loggers.
+
+mod simple;
+
+pub use simple::{SimpleLogger, SimpleLoggerConfig};

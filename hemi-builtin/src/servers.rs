@@ -1,0 +1,5 @@
+//! Servers.
+
+mod echo;
+
+pub use echo::{EchoConfig, EchoServer};

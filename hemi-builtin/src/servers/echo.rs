@@ -1,0 +1,90 @@
+//! The server `echoServer` (RFC 862): sends back what it gets, over TCP or a Unix socket.
+//!
+//! ```gorox
+//! stage {
+//! 	echoServer "echo" { .address = "127.0.0.1:3007" }
+//! }
+//! ```
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use hemi_core::gate::{Accepted, Gate, GateConfig};
+use hemi_core::io::Socket;
+use hemi_core::listen::{Address, ListenOptions};
+use hemi_core::server::Server;
+use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run, Shut};
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Sends back what it gets.
+#[derive(Debug, Deserialize, Explain)]
+#[serde(rename_all = "camelCase")]
+pub struct EchoConfig {
+    /// Where to listen: `"127.0.0.1:7"`, `":7"`, or the path of a Unix socket.
+    pub address: Address,
+    /// How long a connection may be silent, or keep its answers waiting.
+    #[serde(default = "one_minute")]
+    pub idle_timeout: Duration,
+}
+
+fn one_minute() -> Duration {
+    Duration::from_secs(60)
+}
+
+/// Sends back what it gets.
+#[derive(Debug)]
+pub struct EchoServer {
+    config: EchoConfig,
+    gate_config: GateConfig,
+    gate: OnceLock<Gate>,
+}
+
+impl Component for EchoServer {
+    const SIGN: &'static str = "echoServer";
+    type Config = (EchoConfig, GateConfig);
+
+    fn create((config, gate_config): Self::Config, _: &mut CreateCx<'_>) -> Result<Self> {
+        Ok(Self { config, gate_config, gate: OnceLock::new() })
+    }
+}
+
+impl Lifecycle for EchoServer {
+    fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
+        let options = ListenOptions::default();
+        let _ = self.gate.set(Gate::open(cx, &self.config.address, &self.gate_config, options)?);
+        Ok(())
+    }
+
+    async fn run(&self, cx: &Run) {
+        let Some(gate) = self.gate.get() else { return };
+        let (idle, stop) = (self.config.idle_timeout, cx.stop().clone());
+        gate.run(cx, move |accepted| echo(accepted, idle, stop.clone())).await;
+    }
+}
+
+impl Server for EchoServer {
+    fn active(&self) -> usize {
+        self.gate.get().map_or(0, Gate::active)
+    }
+}
+
+async fn echo(mut accepted: Accepted, idle: Duration, stop: Shut) {
+    let socket = &mut accepted.socket;
+    let all = async {
+        let mut buf = vec![0; 8 << 10];
+        while let Ok(Ok(())) = tokio::time::timeout(idle, once(socket, &mut buf)).await {}
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = all => {}
+    }
+}
+
+/// Sends one piece back; an error at the end of the stream too.
+async fn once(socket: &mut Socket, buf: &mut [u8]) -> std::io::Result<()> {
+    match socket.read(buf).await? {
+        0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        got => socket.write_all(buf.get(..got).unwrap_or_default()).await,
+    }
+}

@@ -1,0 +1,74 @@
+//! `explain`: what components there are, and what properties they have.
+
+use std::collections::BTreeMap;
+
+use hemi_core::config::{DefaultValue, Property, suggest};
+use hemi_core::{Entry, Place, Registry};
+
+use crate::options::Options;
+use crate::{Program, term};
+
+pub(crate) fn explain(program: &Program, options: &Options) -> Result<(), String> {
+    let registry = program.registry();
+    let Some(sign) = options.operands.first() else {
+        term::say(&list(&registry));
+        return Ok(());
+    };
+    match registry.entry(sign) {
+        Some(entry) => {
+            term::say(&describe(entry));
+            Ok(())
+        }
+        None => {
+            let near = suggest(sign, registry.entries().map(Entry::sign));
+            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            Err(format!("there is no component `{sign}`{hint}"))
+        }
+    }
+}
+
+/// All components, by their kinds.
+fn list(registry: &Registry) -> String {
+    let mut kinds: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    for entry in registry.entries() {
+        kinds.entry(entry.kind()).or_default().push(entry);
+    }
+    let mut text = String::new();
+    for (kind, entries) in kinds {
+        text += &format!("{kind}\n");
+        for entry in entries {
+            let about = entry.about().lines().next().unwrap_or_default();
+            text += &format!("  {:<16} {about}\n", entry.sign());
+        }
+    }
+    text
+}
+
+fn describe(entry: &Entry) -> String {
+    let place = match entry.place() {
+        Place::Fixture => "stands in the stage, once, without a name",
+        Place::Stage => "stands in the stage, with a name",
+        Place::Referred => "stands in the stage, with a name by which others refer to it",
+        Place::Inside => "stands inside another component",
+    };
+    let mut text = format!("{} ({}; {place})\n", entry.sign(), entry.kind());
+    text += &indented(entry.about(), 4);
+    for property in entry.properties() {
+        text += &format!("\n{}", describe_property(&property));
+    }
+    text
+}
+
+fn describe_property(property: &Property) -> String {
+    let default = match &property.default {
+        DefaultValue::Required => "required".to_owned(),
+        DefaultValue::None => "not set".to_owned(),
+        DefaultValue::Value(value) => format!("default {value}"),
+    };
+    let head = format!(".{} = {}  ({default})\n", property.name, property.kind);
+    head + &indented(property.doc, 4)
+}
+
+fn indented(text: &str, by: usize) -> String {
+    text.lines().map(|line| format!("{:by$}{}\n", "", line.trim())).collect()
+}

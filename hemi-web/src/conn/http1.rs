@@ -1,0 +1,585 @@
+//! An HTTP/1 connection: heads in, answers out in their order, all that are ready in one write.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use hemi_core::clock::{self, Moment};
+use hemi_core::gate::{Phase, Ticket};
+use hemi_core::io::{Io, Outbox, pool};
+use hemi_core::listen::Peer;
+use hemi_core::panics::{Panicked, catch, catch_call};
+use hemi_proto::http1::{
+    HeadReader, RequestHead, encode_chunk_head, encode_content_length, encode_last_chunk,
+    encode_status_line,
+};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, SERVER, TRANSFER_ENCODING,
+};
+use http::{Method, StatusCode, Version};
+use http_body::Body as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::{debug, error};
+
+use super::upload::{Line, Upload};
+use super::watch::{Cut, Pace, Watch};
+use crate::body::{Body, Inner};
+use crate::error_page;
+use crate::http_config::Limit;
+use crate::httpx::Shared;
+use crate::record::Exchange;
+use crate::upgrade::Upgraded;
+use crate::webapp::{Answered, Webapp};
+use crate::{Request, Response, Scheme};
+
+/// Bytes of answers that are gathered before they are sent.
+const GATHERED: usize = 64 << 10;
+
+/// A client that was refused may send this much more before the connection is closed under it, so that
+/// it gets to read why.
+const LINGER_BYTES: usize = 256 << 10;
+const LINGER_TIME: std::time::Duration = std::time::Duration::from_secs(2);
+
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// Serves one connection to its end.
+pub(crate) async fn serve<I>(io: I, peer: Peer, ticket: Ticket, server: Arc<Shared>)
+where
+    I: Io + AsyncRead + AsyncWrite,
+{
+    let conn = Conn {
+        io,
+        rbuf: BytesMut::new(),
+        out: Outbox::default(),
+        heads: HeadReader::default(),
+        spare: HeaderMap::new(),
+        watch: Watch::new(ticket),
+        server,
+        peer,
+        until: Moment::NEVER,
+        requests: 0,
+    };
+    if let Err(panic) = catch(std::panic::AssertUnwindSafe(conn.run())).await {
+        error!(%peer, "connection panicked: {panic}");
+    }
+}
+
+struct Conn<I> {
+    io: I,
+    rbuf: BytesMut,
+    out: Outbox,
+    heads: HeadReader,
+    /// The map of the last request, to be filled again.
+    spare: HeaderMap,
+    watch: Watch,
+    server: Arc<Shared>,
+    peer: Peer,
+    /// When the connection is too old for another request.
+    until: Moment,
+    requests: u32,
+}
+
+/// What becomes of the connection after an answer.
+enum Next {
+    Another,
+    Close,
+    /// Close, when the client, who is still sending, has had time to read the answer.
+    Linger,
+    Upgrade(Response),
+}
+
+/// What the head of an answer needs to know of its request.
+#[derive(Clone, Copy)]
+struct Asked {
+    head: bool,
+    version: Version,
+    keep_alive: bool,
+}
+
+impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
+    async fn run(mut self) {
+        let next = match self.exchanges().await {
+            Ok(next) => next,
+            Err(cut) => {
+                self.count(&cut);
+                return;
+            }
+        };
+        let sent = self.flush().await;
+        match (next, sent) {
+            (Next::Linger, Ok(())) => self.linger().await,
+            (Next::Upgrade(mut response), Ok(())) => {
+                let early = self.rbuf.split().freeze();
+                if let Some(go_on) = response.take_upgrade() {
+                    self.watch.unlimited();
+                    go_on(Upgraded::new(early, self.io, self.watch.into_ticket())).await;
+                }
+            }
+            (_, Ok(())) => {}
+            (_, Err(cut)) => self.count(&cut),
+        }
+    }
+
+    fn count(&self, cut: &Cut) {
+        match cut {
+            Cut::Limit(limit) => {
+                self.server.counters.limit(*limit).add(1);
+                debug!(peer = %self.peer, limit = limit.name(), "connection closed");
+            }
+            Cut::Gone(e) => debug!(peer = %self.peer, "connection lost: {e}"),
+            Cut::Shut => {}
+        }
+    }
+
+    async fn exchanges(&mut self) -> Result<Next, Cut> {
+        let start = clock::now();
+        self.until = start.after(self.server.conn_age(&self.peer));
+        self.watch.until(start.after(self.server.config.head_timeout), Limit::HeadTimeout);
+        loop {
+            let head = match self.next_head().await {
+                Ok(Some(head)) => head,
+                Ok(None) => return Ok(Next::Close),
+                // Of the silent nothing is known: neither do they get an answer.
+                Err(Cut::Limit(Limit::HeadTimeout)) if self.heads.is_midway() => {
+                    self.server.counters.limit(Limit::HeadTimeout).add(1);
+                    self.refuse(StatusCode::REQUEST_TIMEOUT);
+                    return Ok(Next::Close);
+                }
+                Err(cut) => return Err(cut),
+            };
+            let next = match head {
+                Ok(head) => self.exchange(head).await?,
+                Err(e) => {
+                    self.server.counters.limit(Limit::BadHead).add(1);
+                    debug!(peer = %self.peer, "bad request: {}", e.name());
+                    self.refuse(e.status());
+                    Next::Linger
+                }
+            };
+            if !matches!(next, Next::Another) {
+                return Ok(next);
+            }
+            if self.out.in_memory() >= GATHERED {
+                self.flush().await?;
+            }
+        }
+    }
+
+    /// The next head; none if the client has closed.
+    async fn next_head(
+        &mut self,
+    ) -> Result<Option<Result<RequestHead, hemi_proto::http1::HeadError>>, Cut> {
+        loop {
+            let limits = &self.server.heads;
+            match self.heads.read_request(&mut self.rbuf, &mut self.spare, limits) {
+                Ok(Some(head)) => {
+                    self.watch.idle = false;
+                    return Ok(Some(Ok(head)));
+                }
+                Ok(None) => {}
+                Err(e) => return Ok(Some(Err(e))),
+            }
+            if !self.out.is_empty() {
+                self.flush().await?;
+            }
+            let midway = self.heads.is_midway();
+            if self.requests > 0 && midway == self.watch.idle {
+                let config = &self.server.config;
+                let (wait, limit) = match midway {
+                    true => (config.head_timeout, Limit::HeadTimeout),
+                    false => (config.idle_timeout, Limit::IdleTimeout),
+                };
+                self.watch.until(clock::now().after(wait), limit);
+            }
+            self.watch.idle = !midway;
+            if self.recv().await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn recv(&mut self) -> Result<usize, Cut> {
+        poll_fn(|cx| {
+            if self.rbuf.capacity() == 0 {
+                self.rbuf = pool::take();
+            } else if self.rbuf.capacity() == self.rbuf.len() {
+                self.rbuf.reserve(pool::BUFFER);
+            }
+            match self.io.poll_recv(cx, &mut self.rbuf)? {
+                Poll::Ready(got) => Poll::Ready(Ok(got)),
+                Poll::Pending => {
+                    // Who is idle holds no buffer.
+                    if self.rbuf.is_empty() {
+                        pool::give(std::mem::take(&mut self.rbuf));
+                        self.out.release();
+                    }
+                    self.watch.pending(cx)?;
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// Sends all that waits to be sent.
+    async fn flush(&mut self) -> Result<(), Cut> {
+        let mut pace = Pace::default();
+        let mut waiting = self.out.in_memory();
+        poll_fn(|cx| match self.io.poll_send(cx, &mut self.out)? {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
+            Poll::Pending => {
+                let left = self.out.in_memory();
+                pace.progress(waiting.saturating_sub(left) as u64);
+                waiting = left;
+                let config = &self.server.config;
+                self.watch.until(pace.wait(config.send_timeout, config), Limit::SendTimeout);
+                self.watch.pending(cx)?;
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    /// One request and its answer.
+    async fn exchange(&mut self, head: RequestHead) -> Result<Next, Cut> {
+        self.requests += 1;
+        self.server.counters.requests.add(1);
+        let config = &self.server.config;
+        if !config.total_timeout.is_zero() {
+            self.watch.total(clock::now().after(config.total_timeout));
+        }
+        let asked = Asked {
+            head: head.method == Method::HEAD,
+            version: head.version,
+            keep_alive: head.keep_alive,
+        };
+        let webapp = self.server.route(head.authority.as_ref().map_or("", |a| a.hostname()));
+        let (mut upload, body) = match head.framing.is_empty() {
+            true => (None, Body::empty()),
+            false => {
+                let most = webapp.as_ref().map_or(0, |webapp| webapp.max_body_size());
+                let (upload, body) = Upload::new(head.framing, head.expect_continue, most);
+                (Some(upload), body)
+            }
+        };
+        let mut req = match Request::new(head, body, self.peer, Scheme::Http) {
+            Ok(req) => req,
+            Err(status) => {
+                self.refuse(status);
+                return Ok(Next::Linger);
+            }
+        };
+        let mut answered = match &webapp {
+            Some(webapp) => self.answer(webapp, &mut req, upload.as_mut()).await?,
+            None => Answered { response: StatusCode::NOT_FOUND.into(), logged: true },
+        };
+        if let Some((status, limit)) = upload.as_ref().and_then(Upload::fault) {
+            self.server.counters.limit(limit).add(1);
+            answered.response = error_page::page(status);
+        }
+        if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.put_head(&answered.response, asked, Framing::None, false);
+            return Ok(Next::Upgrade(answered.response));
+        }
+        let status = answered.response.status();
+        let (next, sent) = self.respond(answered.response, asked, &mut upload).await?;
+        if let Some(logger) = webapp.as_ref().and_then(|w| w.logger()).filter(|_| answered.logged) {
+            logger.log(&Exchange { req: &req, status, sent, at: clock::calendar() });
+        }
+        self.watch.total(Moment::NEVER);
+        self.spare = req.into_headers();
+        Ok(next)
+    }
+
+    /// Asks the webapp, and meanwhile hands it the request's content as it asks for it.
+    async fn answer(
+        &mut self,
+        webapp: &Arc<Webapp>,
+        req: &mut Request,
+        mut upload: Option<&mut Upload>,
+    ) -> Result<Answered, Cut> {
+        if req.body().len().is_some_and(|len| len > webapp.max_body_size()) {
+            self.server.counters.limit(Limit::BodySize).add(1);
+            return Ok(Answered { response: StatusCode::PAYLOAD_TOO_LARGE.into(), logged: true });
+        }
+        if upload.is_none() {
+            match catch_call(|| webapp.answer_now(req)) {
+                Ok(Some(answered)) => return Ok(answered),
+                Ok(None) => {}
+                Err(panic) => return Ok(self.panicked(&panic)),
+            }
+        }
+        self.watch.unlimited();
+        let result = {
+            let mut answer = pin!(catch(std::panic::AssertUnwindSafe(webapp.answer(req))));
+            let Self { io, rbuf, out, watch, server, .. } = self;
+            let config = &server.config;
+            let mut line = Line { io, rbuf, out, watch, config };
+            poll_fn(|cx| {
+                loop {
+                    if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
+                        return Poll::Ready(Ok::<_, Cut>(answered));
+                    }
+                    let fed = match &mut upload {
+                        Some(upload) => upload.pump(cx, &mut line)?,
+                        None => false,
+                    };
+                    if !fed {
+                        line.watch.pending(cx)?;
+                        return Poll::Pending;
+                    }
+                }
+            })
+            .await?
+        };
+        result.map_or_else(|panic| Ok(self.panicked(&panic)), Ok)
+    }
+
+    fn panicked(&self, panic: &Panicked) -> Answered {
+        self.server.counters.panics.add(1);
+        error!(peer = %self.peer, "handlet panicked: {panic}");
+        Answered { response: StatusCode::INTERNAL_SERVER_ERROR.into(), logged: true }
+    }
+
+    /// Puts an answer into the outbox, or streams it; returns the bytes of its content too.
+    async fn respond(
+        &mut self,
+        mut response: Response,
+        asked: Asked,
+        upload: &mut Option<Upload>,
+    ) -> Result<(Next, u64), Cut> {
+        let unread = upload.as_mut().is_some_and(|upload| {
+            upload.drop_buffered(&mut self.rbuf);
+            !upload.is_complete()
+        });
+        let body = response.take_body();
+        let framing = Framing::of(&response, &body, asked);
+        let streamed = matches!(body, _ if body.len().is_none());
+        let give_up = unread && !streamed && !upload.as_ref().is_some_and(Upload::is_worth_reading);
+        let close = give_up || framing == Framing::UntilClose || !self.may_go_on(asked);
+        self.put_head(&response, asked, framing, close);
+        let mut sent = 0;
+        if !asked.head && framing != Framing::None {
+            sent = body.len().unwrap_or_default();
+            match body.into_inner() {
+                Inner::Empty => {}
+                Inner::Bytes(bytes) => self.out.push(bytes),
+                Inner::File(file, range) => {
+                    self.out.push_file(file, range);
+                    // What follows would have to wait anyway.
+                    self.flush().await?;
+                }
+                other => sent = self.stream(Body::from_inner(other), framing, upload).await?,
+            }
+        }
+        if close {
+            return Ok((if unread { Next::Linger } else { Next::Close }, sent));
+        }
+        if let Some(upload) = upload.as_mut().filter(|upload| !upload.is_complete()) {
+            if !upload.is_worth_reading() {
+                return Ok((Next::Linger, sent));
+            }
+            self.flush().await?;
+            poll_fn(|cx| upload.poll_drop(cx, &mut self.line())).await?;
+        }
+        Ok((Next::Another, sent))
+    }
+
+    fn line(&mut self) -> Line<'_, I> {
+        let Self { io, rbuf, out, watch, server, .. } = self;
+        Line { io, rbuf, out, watch, config: &server.config }
+    }
+
+    /// Sends content as it comes, and meanwhile receives the request's, if that is what it is made of.
+    async fn stream(
+        &mut self,
+        mut body: Body,
+        framing: Framing,
+        upload: &mut Option<Upload>,
+    ) -> Result<u64, Cut> {
+        let mut sent = 0;
+        loop {
+            let frame = poll_fn(|cx| self.poll_frame(cx, &mut body, upload)).await?;
+            let frame = match frame {
+                Some(Ok(frame)) => frame,
+                // Only an end that looks like none tells the client.
+                Some(Err(e)) => return Err(Cut::Gone(std::io::Error::other(e))),
+                None => break,
+            };
+            match frame.into_data() {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => {
+                    sent += data.len() as u64;
+                    self.put_data(data, framing);
+                }
+                Err(frame) => {
+                    if let (Ok(trailers), Framing::Chunked) = (frame.into_trailers(), framing) {
+                        encode_last_chunk(self.out.small(), &trailers);
+                        return Ok(sent);
+                    }
+                }
+            }
+            if self.out.in_memory() >= GATHERED {
+                self.flush().await?;
+                self.watch.unlimited();
+            }
+        }
+        match framing {
+            Framing::Chunked => encode_last_chunk(self.out.small(), &HeaderMap::new()),
+            Framing::Sized(promised) if sent != promised => {
+                return Err(Cut::Gone(std::io::ErrorKind::UnexpectedEof.into()));
+            }
+            _ => {}
+        }
+        Ok(sent)
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut Body,
+        upload: &mut Option<Upload>,
+    ) -> Poll<Result<Option<Result<http_body::Frame<Bytes>, crate::BodyError>>, Cut>> {
+        loop {
+            if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
+                return Poll::Ready(Ok(frame));
+            }
+            if let Poll::Ready(sent) = self.io.poll_send(cx, &mut self.out) {
+                sent?;
+            }
+            let fed = match upload {
+                Some(upload) => upload.pump(cx, &mut self.line())?,
+                None => false,
+            };
+            if !fed {
+                self.watch.pending(cx)?;
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn put_data(&mut self, data: Bytes, framing: Framing) {
+        if framing == Framing::Chunked {
+            encode_chunk_head(self.out.small(), data.len() as u64);
+            self.out.push(data);
+            self.out.small().extend_from_slice(b"\r\n");
+        } else {
+            self.out.push(data);
+        }
+    }
+
+    fn may_go_on(&self, asked: Asked) -> bool {
+        let limit = if self.requests >= self.server.config.max_requests_per_conn {
+            Limit::RequestsPerConn
+        } else if asked.keep_alive && self.requests.is_multiple_of(16) && clock::now() >= self.until {
+            Limit::ConnAge
+        } else {
+            return asked.keep_alive && self.watch.phase() == Phase::Serving;
+        };
+        self.server.counters.limit(limit).add(1);
+        false
+    }
+
+    /// Answers what is no request, after which nothing on the connection can be trusted.
+    fn refuse(&mut self, status: StatusCode) {
+        let asked = Asked { head: false, version: Version::HTTP_11, keep_alive: false };
+        let mut response = error_page::page(status);
+        let body = response.take_body();
+        self.put_head(&response, asked, Framing::of(&response, &body, asked), true);
+        if let Inner::Bytes(bytes) = body.into_inner() {
+            self.out.push(bytes);
+        }
+    }
+
+    fn put_head(&mut self, response: &Response, asked: Asked, framing: Framing, close: bool) {
+        let out = self.out.small();
+        encode_status_line(out, response.status());
+        if let Some(prepared) = response.prepared_fields() {
+            self.server.put_standing_fields(out);
+            out.extend_from_slice(prepared.http1());
+        } else {
+            put_fields(out, response, &self.server, framing);
+        }
+        match framing {
+            Framing::Sized(len) => encode_content_length(out, len),
+            Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            Framing::None | Framing::UntilClose => {}
+        }
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            out.extend_from_slice(b"connection: upgrade\r\n");
+        } else if close {
+            out.extend_from_slice(b"connection: close\r\n");
+        } else if asked.version == Version::HTTP_10 {
+            out.extend_from_slice(b"connection: keep-alive\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Says that nothing more comes, and waits a while for the client to see it.
+    async fn linger(&mut self) {
+        if self.io.shutdown().is_err() {
+            return;
+        }
+        self.watch.until(clock::now().after(LINGER_TIME), Limit::IdleTimeout);
+        let mut seen = 0;
+        while seen < LINGER_BYTES {
+            self.rbuf.clear();
+            match self.recv().await {
+                Ok(1..) => seen += self.rbuf.len(),
+                Ok(0) | Err(_) => return,
+            }
+        }
+    }
+}
+
+/// How the end of an answer's content is told (RFC 9112, 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// There is none, and no field says so.
+    None,
+    Sized(u64),
+    Chunked,
+    UntilClose,
+}
+
+impl Framing {
+    fn of(response: &Response, body: &Body, asked: Asked) -> Self {
+        let status = response.status();
+        if status.is_informational() || matches!(status.as_u16(), 204 | 304) {
+            return Self::None;
+        }
+        match body.len() {
+            // What a HEAD is answered without may be of a length that only the handlet knows.
+            Some(0) if asked.head && response.headers().contains_key(CONTENT_LENGTH) => Self::None,
+            Some(len) => Self::Sized(len),
+            None if asked.version == Version::HTTP_10 => Self::UntilClose,
+            None => Self::Chunked,
+        }
+    }
+}
+
+/// Puts the fields that a handlet has made, but for those that are the connection's business.
+fn put_fields(out: &mut BytesMut, response: &Response, server: &Shared, framing: Framing) {
+    let map = response.headers();
+    if map.contains_key(DATE) || map.contains_key(SERVER) {
+        if !map.contains_key(DATE) {
+            server.put_date(out);
+        }
+    } else {
+        server.put_standing_fields(out);
+    }
+    for (name, value) in map {
+        let ours = *name == CONNECTION
+            || *name == TRANSFER_ENCODING
+            || *name == KEEP_ALIVE
+            || (*name == CONTENT_LENGTH && framing != Framing::None);
+        if !ours {
+            out.extend_from_slice(name.as_str().as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}

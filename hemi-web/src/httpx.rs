@@ -1,0 +1,290 @@
+//! The server `httpxServer`: HTTP over TCP and Unix sockets.
+//!
+//! ```gorox
+//! stage {
+//! 	webapp "hello" { .hostnames = ("*")  rule { .returnCode = 200  .returnText = "Hello" } }
+//! 	httpxServer "main" {
+//! 		.address = "127.0.0.1:3080"
+//! 		.webapps = ("hello")
+//! 		.headTimeout = 10s
+//! 	}
+//! }
+//! ```
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use hemi_core::clock;
+use hemi_core::config::{Diagnostic, Ref, Spanned};
+use hemi_core::gate::{Gate, GateConfig};
+use hemi_core::listen::{Address, ListenOptions, Peer};
+use hemi_core::server::{Server, ServerKind};
+use hemi_core::{
+    Component, CreateCx, Explain, Lifecycle, Parts, Prepare, Result, Run,
+};
+use hemi_proto::http1::HeadLimits;
+use serde::Deserialize;
+
+use crate::conn::http1;
+use crate::http_config::{HttpConfig, HttpCounters};
+use crate::webapp::{Webapp, WebappKind};
+
+/// Serves webapps over HTTP/1.1.
+#[derive(Debug, Deserialize, Explain)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpxConfig {
+    /// Where to listen: `"127.0.0.1:80"`, `":80"`, or the path of a Unix socket.
+    pub address: Address,
+    /// The webapps it serves, by their names; the host asked for decides which.
+    pub webapps: Spanned<Vec<Ref<WebappKind>>>,
+    /// How long the kernel holds a connection back until its first bytes are there; 0s hands over
+    /// every connection at once.
+    #[serde(default = "one_second")]
+    pub defer_accept: Duration,
+}
+
+fn one_second() -> Duration {
+    Duration::from_secs(1)
+}
+
+/// A server of HTTP over TCP or Unix sockets.
+#[derive(Debug)]
+pub struct HttpxServer {
+    address: Address,
+    defer_accept: Duration,
+    gate_config: GateConfig,
+    shared: Arc<Shared>,
+    gate: OnceLock<Gate>,
+}
+
+/// What all connections of a server share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: HttpConfig,
+    pub(crate) heads: HeadLimits,
+    pub(crate) counters: Arc<HttpCounters>,
+    routes: Routes,
+    /// The `server` field and the name of the `date` field.
+    standing: Vec<u8>,
+    jitter: RandomState,
+}
+
+impl Component for HttpxServer {
+    const SIGN: &'static str = "httpxServer";
+    type Config = (HttpxConfig, HttpConfig, GateConfig);
+
+    fn create((own, http, gate): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+        let mut webapps = Vec::new();
+        for webapp in &own.webapps.value {
+            webapps.push((webapp.span(), cx.follow(webapp)?));
+        }
+        let mut routes = Routes::default();
+        for (span, webapp) in webapps {
+            if let Some(host) = routes.add(&webapp) {
+                let message = format!("another webapp here has the hostname \"{host}\" too");
+                return Err(Diagnostic::new(span, message).into());
+            }
+        }
+        let cores = cx.cores();
+        let counters = cx.carry(|| HttpCounters::new(cores));
+        Ok(Self {
+            address: own.address,
+            defer_accept: own.defer_accept,
+            gate_config: gate,
+            shared: Arc::new(Shared::new(http, routes, counters)),
+            gate: OnceLock::new(),
+        })
+    }
+}
+
+impl HttpxServer {
+    /// A server of these webapps, with defaults for all else.
+    #[must_use]
+    pub fn new(address: Address, webapps: impl IntoIterator<Item = Arc<Webapp>>) -> Self {
+        let mut routes = Routes::default();
+        for webapp in webapps {
+            // Of two webapps with the same hostname the first has it.
+            let _ = routes.add(&webapp);
+        }
+        let counters = Arc::new(HttpCounters::new(hemi_core::cores::available().get()));
+        Self {
+            address,
+            defer_accept: one_second(),
+            gate_config: GateConfig::default(),
+            shared: Arc::new(Shared::new(HttpConfig::default(), routes, counters)),
+            gate: OnceLock::new(),
+        }
+    }
+
+    /// Adds the server to a stage that is built in code.
+    ///
+    /// # Errors
+    /// When the stage has a server of that name.
+    pub fn install(self, name: &str, parts: &mut Parts) -> Result<Arc<Self>> {
+        let server = Arc::new(self);
+        parts.add::<ServerKind>(name, server.clone(), server.clone())?;
+        Ok(server)
+    }
+
+    /// Its numbers.
+    #[must_use]
+    pub fn counters(&self) -> &HttpCounters {
+        &self.shared.counters
+    }
+}
+
+impl Lifecycle for HttpxServer {
+    fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
+        let options = ListenOptions { defer: self.defer_accept, ..ListenOptions::default() };
+        let gate = Gate::open(cx, &self.address, &self.gate_config, options)?;
+        let _ = self.gate.set(gate);
+        Ok(())
+    }
+
+    async fn run(&self, cx: &Run) {
+        let Some(gate) = self.gate.get() else { return };
+        let shared = self.shared.clone();
+        gate.run(cx, move |accepted| {
+            http1::serve(accepted.socket, accepted.peer, accepted.ticket, shared.clone())
+        })
+        .await;
+    }
+}
+
+impl Server for HttpxServer {
+    fn active(&self) -> usize {
+        self.gate.get().map_or(0, Gate::active)
+    }
+}
+
+impl Shared {
+    fn new(config: HttpConfig, routes: Routes, counters: Arc<HttpCounters>) -> Self {
+        let mut standing = Vec::new();
+        if !config.server_field.is_empty() {
+            standing.extend_from_slice(format!("server: {}\r\n", config.server_field).as_bytes());
+        }
+        standing.extend_from_slice(b"date: ");
+        let heads = config.head_limits();
+        Self { config, heads, counters, routes, standing, jitter: RandomState::new() }
+    }
+
+    /// The webapp for a host.
+    pub(crate) fn route(&self, hostname: &str) -> Option<Arc<Webapp>> {
+        self.routes.find(hostname).cloned()
+    }
+
+    /// Appends the fields that every answer has.
+    pub(crate) fn put_standing_fields(&self, out: &mut BytesMut) {
+        out.extend_from_slice(&self.standing);
+        clock::with_date(|date| out.extend_from_slice(date));
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Appends the date field alone.
+    pub(crate) fn put_date(&self, out: &mut BytesMut) {
+        out.extend_from_slice(b"date: ");
+        clock::with_date(|date| out.extend_from_slice(date));
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// How long this connection may be used: the limit, give or take a tenth, so that connections that
+    /// began together do not end together.
+    pub(crate) fn conn_age(&self, peer: &Peer) -> Duration {
+        let spread = self.jitter.hash_one(peer) % 201;
+        self.config.max_conn_age / 1000 * (900 + spread as u32)
+    }
+}
+
+/// Finds webapps by the host asked for.
+#[derive(Debug, Default)]
+struct Routes {
+    exact: HashMap<String, Arc<Webapp>>,
+    /// `.x` for `*.x`; the longest first.
+    suffixes: Vec<(String, Arc<Webapp>)>,
+    /// `x.` for `x.*`; the longest first.
+    prefixes: Vec<(String, Arc<Webapp>)>,
+    default: Option<Arc<Webapp>>,
+}
+
+impl Routes {
+    /// Adds a webapp; the first of its hostnames that another has is returned.
+    fn add(&mut self, webapp: &Arc<Webapp>) -> Option<String> {
+        for host in webapp.hosts() {
+            let taken = if host == "*" {
+                self.default.replace(webapp.clone()).is_some()
+            } else if let Some(suffix) = host.strip_prefix('*') {
+                insert_longest_first(&mut self.suffixes, suffix, webapp)
+            } else if let Some(prefix) = host.strip_suffix('*') {
+                insert_longest_first(&mut self.prefixes, prefix, webapp)
+            } else {
+                self.exact.insert(host.clone(), webapp.clone()).is_some()
+            };
+            if taken {
+                return Some(host.clone());
+            }
+        }
+        None
+    }
+
+    fn find(&self, host: &str) -> Option<&Arc<Webapp>> {
+        if !self.exact.is_empty()
+            && let Some(webapp) = self.exact.get(host)
+        {
+            return Some(webapp);
+        }
+        // The part that `*` stands for must not be empty.
+        let ends = |s: &&(String, _)| host.len() > s.0.len() && host.ends_with(&*s.0);
+        let starts = |p: &&(String, _)| host.len() > p.0.len() && host.starts_with(&*p.0);
+        let suffix = self.suffixes.iter().find(ends);
+        let pattern = suffix.or_else(|| self.prefixes.iter().find(starts));
+        pattern.map(|(_, webapp)| webapp).or(self.default.as_ref())
+    }
+}
+
+fn insert_longest_first(
+    list: &mut Vec<(String, Arc<Webapp>)>,
+    affix: &str,
+    webapp: &Arc<Webapp>,
+) -> bool {
+    let taken = list.iter().any(|(a, _)| a == affix);
+    list.push((affix.to_owned(), webapp.clone()));
+    list.sort_by_key(|(a, _)| std::cmp::Reverse(a.len()));
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_find_their_webapps() {
+        let mut routes = Routes::default();
+        for (name, hosts) in [
+            ("exact", &["shop.test", "www.shop.test"][..]),
+            ("suffix", &["*.shop.test"]),
+            ("longer", &["*.eu.shop.test"]),
+            ("prefix", &["shop.*"]),
+            ("default", &["*"]),
+        ] {
+            let webapp = Arc::new(Webapp::new(name).hostnames(hosts.iter().copied()));
+            assert_eq!(routes.add(&webapp), None);
+        }
+        for (host, expected) in [
+            ("shop.test", "exact"),
+            ("www.shop.test", "exact"),
+            ("a.shop.test", "suffix"),
+            ("a.eu.shop.test", "longer"),
+            (".shop.test", "default"),
+            ("shop.example", "prefix"),
+            ("other.test", "default"),
+            ("", "default"),
+        ] {
+            assert_eq!(routes.find(host).unwrap().name(), expected, "{host}");
+        }
+        let again = Arc::new(Webapp::new("again").hostnames(["*.shop.test"]));
+        assert_eq!(routes.add(&again).as_deref(), Some("*.shop.test"));
+    }
+}
