@@ -1,5 +1,6 @@
 //! Tests of the config language from the outside.
 mod broken;
+mod include;
 mod read;
 
 use super::{Constants, Error, Source, Tree, load};
