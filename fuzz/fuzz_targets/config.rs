@@ -2,10 +2,11 @@
 //! original.
 #![no_main]
 
-use hemi_core::config::{Constants, Source, fmt, load};
+use hemi_core::config::{Constants, Source, Tree, fmt, load};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|text: &str| {
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = std::str::from_utf8(data) else { return };
     let load = |text: &str| load(&Source::text("fuzz", text), &Constants::default());
     let original = load(text);
     if let Err(error) = &original {
@@ -13,6 +14,6 @@ fuzz_target!(|text: &str| {
     }
     let Ok(formatted) = fmt("fuzz", text) else { return };
     assert_eq!(fmt("fuzz", &formatted).ok().as_deref(), Some(&*formatted));
-    let digest = |tree: hemi_core::config::Tree| tree.root().digest();
+    let digest = |tree: Tree| tree.root().digest();
     assert_eq!(load(&formatted).map(digest).ok(), original.map(digest).ok());
 });

@@ -91,7 +91,8 @@ fn shows_the_way_to_a_mistake() {
 
 #[test]
 fn refuses_circles_and_what_is_not_there() {
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+    type Case<'t> = (&'t str, &'t [(&'t str, &'t str)], &'t str);
+    let cases: &[Case<'_>] = &[
         (
             "itself",
             &[("main.conf", "stage { <main.conf> }")],

@@ -309,13 +309,23 @@ fn inherits_from_enclosing_components() {
 }
 
 #[test]
+fn ignores_what_is_reported_already() {
+    let tree = loaded("stage { a $path -f { .x = 1  b { .y = 1 } }  .z = 1 }");
+    child(tree.root(), "a").ignore();
+    let unread: Vec<_> =
+        tree.unread(|_| Vec::new()).into_iter().map(|error| error.message).collect();
+    assert_eq!(unread, ["unknown property `.z`"]);
+}
+
+#[test]
 fn finds_what_nobody_reads() {
-    let tree =
-        loaded("stage { .raedTimeout = 1s  .typ = \"\" a $path -f { .x = 1 } b { .x = 1 } }");
+    let tree = loaded(
+        "stage { .spare = 1  .raedTimeout = 1s  .typ = \"\" a $path -f { .x = 1 } b { .x = 1 } }",
+    );
     tree.root().read::<Timeouts>().expect("nothing wrong");
     let shown = tree.error(tree.unread(|scope| match scope.sign() {
         "b" => vec!["readTimeout"],
-        "stage" => vec!["type"],
+        "stage" => vec!["type", "spare"],
         _ => Vec::new(),
     }));
     let shown: Vec<_> = shown
