@@ -105,6 +105,8 @@ impl Registry {
     ) -> &mut Self {
         let factory: Factory<K> = Box::new(move |cx| {
             let config = cx.scope.read::<C::Config>()?;
+            // What is inherited counts too, once it is read.
+            cx.identity.digest = cx.scope.digest();
             let component = Arc::new(C::create(config, cx)?);
             Ok((erase(component.clone()), live(component)))
         });

@@ -23,12 +23,15 @@ use case::Case;
 #[proc_macro_derive(Explain)]
 pub fn explain(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    let expanded = match &input.data {
-        Data::Struct(data) => explain_struct(&input, data),
-        Data::Enum(data) => explain_enum(&input, data),
+    expand(&input).unwrap_or_else(Error::into_compile_error).into()
+}
+
+fn expand(input: &DeriveInput) -> Result<TokenStream> {
+    match &input.data {
+        Data::Struct(data) => explain_struct(input, data),
+        Data::Enum(data) => explain_enum(input, data),
         Data::Union(data) => Err(Error::new_spanned(data.union_token, "a union has no properties")),
-    };
-    expanded.unwrap_or_else(Error::into_compile_error).into()
+    }
 }
 
 fn explain_struct(input: &DeriveInput, data: &DataStruct) -> Result<TokenStream> {
@@ -148,4 +151,49 @@ fn all<T>(results: impl Iterator<Item = Result<Option<T>>>) -> Result<Vec<T>> {
         }
     }
     errors.map_or(Ok(good), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with a type, as rustc would show it.
+    fn errors(text: &str) -> Vec<String> {
+        let input = syn::parse_str(text).expect("it is a type");
+        let errors = expand(&input).err().into_iter().flatten();
+        errors.map(|error| error.to_string()).collect()
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_explained() {
+        let cases: [(&str, &[&str]); 9] = [
+            ("struct A { /** b */ b: u8, #[serde(skip)] c: u8 }", &[]),
+            ("struct A;", &[]),
+            ("struct A { b: u8, /** */ c: u8 }", &["document this property: add a doc comment"; 2]),
+            ("struct A(u8);", &["the fields are properties: give them names"]),
+            (
+                "struct A { /** b */ #[serde(flatten)] b: B }",
+                &["flattened fields cannot inherit: make the config a tuple of two structs"],
+            ),
+            (
+                "#[serde(rename_all = \"camel\")] struct A { /** b */ b: u8 }",
+                &["serde knows no such case"],
+            ),
+            ("union A { b: u8 }", &["a union has no properties"]),
+            ("enum A { B, #[serde(skip)] C(u8) }", &[]),
+            ("enum A { B(u8) }", &["a word in a config has no content"]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(errors(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn passes_over_other_attributes() {
+        let text = "#[serde(deny_unknown_fields, bound(deserialize = \"T: X\"), crate = \"s\")]
+            struct A { /** b */ #[serde(alias = \"x\", rename(deserialize = \"y\"), with = \"z\")] b: u8 }";
+        let input = syn::parse_str(text).expect("it is a type");
+        let expanded = expand(&input).expect("it can be explained").to_string();
+        assert!(expanded.contains("name : \"y\""), "{expanded}");
+    }
 }

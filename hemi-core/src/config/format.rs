@@ -330,7 +330,7 @@ mod tests {
                 "stage {\nrule $path -f\n|| $path -d { static {} }\n<conf.d/*.conf>   <x>\n}",
                 "stage {\n\trule $path -f\n\t\t|| $path -d {\n\t\tstatic {}\n\t}\n\t<conf.d/*.conf>\n\t<x>\n}\n",
             ),
-            ("stage # c\n{ /* a */ }", "stage # c\n{\n\t/* a */\n}\n"),
+            ("stage # c\n{ /* a */ }", "stage # c\n{ /* a */\n}\n"),
             ("clock{/* a */.b=1/* c */}", "clock { /* a */ .b = 1 /* c */ }\n"),
             (
                 "stage {\n.a = \"two\n  lines\"\n/* two\n lines */\n}",

@@ -13,7 +13,7 @@ use std::{
 use super::{
     diagnostic::{Diagnostic, Diagnostics, Error},
     eval::evaluate,
-    fetch::fetch,
+    fetch::{FetchLimits, fetch},
     parser::{AFTER_ROOT, AFTER_ROOT_HELP, Role, parse},
     source::{Constants, Source, Sources, Span},
     syntax::{Component, Item},
@@ -98,7 +98,7 @@ impl Loader {
                 self.base.clone_from(base);
                 Ok((name.clone(), text.clone()))
             }
-            Source::Url(url) => match fetch(url) {
+            Source::Url(url) => match fetch(url, FetchLimits::default()) {
                 Ok(text) => Ok((url.clone(), text)),
                 Err(error) => Err(format!("cannot fetch `{url}`: {error}")),
             },

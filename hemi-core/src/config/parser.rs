@@ -1,14 +1,17 @@
 //! Tokens to items. After a mistake the parser goes on at the next thing that can be told for sure:
 //! a `}`, the next `.property =`, a sign at the start of a line.
+mod condition;
+mod value;
+
 use super::{
-    condition::{Comparison, Logic, Operator, Test},
+    condition::{Comparison, Operator},
     diagnostic::{Diagnostic, Diagnostics},
     lexer::{Kind, Lexed, Token, lex},
-    literal::quote,
     source::Span,
-    syntax::{Component, Expr, Form, Item, Property},
-    value::{Data, Text},
+    syntax::{Component, Expr, Item, Property},
+    value::Text,
 };
+use value::starts_value;
 
 /// Components, values and conditions may be nested so deep.
 const MAX_DEPTH: usize = 64;
@@ -188,99 +191,6 @@ impl Parser<'_> {
             && matches!(self.next_kind(1), Kind::Equal | Kind::Colon)
     }
 
-    fn value(&mut self) -> Recovered<Expr> {
-        let first = self.operand()?;
-        if self.kind() != &Kind::Plus {
-            return Ok(first);
-        }
-        let mut parts = vec![first];
-        while self.kind() == &Kind::Plus {
-            self.at += 1;
-            parts.push(self.operand()?);
-        }
-        let span = self.joined(&parts);
-        Ok(Expr { span, form: Form::Join(parts) })
-    }
-
-    fn joined(&self, parts: &[Expr]) -> Span {
-        match parts {
-            [first, .., last] => first.span.to(last.span),
-            _ => self.span(),
-        }
-    }
-
-    fn operand(&mut self) -> Recovered<Expr> {
-        let span = self.span();
-        let form = match self.kind().clone() {
-            Kind::Word(word) => return self.word(&word),
-            Kind::Text(text) => Form::Plain(Data::Text(text)),
-            Kind::Int(int) => Form::Plain(Data::Int(int)),
-            Kind::Size(bytes) => Form::Plain(Data::Size(bytes)),
-            Kind::Duration(duration) => Form::Plain(Data::Duration(duration)),
-            Kind::Constant(name) => Form::Constant(name),
-            Kind::Variable(name) => Form::Variable(name),
-            Kind::Property(_) if self.at_statement() => return Err(self.no_value()),
-            Kind::Property(name) => Form::Reference(name),
-            Kind::OpenParen => return self.nested(Self::list),
-            Kind::OpenBracket => return self.nested(Self::dict),
-            _ => return Err(self.no_value()),
-        };
-        self.at += 1;
-        Ok(Expr { span, form })
-    }
-
-    fn word(&mut self, word: &str) -> Recovered<Expr> {
-        let span = self.span();
-        if let "true" | "false" = word {
-            self.at += 1;
-            return Ok(Expr { span, form: Form::Plain(Data::Bool(word == "true")) });
-        }
-        let component = matches!(self.next_kind(1), Kind::OpenBrace)
-            || matches!((self.next_kind(1), self.next_kind(2)), (Kind::Text(_), Kind::OpenBrace));
-        if component {
-            self.error(
-                format!("the component `{word}` cannot be a value"),
-                "give it a name, let it stand by itself, and write its name here",
-            );
-            // Its properties are not worth reading.
-            while self.kind() != &Kind::OpenBrace {
-                self.at += 1;
-            }
-            self.skip_braces();
-            return Err(Reported);
-        }
-        let help = match word.to_lowercase().as_str() {
-            "true" | "on" | "yes" => "write `true`".to_owned(),
-            "false" | "off" | "no" => "write `false`".to_owned(),
-            "null" | "none" | "nil" => "leave the property out".to_owned(),
-            _ => format!("did you mean {}?", quote(self.rest_of_word(span))),
-        };
-        self.error(format!("expected a value, found the word `{word}`"), help);
-        Err(Reported)
-    }
-
-    /// The text from here to the next space, as in `example.com`.
-    fn rest_of_word(&self, span: Span) -> &str {
-        let rest = self.text.get(span.start as usize..).unwrap_or_default();
-        let end = rest.find(|c: char| c.is_whitespace() || ",)]};\"".contains(c));
-        rest.get(..end.unwrap_or(rest.len())).unwrap_or_default()
-    }
-
-    fn no_value(&mut self) -> Reported {
-        let help = match self.kind() {
-            Kind::Bad => return Reported,
-            Kind::OpenBrace => "lists are written `( , )`, dicts `[ \"key\": value ]`",
-            Kind::Include(_) => "an include stands by itself, not in a value",
-            Kind::Colon => "strings stand in quotes",
-            _ => {
-                "values are true, false, 1, 10s, 2M, \"text\", (list), [\"key\": value], %constant, .property"
-            }
-        };
-        let message = format!("expected a value, found {}", self.found());
-        self.error(message, help);
-        Reported
-    }
-
     /// Guards against nesting that would exhaust the stack.
     fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Recovered<T>) -> Recovered<T> {
         if self.depth >= MAX_DEPTH {
@@ -295,120 +205,6 @@ impl Parser<'_> {
         let result = read(self);
         self.depth -= 1;
         result
-    }
-
-    fn list(&mut self) -> Recovered<Expr> {
-        let (elements, span) = self.elements(&Kind::CloseParen, Self::value)?;
-        Ok(Expr { span, form: Form::List(elements) })
-    }
-
-    fn dict(&mut self) -> Recovered<Expr> {
-        let (entries, span) = self.elements(&Kind::CloseBracket, Self::entry)?;
-        Ok(Expr { span, form: Form::Dict(entries) })
-    }
-
-    fn entry(&mut self) -> Recovered<(Text, Expr)> {
-        let span = self.span();
-        let key = match self.kind().clone() {
-            Kind::Bad => return Err(Reported),
-            Kind::Text(text) => text,
-            _ => {
-                let word = self.rest_of_word(span).split([':', '=']).next().unwrap_or_default();
-                let help = format!("write {}: value", quote(word));
-                let message = format!("expected a key in quotes, found {}", self.found());
-                self.error(message, help);
-                if !matches!(self.kind(), Kind::Word(_) | Kind::Int(_)) {
-                    return Err(Reported);
-                }
-                String::new()
-            }
-        };
-        self.at += 1;
-        match self.kind() {
-            Kind::Colon => self.at += 1,
-            Kind::Bad => return Err(Reported),
-            kind => {
-                let assigned = kind == &Kind::Equal;
-                let message = format!("expected `:` after the key, found {}", self.found());
-                self.error(message, "write `\"key\": value`");
-                if !assigned {
-                    return Err(Reported);
-                }
-                self.at += 1;
-            }
-        }
-        Ok((Text { span, text: key }, self.value()?))
-    }
-
-    /// What stands between brackets, separated by commas.
-    fn elements<T>(
-        &mut self,
-        close: &Kind,
-        read: fn(&mut Self) -> Recovered<T>,
-    ) -> Recovered<(Vec<T>, Span)> {
-        let open = self.span();
-        let mut elements = Vec::new();
-        let mut good = true;
-        self.at += 1;
-        while self.kind() != close {
-            if self.at_safe_place() {
-                return Err(if good { self.unclosed(open, close) } else { Reported });
-            }
-            match read(self) {
-                Ok(element) => elements.push(element),
-                Err(Reported) => {
-                    good = false;
-                    self.skip_element(close);
-                }
-            }
-            match self.kind() {
-                Kind::Comma => self.at += 1,
-                kind if kind == close => {}
-                _ if self.at_safe_place() => {}
-                Kind::Bad => {
-                    good = false;
-                    self.skip_element(close);
-                }
-                kind if starts_value(kind) => {
-                    let message =
-                        format!("expected `,` or `{}`, found {}", symbol(close), self.found());
-                    self.error(message, "put a comma between the elements");
-                }
-                _ => {
-                    let message =
-                        format!("expected `,` or `{}`, found {}", symbol(close), self.found());
-                    self.error(message, format!("close it with `{}`", symbol(close)));
-                    good = false;
-                    self.at += 1;
-                    self.skip_element(close);
-                }
-            }
-        }
-        let span = open.to(self.span());
-        self.at += 1;
-        if good { Ok((elements, span)) } else { Err(Reported) }
-    }
-
-    fn unclosed(&mut self, open: Span, close: &Kind) -> Reported {
-        let message = format!("this `{}` is never closed", self.slice(open));
-        let help = format!("close it with `{}`", symbol(close));
-        self.errors.push(Diagnostic::new(open, message).help(help));
-        Reported
-    }
-
-    /// Skips to the next comma of a list, or to its end.
-    fn skip_element(&mut self, close: &Kind) {
-        let mut depth = 0usize;
-        while !self.at_safe_place() {
-            match self.kind() {
-                Kind::OpenParen | Kind::OpenBracket => depth += 1,
-                Kind::Comma if depth == 0 => return,
-                kind if depth == 0 && kind == close => return,
-                Kind::CloseParen | Kind::CloseBracket => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            self.at += 1;
-        }
     }
 
     fn component(&mut self, sign: String) -> Option<Component> {
@@ -508,121 +304,6 @@ impl Parser<'_> {
         line.len() - line.trim_start().len()
     }
 
-    fn any_of(&mut self) -> Recovered<Logic<Test<Expr>>> {
-        let parts = self.series(&Kind::Or, Self::all_of)?;
-        Ok(single_or(parts, Logic::Any))
-    }
-
-    fn all_of(&mut self) -> Recovered<Logic<Test<Expr>>> {
-        let parts = self.series(&Kind::And, Self::negation)?;
-        Ok(single_or(parts, Logic::All))
-    }
-
-    fn series<T>(
-        &mut self,
-        between: &Kind,
-        read: fn(&mut Self) -> Recovered<T>,
-    ) -> Recovered<Vec<T>> {
-        let mut parts = vec![read(self)?];
-        while self.kind() == between {
-            self.at += 1;
-            parts.push(read(self)?);
-        }
-        Ok(parts)
-    }
-
-    fn negation(&mut self) -> Recovered<Logic<Test<Expr>>> {
-        match self.kind().clone() {
-            Kind::Not => {
-                self.at += 1;
-                let inner = self.nested(Self::negation)?;
-                Ok(Logic::Not(Box::new(inner)))
-            }
-            Kind::OpenParen => {
-                let open = self.span();
-                self.at += 1;
-                let inner = self.nested(Self::any_of)?;
-                match self.kind() {
-                    Kind::CloseParen => {
-                        self.at += 1;
-                        Ok(inner)
-                    }
-                    Kind::Bad => Err(Reported),
-                    _ => Err(self.unclosed(open, &Kind::CloseParen)),
-                }
-            }
-            Kind::Variable(name) => {
-                let variable = Text { span: self.span(), text: name };
-                self.at += 1;
-                self.test(variable).map(Logic::Test)
-            }
-            Kind::Bad => Err(Reported),
-            _ => {
-                let message = format!("expected a condition, found {}", self.found());
-                self.error(
-                    message,
-                    "a condition is written like `$path ^= \"/v1/\"` or `$path -f`",
-                );
-                Err(Reported)
-            }
-        }
-    }
-
-    fn test(&mut self, variable: Text) -> Recovered<Test<Expr>> {
-        let comparison = match self.kind().clone() {
-            Kind::PathTest { check, negated } => {
-                if variable.text != "path" {
-                    let message = format!("{} does not work on `${}`", self.found(), variable.text);
-                    let error = Diagnostic::new(variable.span, message);
-                    self.errors.push(error.help("only `$path` can be tested for files"));
-                }
-                self.at += 1;
-                return Ok(Test::Path { check, negated });
-            }
-            Kind::Compare(comparison) => comparison,
-            Kind::Equal => {
-                self.error("a single `=` does not compare", "did you mean `==`?");
-                Comparison { operator: Operator::Equal, negated: false }
-            }
-            Kind::Bad => return Err(Reported),
-            Kind::OpenBrace | Kind::CloseParen | Kind::And | Kind::Or => {
-                let message = format!("`${}` alone is not a condition", variable.text);
-                let help = format!("compare it: `${} == \"…\"`", variable.text);
-                self.errors.push(Diagnostic::new(variable.span, message).help(help));
-                return Err(Reported);
-            }
-            _ => {
-                let message = format!(
-                    "expected an operator after `${}`, found {}",
-                    variable.text,
-                    self.found()
-                );
-                self.error(
-                    message,
-                    "operators are == ^= $= *= ~= != !^ !$ !* !~ and -f -d -e -D -E !f !d !e",
-                );
-                return Err(Reported);
-            }
-        };
-        self.at += 1;
-        if matches!(self.kind(), Kind::OpenBrace | Kind::And | Kind::Or | Kind::CloseParen) {
-            let message = format!("expected a string after `{comparison}`, found {}", self.found());
-            self.error(message, "compare with a string or a list of strings");
-            return Err(Reported);
-        }
-        let right = self.value()?;
-        Ok(Test::Compare { variable, comparison, right })
-    }
-
-    /// Skips to the `{` that ends a bad condition, if it is to be seen.
-    fn skip_condition(&mut self) {
-        while !matches!(self.kind(), Kind::OpenBrace | Kind::CloseBrace | Kind::End)
-            && !self.at_statement()
-        {
-            self.at += 1;
-        }
-    }
-
     /// Skips to where an item, or the `}` of the component, can be told for sure.
     fn recover(&mut self) {
         while !self.at_safe_place() {
@@ -716,43 +397,9 @@ impl Parser<'_> {
     }
 }
 
-fn starts_value(kind: &Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Word(_)
-            | Kind::Property(_)
-            | Kind::Variable(_)
-            | Kind::Constant(_)
-            | Kind::Text(_)
-            | Kind::Int(_)
-            | Kind::Size(_)
-            | Kind::Duration(_)
-            | Kind::OpenParen
-            | Kind::OpenBracket
-    )
-}
-
-fn symbol(kind: &Kind) -> char {
-    match kind {
-        Kind::CloseParen => ')',
-        Kind::CloseBracket => ']',
-        _ => '}',
-    }
-}
-
 fn write_braces(header: &str) -> String {
     match header {
         text if text.len() < 40 && !text.contains('\n') => format!("write `{text} {{ … }}`"),
         _ => "write its properties in `{ … }`".into(),
-    }
-}
-
-fn single_or<T>(mut parts: Vec<T>, several: fn(Vec<T>) -> T) -> T {
-    match (parts.len(), parts.pop()) {
-        (1, Some(only)) => only,
-        (_, last) => {
-            parts.extend(last);
-            several(parts)
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! Tests of the config language from the outside.
 mod broken;
+mod include;
+mod mutate;
 mod read;
 
 use super::{Constants, Error, Source, Tree, load};

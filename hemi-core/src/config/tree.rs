@@ -49,13 +49,12 @@ impl Tree {
     /// What nobody has read: properties that no component knows, conditions where none may stand.
     ///
     /// To be asked when all components are created. `known` gives the names of the properties that
-    /// the component of a scope knows; they become suggestions. A scope for which it gives none is
-    /// passed over: what is in it was not read for another reason.
-    pub fn unread(&self, known: impl Fn(Scope<'_>) -> Option<Vec<&'static str>>) -> Diagnostics {
+    /// the component of a scope knows. They become suggestions; a property that is known to its
+    /// component, or to one inside, is no mistake even if it was not read.
+    pub fn unread(&self, known: impl Fn(Scope<'_>) -> Vec<&'static str>) -> Diagnostics {
         let mut errors = Diagnostics::default();
         for (id, node) in self.nodes.iter().enumerate() {
             let scope = Scope { tree: self, id };
-            let Some(own) = known(scope) else { continue };
             if node.condition.is_some() && !node.condition_read.get() {
                 let message = format!("`{}` takes no condition", node.sign.text);
                 errors.push(Diagnostic::new(node.sign.span, message).help("remove the condition"));
@@ -65,9 +64,14 @@ impl Tree {
             if unread.peek().is_none() {
                 continue;
             }
+            let own = known(scope);
             // A property may stand here for the components inside to inherit.
-            let all: Vec<_> = scope.descendants().filter_map(&known).flatten().chain(own.clone()).collect();
-            errors.extend(unread.map(|property| unknown_property(node, property, &own, &all)));
+            let all: Vec<_> = scope.descendants().flat_map(&known).chain(own.clone()).collect();
+            errors.extend(
+                unread
+                    .filter(|property| !all.contains(&&*property.name.text))
+                    .map(|property| unknown_property(node, property, &own, &all)),
+            );
         }
         errors
     }
@@ -88,9 +92,6 @@ fn unknown_property(node: &Node, property: &Property, own: &[&str], all: &[&str]
     let sign = &node.sign.text;
     match own {
         _ if error.help.is_some() => error,
-        own if own.contains(&&**name) => {
-            error.help(format!("`{sign}` knows it but does not use it here"))
-        }
         [] => error.help(format!("`{sign}` has no properties: remove it")),
         own if own.len() <= LISTED => error.help(format!("`{sign}` has .{}", own.join(" ."))),
         _ => error.help(format!("neither `{sign}` nor anything in it has such a property")),
@@ -99,7 +100,7 @@ fn unknown_property(node: &Node, property: &Property, own: &[&str], all: &[&str]
 
 /// A component in a config.
 #[derive(Debug)]
-pub struct Node {
+pub(super) struct Node {
     pub(super) sign: Text,
     pub(super) name: Option<Text>,
     pub(super) condition: Option<Logic<Test<Vec<Text>>>>,
@@ -213,6 +214,19 @@ impl<'a> Scope<'a> {
     pub fn condition<V: Variable>(&self) -> Result<Option<Condition<V>>, Diagnostics> {
         self.node().condition_read.set(true);
         self.node().condition.as_ref().map(Condition::new).transpose()
+    }
+
+    /// Marks the condition as read: the component failed before it came to that.
+    pub(crate) fn excuse_condition(&self) {
+        self.node().condition_read.set(true);
+    }
+
+    /// Marks everything in the component as read: what is wrong with it is reported already.
+    pub fn ignore(&self) {
+        for scope in self.descendants().chain([*self]) {
+            scope.node().condition_read.set(true);
+            scope.node().properties.iter().for_each(|property| property.read.set(true));
+        }
     }
 
     /// A hash of what the component is configured with: its sign, name, condition, properties

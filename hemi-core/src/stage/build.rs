@@ -51,7 +51,7 @@ impl Build {
         for scope in tree.root().children() {
             match registry.entry(scope.sign()) {
                 Some(entry) if entry.place() != Place::Inside => tops.push((entry, scope)),
-                _ => self.errors.push(misplaced(registry, scope, |e| e.place() != Place::Inside)),
+                _ => self.misplaced(registry, scope, |e| e.place() != Place::Inside),
             }
         }
         let absent = registry.entries().filter(|entry| {
@@ -74,8 +74,7 @@ impl Build {
         for scope in tree.root().children() {
             self.misplaced_inside(registry, scope);
         }
-        let unread = tree.unread(|scope| self.read_in_full(scope).then(|| known(registry, scope)));
-        self.errors.extend(unread);
+        self.errors.extend(tree.unread(|scope| known(registry, scope.sign())));
         if self.errors.is_empty() {
             self.errors.extend(self.parts.unused());
         }
@@ -94,7 +93,7 @@ impl Build {
     ) -> Option<Arc<K::Object>> {
         self.begun.insert(scope.span());
         let name = self.name::<K>(scope)?;
-        let identity = Identity { kind: K::NAME, name: name.clone(), digest: scope.digest() };
+        let identity = Identity { kind: K::NAME, name: name.clone(), digest: 0 };
         let made = catch_call(|| factory(&mut CreateCx { registry, scope, build: self, identity }))
             .unwrap_or_else(|panic| Err(Error::other(format!("{} panicked: {panic}", scope.sign()))));
         let added = made.and_then(|(object, life)| {
@@ -107,6 +106,7 @@ impl Build {
                 Some(object)
             }
             Err(e) => {
+                scope.excuse_condition();
                 self.errors.extend(e.into_diagnostics(scope.span()));
                 None
             }
@@ -140,33 +140,29 @@ impl Build {
             if self.begun.contains(&scope.span()) {
                 self.misplaced_inside(registry, scope);
             } else if self.made.contains(&outer.span()) {
-                self.errors.push(misplaced(registry, scope, |e| e.place() == Place::Inside));
+                self.misplaced(registry, scope, |e| e.place() == Place::Inside);
             }
         }
     }
 
-    /// Whether all that could have read the properties of a component did.
-    fn read_in_full(&self, scope: Scope<'_>) -> bool {
-        self.made.contains(&scope.span()) && scope.children().all(|inside| self.read_in_full(inside))
+    fn misplaced(&mut self, registry: &Registry, scope: Scope<'_>, fits: impl Fn(&Entry) -> bool) {
+        scope.ignore();
+        let sign = scope.sign();
+        self.errors.push(match registry.entry(sign) {
+            Some(entry) => {
+                let outer = scope.outer().map_or("stage", |outer| outer.sign());
+                scope.diagnostic(format!("{} `{sign}` cannot stand in `{outer}`", entry.kind()))
+            }
+            None => {
+                let signs = registry.entries().filter(|entry| fits(entry)).map(Entry::sign);
+                let diagnostic = scope.diagnostic(format!("unknown component `{sign}`"));
+                diagnostic.did_you_mean(sign, signs, str::to_owned)
+            }
+        });
     }
 }
 
-fn known(registry: &Registry, scope: Scope<'_>) -> Vec<&'static str> {
-    let properties = registry.entry(scope.sign()).map(Entry::properties).unwrap_or_default();
+fn known(registry: &Registry, sign: &str) -> Vec<&'static str> {
+    let properties = registry.entry(sign).map(Entry::properties).unwrap_or_default();
     properties.iter().map(|property| property.name).collect()
-}
-
-fn misplaced(registry: &Registry, scope: Scope<'_>, fits: impl Fn(&Entry) -> bool) -> Diagnostic {
-    let sign = scope.sign();
-    match registry.entry(sign) {
-        Some(entry) => {
-            let outer = scope.outer().map_or("stage", |outer| outer.sign());
-            scope.diagnostic(format!("{} `{sign}` cannot stand in `{outer}`", entry.kind()))
-        }
-        None => {
-            let signs = registry.entries().filter(|entry| fits(entry)).map(Entry::sign);
-            let diagnostic = scope.diagnostic(format!("unknown component `{sign}`"));
-            diagnostic.did_you_mean(sign, signs, str::to_owned)
-        }
-    }
 }

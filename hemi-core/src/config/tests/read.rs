@@ -186,7 +186,7 @@ fn reads_every_type() {
     assert_eq!(*read.header.render(&request), *b"x-<user-agent>-yz");
     let log = LogConfig { target: "/l".into(), buf_size: Some(Size(4096)) };
     assert_eq!(read.log_config, Some(log));
-    assert!(tree.unread(|_| Some(Vec::new())).is_empty());
+    assert!(tree.unread(|_| Vec::new()).is_empty());
     let references: Vec<_> = tree
         .references()
         .into_iter()
@@ -303,20 +303,30 @@ fn inherits_from_enclosing_components() {
         (Some("w"), Some("webapp"))
     );
     let unread: Vec<_> =
-        tree.unread(|_| Some(Vec::new())).into_iter().map(|error| error.message).collect();
+        tree.unread(|_| Vec::new()).into_iter().map(|error| error.message).collect();
     // The other `.readTimeout`s are overridden, not unknown.
     assert_eq!(unread, ["unknown property `.unused`", "unknown property `.readTimeout`"]);
 }
 
 #[test]
+fn ignores_what_is_reported_already() {
+    let tree = loaded("stage { a $path -f { .x = 1  b { .y = 1 } }  .z = 1 }");
+    child(tree.root(), "a").ignore();
+    let unread: Vec<_> =
+        tree.unread(|_| Vec::new()).into_iter().map(|error| error.message).collect();
+    assert_eq!(unread, ["unknown property `.z`"]);
+}
+
+#[test]
 fn finds_what_nobody_reads() {
-    let tree =
-        loaded("stage { .raedTimeout = 1s  .typ = \"\" a $path -f { .x = 1 } b { .x = 1 } }");
+    let tree = loaded(
+        "stage { .spare = 1  .raedTimeout = 1s  .typ = \"\" a $path -f { .x = 1 } b { .x = 1 } }",
+    );
     tree.root().read::<Timeouts>().expect("nothing wrong");
     let shown = tree.error(tree.unread(|scope| match scope.sign() {
-        "b" => Some(vec!["readTimeout"]),
-        "stage" => Some(vec!["type"]),
-        _ => Some(Vec::new()),
+        "b" => vec!["readTimeout"],
+        "stage" => vec!["type", "spare"],
+        _ => Vec::new(),
     }));
     let shown: Vec<_> = shown
         .diagnostics()
