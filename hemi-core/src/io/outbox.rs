@@ -35,7 +35,10 @@ enum Chunk {
 /// The next thing to send.
 pub(super) enum Next<'a> {
     Nothing,
-    Bytes,
+    /// One piece of memory.
+    Bytes(&'a [u8]),
+    /// Several: see [`Outbox::slices`].
+    Slices,
     File(&'a SharedFile, &'a mut Range<u64>),
 }
 
@@ -99,13 +102,11 @@ impl Outbox {
     }
 
     pub(super) fn next(&mut self) -> Next<'_> {
-        if !self.front.is_empty() {
-            return Next::Bytes;
-        }
         match self.rest.front_mut() {
-            None => Next::Nothing,
+            None if self.front.is_empty() => Next::Nothing,
+            None | Some(Chunk::File(..)) if !self.front.is_empty() => Next::Bytes(&self.front),
             Some(Chunk::File(file, range)) => Next::File(file, range),
-            Some(_) => Next::Bytes,
+            _ => Next::Slices,
         }
     }
 

@@ -96,14 +96,10 @@ impl Socket {
     fn send_next(&self, out: &mut Outbox) -> io::Result<()> {
         let sent = match out.next() {
             Next::Nothing => return Ok(()),
-            Next::Bytes => {
-                let mut slices = [IoSlice::new(&[]); SLICES];
-                let count = out.slices(&mut slices);
-                match &slices[..count] {
-                    [one] => self.try_send(|fd| rustix::net::send(fd, one, SendFlags::NOSIGNAL))?,
-                    many => self.try_send(|fd| rustix::io::writev(fd, many))?,
-                }
+            Next::Bytes(bytes) => {
+                self.try_send(|fd| rustix::net::send(fd, bytes, SendFlags::NOSIGNAL))?
             }
+            Next::Slices => self.send_slices(out)?,
             Next::File(file, range) => {
                 let most = usize::try_from(range.end - range.start).unwrap_or(SENDFILE).min(SENDFILE);
                 let mut at = range.start;
@@ -115,6 +111,13 @@ impl Socket {
         };
         out.advance(sent as u64);
         Ok(())
+    }
+
+    #[inline(never)]
+    fn send_slices(&self, out: &Outbox) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = out.slices(&mut slices);
+        self.try_send(|fd| rustix::io::writev(fd, &slices[..count]))
     }
 }
 
@@ -136,16 +139,9 @@ impl Io for Socket {
 
     fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> Poll<io::Result<()>> {
         while !out.is_empty() {
-            if !matches!(self.0, Driver::Fresh(..)) {
-                ready!(self.poll_writable(cx))?;
-            }
             match self.send_next(out) {
                 Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    if matches!(self.0, Driver::Fresh(..)) {
-                        self.register()?;
-                    }
-                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable(cx))?,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Poll::Ready(Err(e)),
             }
