@@ -31,18 +31,23 @@ pub(super) fn bytes_per_connection(server: &Running<'_>, connections: u32) -> Re
 fn open(server: &Running<'_>, numbers: impl Iterator<Item = u32>) -> Result<Vec<raw::Client>> {
     numbers
         .map(|number| {
-            // 127.1.0.1 and so on are this machine as well.
-            let source =
-                Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 1).to_bits() + number / PER_ADDRESS);
-            let mut client = raw::Client::connect_from(IpAddr::V4(source), server.addr())?;
-            client.send(REQUEST)?;
-            let reply = client.read_response()?;
-            match reply.status {
-                200 => Ok(client),
-                status => Err(format!("connection {number} was answered {status}").into()),
-            }
+            let client = connection(server, number);
+            Ok(client.map_err(|error| format!("idle connection {number}: {error}"))?)
         })
         .collect()
+}
+
+/// A connection that has made one request.
+fn connection(server: &Running<'_>, number: u32) -> Result<raw::Client> {
+    // 127.1.0.1 and so on are this machine as well.
+    let first = Ipv4Addr::new(127, 1, 0, 1);
+    let source = Ipv4Addr::from_bits(first.to_bits() + number / PER_ADDRESS);
+    let mut client = raw::Client::connect_from(IpAddr::V4(source), server.addr())?;
+    client.send(REQUEST)?;
+    match client.read_response()?.status {
+        200 => Ok(client),
+        status => Err(format!("answered {status}").into()),
+    }
 }
 
 /// The least memory it has within the time to settle.
