@@ -173,7 +173,7 @@ impl Static {
         put(LAST_MODIFIED, &format_date(entry.modified));
         put(ETAG, etag.as_bytes());
         put(ACCEPT_RANGES, b"bytes");
-        Answer { fields: Arc::new(Prepared::new(map)), etag }
+        Answer { fields: Arc::new(Prepared::with_length(map, entry.len)), etag }
     }
 
     fn media_type(&self, name: &str) -> MediaType {
