@@ -158,6 +158,15 @@ impl Server for HttpxServer {
     fn active(&self) -> usize {
         self.gate.get().map_or(0, Gate::active)
     }
+
+    fn addresses(&self) -> Vec<Address> {
+        self.gate.get().map(|gate| gate.address().clone()).into_iter().collect()
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        let gate = self.gate.get().map(|gate| gate.counters().named());
+        self.shared.counters.named().chain(gate.into_iter().flatten()).collect()
+    }
 }
 
 impl Shared {

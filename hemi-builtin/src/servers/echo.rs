@@ -67,6 +67,14 @@ impl Server for EchoServer {
     fn active(&self) -> usize {
         self.gate.get().map_or(0, Gate::active)
     }
+
+    fn addresses(&self) -> Vec<Address> {
+        self.gate.get().map(|gate| gate.address().clone()).into_iter().collect()
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.gate.get().map(|gate| gate.counters().named().to_vec()).unwrap_or_default()
+    }
 }
 
 async fn echo(mut accepted: Accepted, idle: Duration, stop: Shut) {
