@@ -54,6 +54,7 @@ impl Default for GateConfig {
 /// The accepting side of one server.
 #[derive(Debug)]
 pub struct Gate {
+    address: Address,
     listening: Mutex<Option<Arc<Listening>>>,
     limits: GateConfig,
     state: Arc<State>,
@@ -99,6 +100,19 @@ pub struct GateCounters {
     pub full: Counter,
     /// Failures of `accept`: out of descriptors or memory.
     pub failed: Counter,
+}
+
+impl GateCounters {
+    /// What they counted, by their names in metrics.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, u64); 4] {
+        [
+            ("conns_accepted", self.accepted.sum()),
+            ("conns_refused", self.refused.sum()),
+            ("conns_full", self.full.sum()),
+            ("accept_failed", self.failed.sum()),
+        ]
+    }
 }
 
 #[derive(Debug)]
@@ -147,7 +161,14 @@ impl Gate {
                 failed: counter(),
             },
         });
-        Ok(Self { listening: Mutex::new(Some(listening)), limits, state })
+        let address = listening.address().clone();
+        Ok(Self { address, listening: Mutex::new(Some(listening)), limits, state })
+    }
+
+    /// Where it listens: with the port the kernel chose, if 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Its numbers.

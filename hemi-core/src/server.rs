@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::KindName;
+use crate::listen::Address;
 use crate::{Component, Kind, Place, Rank, Registry};
 
 /// The kind of servers. A server does its work in [`crate::Lifecycle::run`]; [`crate::gate::Gate`] accepts for it.
@@ -24,6 +25,17 @@ pub trait Server: Send + Sync {
     /// Connections served now.
     fn active(&self) -> usize {
         0
+    }
+
+    /// Where it listens, with the port that the kernel chose if 0 was asked for; empty before
+    /// [`crate::Lifecycle::prepare`].
+    fn addresses(&self) -> Vec<Address> {
+        Vec::new()
+    }
+
+    /// Its counters, by their names in metrics.
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
     }
 }
 

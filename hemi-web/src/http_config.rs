@@ -179,4 +179,10 @@ impl HttpCounters {
     pub fn limit(&self, limit: Limit) -> &Counter {
         &self.limits[limit as usize]
     }
+
+    /// What they counted, by their names in metrics.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let all = [("requests", self.requests.sum()), ("panics", self.panics.sum())];
+        all.into_iter().chain(Limit::ALL.map(|limit| (limit.name(), self.limit(limit).sum())))
+    }
 }

@@ -23,7 +23,8 @@ pub struct Response {
 /// The fields of a response: its own, or prepared ones that many answers share.
 #[derive(Debug)]
 enum Fields {
-    Own(HeaderMap),
+    /// In a box, for answers are passed from hand to hand.
+    Own(Box<HeaderMap>),
     Prepared(Arc<Prepared>),
 }
 
@@ -77,7 +78,7 @@ impl Response {
     /// A response with this status, without fields or content.
     #[must_use]
     pub fn new(status: StatusCode) -> Self {
-        Self { status, fields: Fields::Own(HeaderMap::new()), body: Body::empty(), upgrade: None }
+        Self { status, fields: Fields::Own(Box::default()), body: Body::empty(), upgrade: None }
     }
 
     /// A response with fields that others share.
@@ -156,7 +157,7 @@ impl Response {
     /// The fields, to be changed: prepared ones become its own first.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         if let Fields::Prepared(prepared) = &self.fields {
-            self.fields = Fields::Own(prepared.map.clone());
+            self.fields = Fields::Own(Box::new(prepared.map.clone()));
         }
         match &mut self.fields {
             Fields::Own(map) => map,

@@ -36,6 +36,9 @@ use crate::{Request, Response, Scheme};
 /// Bytes of answers that are gathered before they are sent.
 const GATHERED: usize = 64 << 10;
 
+/// Requests of one client in a row, before others of the core get their turn.
+const TURN: u32 = 128;
+
 /// A client that was refused may send this much more before the connection is closed under it, so that
 /// it gets to read why.
 const LINGER_BYTES: usize = 256 << 10;
@@ -59,6 +62,7 @@ where
         peer,
         until: Moment::NEVER,
         requests: 0,
+        now: clock::now(),
     };
     if let Err(panic) = catch(std::panic::AssertUnwindSafe(conn.run())).await {
         error!(%peer, "connection panicked: {panic}");
@@ -78,6 +82,8 @@ struct Conn<I> {
     /// When the connection is too old for another request.
     until: Moment,
     requests: u32,
+    /// About now: when the connection was last known to have waited.
+    now: Moment,
 }
 
 /// What was read of a request's head.
@@ -143,9 +149,8 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
 
     async fn exchanges(&mut self) -> Result<Next, Cut> {
         let server = self.server.clone();
-        let start = clock::now();
-        self.until = start.after(server.conn_age(&self.peer));
-        self.watch.until(start.after(server.config.head_timeout), Limit::HeadTimeout);
+        self.until = self.now.after(server.conn_age(&self.peer));
+        self.watch.until(self.now.after(server.config.head_timeout), Limit::HeadTimeout);
         loop {
             let head = match self.next_head().await {
                 Ok(head) => head,
@@ -173,6 +178,9 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             if self.out.in_memory() >= GATHERED {
                 self.flush().await?;
             }
+            if self.requests.is_multiple_of(TURN) {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -198,7 +206,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                     true => (config.head_timeout, Limit::HeadTimeout),
                     false => (config.idle_timeout, Limit::IdleTimeout),
                 };
-                self.watch.until(clock::now().after(wait), limit);
+                self.watch.until(self.now.after(wait), limit);
             }
             self.watch.idle = !midway;
             if self.recv().await? == 0 {
@@ -215,7 +223,10 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 self.rbuf.reserve(pool::BUFFER);
             }
             match self.io.poll_recv(cx, &mut self.rbuf)? {
-                Poll::Ready(got) => Poll::Ready(Ok(got)),
+                Poll::Ready(got) => {
+                    self.now = clock::now();
+                    Poll::Ready(Ok(got))
+                }
                 Poll::Pending => {
                     // Who is idle holds no buffer.
                     if self.rbuf.is_empty() {
@@ -234,9 +245,11 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     async fn flush(&mut self) -> Result<(), Cut> {
         let mut pace = Pace::default();
         let mut waiting = self.out.in_memory();
-        poll_fn(|cx| match self.io.poll_send(cx, &mut self.out)? {
+        let mut waited = false;
+        let sent = poll_fn(|cx| match self.io.poll_send(cx, &mut self.out)? {
             Poll::Ready(()) => Poll::Ready(Ok(())),
             Poll::Pending => {
+                waited = true;
                 let left = self.out.in_memory();
                 pace.progress(waiting.saturating_sub(left) as u64);
                 waiting = left;
@@ -246,7 +259,11 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 Poll::Pending
             }
         })
-        .await
+        .await;
+        if waited {
+            self.now = clock::now();
+        }
+        sent
     }
 
     /// One request and its answer.
@@ -254,7 +271,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         self.requests += 1;
         server.counters.requests.add(1);
         if !server.config.total_timeout.is_zero() {
-            self.watch.total(clock::now().after(server.config.total_timeout));
+            self.watch.total(self.now.after(server.config.total_timeout));
         }
         let head = self.req.head();
         let asked = Asked {
@@ -314,7 +331,9 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             return Ok(Answered { response: StatusCode::PAYLOAD_TOO_LARGE.into(), logged: true });
         }
         // Kept out of the connection's own state, which an idle one pays for.
-        Box::pin(self.answer_later(webapp, upload)).await
+        let answered = Box::pin(self.answer_later(webapp, upload)).await;
+        self.now = clock::now();
+        answered
     }
 
     async fn answer_later(
@@ -384,6 +403,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 other => {
                     let body = Body::from_inner(other);
                     sent = Box::pin(self.stream(body, framing, upload)).await?;
+                    self.now = clock::now();
                 }
             }
         }
@@ -486,7 +506,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     fn may_go_on(&self, asked: Asked) -> bool {
         let limit = if self.requests >= self.server.config.max_requests_per_conn {
             Limit::RequestsPerConn
-        } else if asked.keep_alive && self.requests.is_multiple_of(16) && clock::now() >= self.until {
+        } else if asked.keep_alive && self.now >= self.until {
             Limit::ConnAge
         } else {
             return asked.keep_alive && self.watch.phase() == Phase::Serving;
@@ -515,12 +535,12 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         let mut told = false;
         match response.prepared_fields() {
             Some(prepared) => {
-                self.server.put_start(out, response.status(), Standing::Both);
+                self.server.put_start(out, response.status(), Standing::Both, self.now);
                 let (fields, sized) = prepared.http1(len);
                 out.extend_from_slice(fields);
                 told = sized;
             }
-            None => put_fields(out, response, &self.server, framing),
+            None => put_fields(out, response, &self.server, framing, self.now),
         }
         match framing {
             Framing::Sized(len) if !told => encode_content_length(out, len),
@@ -581,7 +601,13 @@ impl Framing {
 }
 
 /// Puts the fields that a handlet has made, but for those that are the connection's business.
-fn put_fields(out: &mut BytesMut, response: &Response, server: &Shared, framing: Framing) {
+fn put_fields(
+    out: &mut BytesMut,
+    response: &Response,
+    server: &Shared,
+    framing: Framing,
+    now: Moment,
+) {
     let map = response.headers();
     let standing = match (map.contains_key(DATE), map.contains_key(SERVER)) {
         (false, false) => Standing::Both,
@@ -589,7 +615,7 @@ fn put_fields(out: &mut BytesMut, response: &Response, server: &Shared, framing:
         // Of one who knows the date we need not say who answers.
         (true, _) => Standing::None,
     };
-    server.put_start(out, response.status(), standing);
+    server.put_start(out, response.status(), standing, now);
     for (name, value) in map {
         let ours = *name == CONNECTION
             || *name == TRANSFER_ENCODING
