@@ -79,7 +79,8 @@ impl Request {
             body,
             peer,
             scheme,
-            upgrade: head.upgrade,
+            // Content would stand between the 101 and the other protocol's bytes.
+            upgrade: head.upgrade && head.framing.is_empty(),
             extensions: Extensions::new(),
         })
     }
@@ -186,7 +187,8 @@ impl Request {
         self.peer.ip()
     }
 
-    /// Whether the client asks to go on in another protocol, named by its `upgrade` field.
+    /// Whether the client asks to go on in another protocol, named by its `upgrade` field. A request
+    /// with content may not.
     #[must_use]
     pub fn wants_upgrade(&self) -> bool {
         self.upgrade

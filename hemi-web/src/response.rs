@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use hemi_core::BoxFuture;
 use hemi_proto::http1::encode_fields;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, SERVER, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, StatusCode};
 
 use crate::body::Body;
@@ -35,9 +37,12 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Encodes the fields. A `content-length` among them is for the connection to check and send.
+    /// Encodes the fields, but for those that the connection adds to every answer.
     #[must_use]
-    pub fn new(map: HeaderMap) -> Self {
+    pub fn new(mut map: HeaderMap) -> Self {
+        for name in [CONNECTION, CONTENT_LENGTH, DATE, SERVER, TRANSFER_ENCODING] {
+            map.remove(name);
+        }
         let mut http1 = BytesMut::new();
         encode_fields(&mut http1, &map);
         Self { map, http1: http1.freeze() }

@@ -1,6 +1,7 @@
 //! An HTTP/1 connection: heads in, answers out in their order, all that are ready in one write.
 
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -37,10 +38,9 @@ use crate::{Request, Response, Scheme};
 /// Bytes of answers that are gathered before they are sent.
 const GATHERED: usize = 64 << 10;
 
-/// A client that was refused may send this much more before the connection is closed under it, so that
-/// it gets to read why.
-const LINGER_BYTES: usize = 256 << 10;
-const LINGER_TIME: std::time::Duration = std::time::Duration::from_secs(2);
+/// A client that is still sending may go on for this long before the connection is closed under it, so
+/// that it gets to read its answer.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(5);
 
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
@@ -61,7 +61,7 @@ where
         until: Moment::NEVER,
         requests: 0,
     };
-    if let Err(panic) = catch(std::panic::AssertUnwindSafe(conn.run())).await {
+    if let Err(panic) = catch(AssertUnwindSafe(conn.run())).await {
         error!(%peer, "connection panicked: {panic}");
     }
 }
@@ -81,6 +81,9 @@ struct Conn<I> {
     requests: u32,
 }
 
+/// What a body gives; none after its end.
+type NextFrame = Option<Result<http_body::Frame<Bytes>, crate::BodyError>>;
+
 /// What becomes of the connection after an answer.
 enum Next {
     Another,
@@ -98,14 +101,16 @@ struct Asked {
     keep_alive: bool,
 }
 
+impl Asked {
+    /// What is assumed of a head that can't be read.
+    const UNKNOWN: Self = Self { head: false, version: Version::HTTP_11, keep_alive: false };
+}
+
 impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     async fn run(mut self) {
         let next = match self.exchanges().await {
             Ok(next) => next,
-            Err(cut) => {
-                self.count(&cut);
-                return;
-            }
+            Err(cut) => return self.cut(&cut),
         };
         let sent = self.flush().await;
         match (next, sent) {
@@ -114,17 +119,26 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 let early = self.rbuf.split().freeze();
                 if let Some(go_on) = response.take_upgrade() {
                     self.watch.unlimited();
-                    go_on(Upgraded::new(early, self.io, self.watch.into_ticket())).await;
+                    let Self { io, watch, server, peer, .. } = self;
+                    let work = go_on(Upgraded::new(early, io, watch.into_ticket()));
+                    if let Err(panic) = catch(AssertUnwindSafe(work)).await {
+                        server.counters.panics.add(1);
+                        error!(%peer, "upgraded connection panicked: {panic}");
+                    }
                 }
             }
             (_, Ok(())) => {}
-            (_, Err(cut)) => self.count(&cut),
+            (_, Err(cut)) => self.cut(&cut),
         }
     }
 
-    fn count(&self, cut: &Cut) {
+    fn cut(&mut self, cut: &Cut) {
         match cut {
             Cut::Limit(limit) => {
+                if *limit == Limit::SendTimeout {
+                    // Else the kernel would keep what the client does not take.
+                    self.io.reset();
+                }
                 self.server.counters.limit(*limit).add(1);
                 debug!(peer = %self.peer, limit = limit.name(), "connection closed");
             }
@@ -134,9 +148,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     }
 
     async fn exchanges(&mut self) -> Result<Next, Cut> {
-        let start = clock::now();
-        self.until = start.after(self.server.conn_age(&self.peer));
-        self.watch.until(start.after(self.server.config.head_timeout), Limit::HeadTimeout);
+        self.until = clock::now().after(self.server.conn_age(&self.peer));
         loop {
             let head = match self.next_head().await {
                 Ok(Some(head)) => head,
@@ -144,7 +156,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 // Of the silent nothing is known: neither do they get an answer.
                 Err(Cut::Limit(Limit::HeadTimeout)) if self.heads.is_midway() => {
                     self.server.counters.limit(Limit::HeadTimeout).add(1);
-                    self.refuse(StatusCode::REQUEST_TIMEOUT);
+                    self.refuse(StatusCode::REQUEST_TIMEOUT, Asked::UNKNOWN);
                     return Ok(Next::Close);
                 }
                 Err(cut) => return Err(cut),
@@ -154,7 +166,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 Err(e) => {
                     self.server.counters.limit(Limit::BadHead).add(1);
                     debug!(peer = %self.peer, "bad request: {}", e.name());
-                    self.refuse(e.status());
+                    self.refuse(e.status(), Asked::UNKNOWN);
                     Next::Linger
                 }
             };
@@ -171,6 +183,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     async fn next_head(
         &mut self,
     ) -> Result<Option<Result<RequestHead, hemi_proto::http1::HeadError>>, Cut> {
+        let mut awaited = None;
         loop {
             let limits = &self.server.heads;
             match self.heads.read_request(&mut self.rbuf, &mut self.spare, limits) {
@@ -185,11 +198,16 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 self.flush().await?;
             }
             let midway = self.heads.is_midway();
-            if self.requests > 0 && midway == self.watch.idle {
+            // The first head is due from the connection's start, others from their first byte.
+            let limit = match midway || self.requests == 0 {
+                true => Limit::HeadTimeout,
+                false => Limit::IdleTimeout,
+            };
+            if awaited.replace(limit) != Some(limit) {
                 let config = &self.server.config;
-                let (wait, limit) = match midway {
-                    true => (config.head_timeout, Limit::HeadTimeout),
-                    false => (config.idle_timeout, Limit::IdleTimeout),
+                let wait = match limit {
+                    Limit::HeadTimeout => config.head_timeout,
+                    _ => config.idle_timeout,
                 };
                 self.watch.until(clock::now().after(wait), limit);
             }
@@ -226,13 +244,15 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     /// Sends all that waits to be sent.
     async fn flush(&mut self) -> Result<(), Cut> {
         let mut pace = Pace::default();
-        let mut waiting = self.out.in_memory();
+        let mut waiting = self.out.len();
         poll_fn(|cx| match self.io.poll_send(cx, &mut self.out)? {
             Poll::Ready(()) => Poll::Ready(Ok(())),
             Poll::Pending => {
-                let left = self.out.in_memory();
-                pace.progress(waiting.saturating_sub(left) as u64);
-                waiting = left;
+                let left = self.out.len();
+                if left < waiting {
+                    pace.progress(waiting - left);
+                    waiting = left;
+                }
                 let config = &self.server.config;
                 self.watch.until(pace.wait(config.send_timeout, config), Limit::SendTimeout);
                 self.watch.pending(cx)?;
@@ -255,6 +275,11 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             version: head.version,
             keep_alive: head.keep_alive,
         };
+        if head.method == Method::CONNECT {
+            // Any 2xx would tell the client that it has a tunnel (RFC 9110, 9.3.6).
+            self.refuse(StatusCode::NOT_IMPLEMENTED, asked);
+            return Ok(Next::Linger);
+        }
         let webapp = self.server.route(head.authority.as_ref().map_or("", |a| a.hostname()));
         let (mut upload, body) = match head.framing.is_empty() {
             true => (None, Body::empty()),
@@ -267,7 +292,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         let mut req = match Request::new(head, body, self.peer, Scheme::Http) {
             Ok(req) => req,
             Err(status) => {
-                self.refuse(status);
+                self.refuse(status, asked);
                 return Ok(Next::Linger);
             }
         };
@@ -279,10 +304,17 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             self.server.counters.limit(limit).add(1);
             answered.response = error_page::page(status);
         }
-        if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let status = answered.response.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS && req.wants_upgrade() {
             self.put_head(&answered.response, asked, Framing::None, false);
             return Ok(Next::Upgrade(answered.response));
         }
+        if status.is_informational() {
+            error!(peer = %self.peer, "a handlet answered {status}, which is no answer");
+            answered.response = StatusCode::INTERNAL_SERVER_ERROR.into();
+        }
+        // What the answer does not hold nobody reads any more.
+        drop(req.take_body());
         let status = answered.response.status();
         let (next, sent) = self.respond(answered.response, asked, &mut upload).await?;
         if let Some(logger) = webapp.as_ref().and_then(|w| w.logger()).filter(|_| answered.logged) {
@@ -313,7 +345,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         }
         self.watch.unlimited();
         let result = {
-            let mut answer = pin!(catch(std::panic::AssertUnwindSafe(webapp.answer(req))));
+            let mut answer = pin!(catch(AssertUnwindSafe(webapp.answer(req))));
             let Self { io, rbuf, out, watch, server, .. } = self;
             let config = &server.config;
             let mut line = Line { io, rbuf, out, watch, config };
@@ -327,6 +359,10 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                         None => false,
                     };
                     if !fed {
+                        // The answers before this one need not wait for it.
+                        if let Poll::Ready(sent) = line.io.poll_send(cx, line.out) {
+                            sent?;
+                        }
                         line.watch.pending(cx)?;
                         return Poll::Pending;
                     }
@@ -337,9 +373,13 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         result.map_or_else(|panic| Ok(self.panicked(&panic)), Ok)
     }
 
-    fn panicked(&self, panic: &Panicked) -> Answered {
+    fn count_panic(&self, panic: &Panicked) {
         self.server.counters.panics.add(1);
         error!(peer = %self.peer, "handlet panicked: {panic}");
+    }
+
+    fn panicked(&self, panic: &Panicked) -> Answered {
+        self.count_panic(panic);
         Answered { response: StatusCode::INTERNAL_SERVER_ERROR.into(), logged: true }
     }
 
@@ -350,14 +390,13 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         asked: Asked,
         upload: &mut Option<Upload>,
     ) -> Result<(Next, u64), Cut> {
-        let unread = upload.as_mut().is_some_and(|upload| {
-            upload.drop_buffered(&mut self.rbuf);
-            !upload.is_complete()
-        });
         let body = response.take_body();
         let framing = Framing::of(&response, &body, asked);
-        let streamed = matches!(body, _ if body.len().is_none());
-        let give_up = unread && !streamed && !upload.as_ref().is_some_and(Upload::is_worth_reading);
+        // What somebody still reads may be what the answer is made of.
+        let give_up = upload.as_mut().filter(|upload| upload.is_abandoned()).is_some_and(|upload| {
+            upload.drop_buffered(&mut self.rbuf);
+            !upload.is_complete() && !upload.is_worth_reading()
+        });
         let close = give_up || framing == Framing::UntilClose || !self.may_go_on(asked);
         self.put_head(&response, asked, framing, close);
         let mut sent = 0;
@@ -371,20 +410,28 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                     // What follows would have to wait anyway.
                     self.flush().await?;
                 }
-                other => sent = self.stream(Body::from_inner(other), framing, upload).await?,
+                other => {
+                    let streamed = self.stream(Body::from_inner(other), framing, upload).await;
+                    if streamed.is_err() && framing == Framing::UntilClose {
+                        self.io.reset();
+                    }
+                    sent = streamed?;
+                }
             }
         }
-        if close {
-            return Ok((if unread { Next::Linger } else { Next::Close }, sent));
-        }
-        if let Some(upload) = upload.as_mut().filter(|upload| !upload.is_complete()) {
-            if !upload.is_worth_reading() {
-                return Ok((Next::Linger, sent));
+        let next = match upload.as_mut().filter(|upload| !upload.is_complete()) {
+            Some(upload) if !close && upload.is_worth_reading() => {
+                self.flush().await?;
+                poll_fn(|cx| upload.poll_drop(cx, &mut self.line())).await?;
+                Next::Another
             }
-            self.flush().await?;
-            poll_fn(|cx| upload.poll_drop(cx, &mut self.line())).await?;
-        }
-        Ok((Next::Another, sent))
+            Some(_) => Next::Linger,
+            None if !close => Next::Another,
+            // Who does not know that this answer is the last may be sending already.
+            None if asked.keep_alive || !self.rbuf.is_empty() => Next::Linger,
+            None => Next::Close,
+        };
+        Ok((next, sent))
     }
 
     fn line(&mut self) -> Line<'_, I> {
@@ -400,12 +447,17 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         upload: &mut Option<Upload>,
     ) -> Result<u64, Cut> {
         let mut sent = 0;
+        self.watch.unlimited();
         loop {
             let frame = poll_fn(|cx| self.poll_frame(cx, &mut body, upload)).await?;
             let frame = match frame {
                 Some(Ok(frame)) => frame,
                 // Only an end that looks like none tells the client.
-                Some(Err(e)) => return Err(Cut::Gone(std::io::Error::other(e))),
+                Some(Err(e)) => {
+                    let fault = upload.as_ref().and_then(Upload::fault);
+                    let gone = || Cut::Gone(std::io::Error::other(e));
+                    return Err(fault.map_or_else(gone, |(_, limit)| Cut::Limit(limit)));
+                }
                 None => break,
             };
             match frame.into_data() {
@@ -441,10 +493,15 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         cx: &mut Context<'_>,
         body: &mut Body,
         upload: &mut Option<Upload>,
-    ) -> Poll<Result<Option<Result<http_body::Frame<Bytes>, crate::BodyError>>, Cut>> {
+    ) -> Poll<Result<NextFrame, Cut>> {
         loop {
-            if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
-                return Poll::Ready(Ok(frame));
+            match catch_call(|| Pin::new(&mut *body).poll_frame(cx)) {
+                Ok(Poll::Ready(frame)) => return Poll::Ready(Ok(frame)),
+                Ok(Poll::Pending) => {}
+                Err(panic) => {
+                    self.count_panic(&panic);
+                    return Poll::Ready(Err(Cut::Gone(std::io::Error::other("a body panicked"))));
+                }
             }
             if let Poll::Ready(sent) = self.io.poll_send(cx, &mut self.out) {
                 sent?;
@@ -483,13 +540,13 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     }
 
     /// Answers what is no request, after which nothing on the connection can be trusted.
-    fn refuse(&mut self, status: StatusCode) {
-        let asked = Asked { head: false, version: Version::HTTP_11, keep_alive: false };
+    fn refuse(&mut self, status: StatusCode, asked: Asked) {
         let mut response = error_page::page(status);
         let body = response.take_body();
         self.put_head(&response, asked, Framing::of(&response, &body, asked), true);
-        if let Inner::Bytes(bytes) = body.into_inner() {
-            self.out.push(bytes);
+        match body.into_inner() {
+            Inner::Bytes(bytes) if !asked.head => self.out.push(bytes),
+            _ => {}
         }
     }
 
@@ -522,12 +579,12 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         if self.io.shutdown().is_err() {
             return;
         }
-        self.watch.until(clock::now().after(LINGER_TIME), Limit::IdleTimeout);
-        let mut seen = 0;
-        while seen < LINGER_BYTES {
+        self.watch.until(clock::now().after(LINGER), Limit::IdleTimeout);
+        self.watch.idle = true;
+        loop {
             self.rbuf.clear();
             match self.recv().await {
-                Ok(1..) => seen += self.rbuf.len(),
+                Ok(1..) => {}
                 Ok(0) | Err(_) => return,
             }
         }
@@ -563,6 +620,10 @@ impl Framing {
 /// Puts the fields that a handlet has made, but for those that are the connection's business.
 fn put_fields(out: &mut BytesMut, response: &Response, server: &Shared, framing: Framing) {
     let map = response.headers();
+    // RFC 9110, 8.6: an answer without content may still name a length, but for 1xx and 204.
+    let keeps_length = framing == Framing::None
+        && !response.status().is_informational()
+        && response.status() != StatusCode::NO_CONTENT;
     if map.contains_key(DATE) || map.contains_key(SERVER) {
         if !map.contains_key(DATE) {
             server.put_date(out);
@@ -574,7 +635,7 @@ fn put_fields(out: &mut BytesMut, response: &Response, server: &Shared, framing:
         let ours = *name == CONNECTION
             || *name == TRANSFER_ENCODING
             || *name == KEEP_ALIVE
-            || (*name == CONTENT_LENGTH && framing != Framing::None);
+            || (*name == CONTENT_LENGTH && !keeps_length);
         if !ours {
             out.extend_from_slice(name.as_str().as_bytes());
             out.extend_from_slice(b": ");
