@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use rustix::io::Errno;
@@ -198,6 +199,13 @@ impl Io for Socket {
 
     fn shutdown(&mut self) -> io::Result<()> {
         Ok(rustix::net::shutdown(self.fd()?, Shutdown::Write)?)
+    }
+
+    fn reset(&mut self) {
+        if let Ok(fd) = self.fd() {
+            // If it is refused, the connection is gone already.
+            let _ = rustix::net::sockopt::set_socket_linger(fd, Some(Duration::ZERO));
+        }
     }
 }
 
