@@ -1,6 +1,5 @@
 //! Coarse time: a reading without a system call, and the date field of this second.
 
-use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
 
 use hemi_proto::date;
@@ -50,20 +49,16 @@ pub fn calendar() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::new(t.tv_sec.max(0) as u64, t.tv_nsec as u32)
 }
 
-thread_local! {
-    static DATE: RefCell<(i64, [u8; 29])> = const { RefCell::new((i64::MIN, [b' '; 29])) };
+/// The second of the calendar, counted from 1970.
+#[must_use]
+pub fn second() -> i64 {
+    clock_gettime(ClockId::RealtimeCoarse).tv_sec
 }
 
-/// Hands out the value of the `date` field (RFC 9110, 5.6.7), formatted once a second on each thread.
-pub fn with_date<R>(f: impl FnOnce(&[u8; 29]) -> R) -> R {
-    let second = clock_gettime(ClockId::RealtimeCoarse).tv_sec;
-    DATE.with_borrow_mut(|(at, text)| {
-        if *at != second {
-            *text = date::format_date(SystemTime::UNIX_EPOCH + Duration::from_secs(second.max(0) as u64));
-            *at = second;
-        }
-        f(text)
-    })
+/// The value of the `date` field (RFC 9110, 5.6.7) in this second.
+#[must_use]
+pub fn date(second: i64) -> [u8; date::DATE_LEN] {
+    date::format_date(SystemTime::UNIX_EPOCH + Duration::from_secs(second.max(0) as u64))
 }
 
 #[cfg(test)]
@@ -81,9 +76,9 @@ mod tests {
 
     #[test]
     fn the_date_is_this_second() {
-        let text = with_date(|d| String::from_utf8_lossy(d).into_owned());
-        let parsed = date::parse_date(text.as_bytes()).unwrap();
+        let text = date(second());
+        let parsed = date::parse_date(&text).unwrap();
         let apart = SystemTime::now().duration_since(parsed).unwrap();
-        assert!(apart < Duration::from_secs(3), "{text}");
+        assert!(apart < Duration::from_secs(3), "{}", String::from_utf8_lossy(&text));
     }
 }

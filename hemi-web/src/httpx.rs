@@ -11,8 +11,10 @@
 //! }
 //! ```
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -25,7 +27,8 @@ use hemi_core::server::{Server, ServerKind};
 use hemi_core::{
     Component, CreateCx, Explain, Lifecycle, Parts, Prepare, Result, Run,
 };
-use hemi_proto::http1::HeadLimits;
+use hemi_proto::http1::{HeadLimits, encode_status_line};
+use http::StatusCode;
 use serde::Deserialize;
 
 use crate::conn::http1;
@@ -67,9 +70,20 @@ pub(crate) struct Shared {
     pub(crate) heads: HeadLimits,
     pub(crate) counters: Arc<HttpCounters>,
     routes: Routes,
-    /// The `server` field and the name of the `date` field.
-    standing: Vec<u8>,
+    /// The `server` field.
+    server_line: Vec<u8>,
+    /// Tells this server from others in what a core keeps for it.
+    id: u64,
     jitter: RandomState,
+}
+
+/// Which of the fields that every answer has are to be added to those of a handlet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// `server` and `date`
+    Both,
+    Date,
+    None,
 }
 
 impl Component for HttpxServer {
@@ -171,32 +185,62 @@ impl Server for HttpxServer {
 
 impl Shared {
     fn new(config: HttpConfig, routes: Routes, counters: Arc<HttpCounters>) -> Self {
-        let mut standing = Vec::new();
-        if !config.server_field.is_empty() {
-            standing.extend_from_slice(format!("server: {}\r\n", config.server_field).as_bytes());
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let server_line = match &config.server_field.0 {
+            Some(name) => [b"server: ", name.as_bytes(), b"\r\n"].concat(),
+            None => Vec::new(),
+        };
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            heads: config.head_limits(),
+            config,
+            counters,
+            routes,
+            server_line,
+            jitter: RandomState::new(),
         }
-        standing.extend_from_slice(b"date: ");
-        let heads = config.head_limits();
-        Self { config, heads, counters, routes, standing, jitter: RandomState::new() }
     }
 
     /// The webapp for a host.
-    pub(crate) fn route(&self, hostname: &str) -> Option<Arc<Webapp>> {
-        self.routes.find(hostname).cloned()
+    pub(crate) fn route(&self, hostname: &str) -> Option<&Webapp> {
+        self.routes.find(hostname).map(|webapp| &**webapp)
     }
 
-    /// Appends the fields that every answer has.
-    pub(crate) fn put_standing_fields(&self, out: &mut BytesMut) {
-        out.extend_from_slice(&self.standing);
-        clock::with_date(|date| out.extend_from_slice(date));
-        out.extend_from_slice(b"\r\n");
-    }
-
-    /// Appends the date field alone.
-    pub(crate) fn put_date(&self, out: &mut BytesMut) {
+    /// Appends the status line, and those of the fields that every answer has that `standing` names.
+    pub(crate) fn put_start(&self, out: &mut BytesMut, status: StatusCode, standing: Standing) {
+        if status == StatusCode::OK && standing == Standing::Both {
+            return self.put_ok(out);
+        }
+        encode_status_line(out, status);
+        match standing {
+            Standing::Both => out.extend_from_slice(&self.server_line),
+            Standing::Date => {}
+            Standing::None => return,
+        }
         out.extend_from_slice(b"date: ");
-        clock::with_date(|date| out.extend_from_slice(date));
+        out.extend_from_slice(&clock::date(clock::second()));
         out.extend_from_slice(b"\r\n");
+    }
+
+    /// The start of most answers, made once a second on each core.
+    fn put_ok(&self, out: &mut BytesMut) {
+        thread_local! {
+            static START: RefCell<(u64, i64, BytesMut)> =
+                RefCell::new((u64::MAX, 0, BytesMut::new()));
+        }
+        let second = clock::second();
+        START.with_borrow_mut(|(server, made, start)| {
+            if (*server, *made) != (self.id, second) {
+                (*server, *made) = (self.id, second);
+                start.clear();
+                encode_status_line(start, StatusCode::OK);
+                start.extend_from_slice(&self.server_line);
+                start.extend_from_slice(b"date: ");
+                start.extend_from_slice(&clock::date(second));
+                start.extend_from_slice(b"\r\n");
+            }
+            out.extend_from_slice(start);
+        });
     }
 
     /// How long this connection may be used: the limit, give or take a tenth, so that connections that

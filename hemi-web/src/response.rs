@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use hemi_core::BoxFuture;
-use hemi_proto::http1::encode_fields;
+use hemi_proto::http1::{encode_content_length, encode_fields};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
@@ -31,21 +31,36 @@ enum Fields {
 #[derive(Debug)]
 pub struct Prepared {
     map: HeaderMap,
+    /// The fields, and last the length of the content, if that is prepared too.
     http1: Bytes,
+    /// Bytes of the fields alone.
+    fields: usize,
+    len: Option<u64>,
 }
 
 impl Prepared {
-    /// Encodes the fields. A `content-length` among them is for the connection to check and send.
+    /// Encodes the fields of answers with contents of any length. None of them may be about framing.
     #[must_use]
     pub fn new(map: HeaderMap) -> Self {
         let mut http1 = BytesMut::new();
         encode_fields(&mut http1, &map);
-        Self { map, http1: http1.freeze() }
+        Self { map, fields: http1.len(), http1: http1.freeze(), len: None }
     }
 
-    /// As HTTP/1 sends them.
-    pub(crate) fn http1(&self) -> &[u8] {
-        &self.http1
+    /// The same, where most contents have this length.
+    #[must_use]
+    pub fn with_length(map: HeaderMap, len: u64) -> Self {
+        let mut http1 = BytesMut::new();
+        encode_fields(&mut http1, &map);
+        let fields = http1.len();
+        encode_content_length(&mut http1, len);
+        Self { map, fields, http1: http1.freeze(), len: Some(len) }
+    }
+
+    /// The fields as HTTP/1 sends them; with the length of the content, if it is this one.
+    pub(crate) fn http1(&self, len: Option<u64>) -> (&[u8], bool) {
+        let sized = len.is_some() && len == self.len;
+        (if sized { &self.http1 } else { &self.http1[..self.fields] }, sized)
     }
 }
 

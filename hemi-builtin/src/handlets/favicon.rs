@@ -44,7 +44,8 @@ impl Component for Favicon {
             (ETAG, TAG),
         ];
         let fields = fields.map(|(name, value)| (name, HeaderValue::from_static(value)));
-        Ok(Self { fields: Arc::new(Prepared::new(HeaderMap::from_iter(fields))) })
+        let fields = Prepared::with_length(HeaderMap::from_iter(fields), ICON.len() as u64);
+        Ok(Self { fields: Arc::new(fields) })
     }
 }
 

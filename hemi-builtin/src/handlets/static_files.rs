@@ -180,7 +180,7 @@ impl Static {
         let validators = Arc::new(Prepared::new(map.clone()));
         map.insert(CONTENT_TYPE, self.media_type(name).value());
         map.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        Answer { fields: Arc::new(Prepared::new(map)), validators, etag }
+        Answer { fields: Arc::new(Prepared::with_length(map, entry.len)), validators, etag }
     }
 
     fn media_type(&self, name: &str) -> MediaType {

@@ -12,8 +12,7 @@ use hemi_core::io::{Io, Outbox, pool};
 use hemi_core::listen::Peer;
 use hemi_core::panics::{Panicked, catch, catch_call};
 use hemi_proto::http1::{
-    HeadReader, RequestHead, encode_chunk_head, encode_content_length, encode_last_chunk,
-    encode_status_line,
+    HeadError, HeadReader, encode_chunk_head, encode_content_length, encode_last_chunk,
 };
 use http::header::{
     CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, SERVER, TRANSFER_ENCODING,
@@ -28,7 +27,7 @@ use super::watch::{Cut, Pace, Watch};
 use crate::body::{Body, Inner};
 use crate::error_page;
 use crate::http_config::Limit;
-use crate::httpx::Shared;
+use crate::httpx::{Shared, Standing};
 use crate::record::Exchange;
 use crate::upgrade::Upgraded;
 use crate::webapp::{Answered, Webapp};
@@ -54,7 +53,7 @@ where
         rbuf: BytesMut::new(),
         out: Outbox::default(),
         heads: HeadReader::default(),
-        spare: HeaderMap::new(),
+        req: Request::awaited(peer, Scheme::Http),
         watch: Watch::new(ticket),
         server,
         peer,
@@ -71,14 +70,23 @@ struct Conn<I> {
     rbuf: BytesMut,
     out: Outbox,
     heads: HeadReader,
-    /// The map of the last request, to be filled again.
-    spare: HeaderMap,
+    /// The request under way; its memory serves one after the other.
+    req: Request,
     watch: Watch,
     server: Arc<Shared>,
     peer: Peer,
     /// When the connection is too old for another request.
     until: Moment,
     requests: u32,
+}
+
+/// What was read of a request's head.
+enum Head {
+    /// All of it.
+    Complete,
+    /// Nothing: the client has closed.
+    None,
+    Bad(HeadError),
 }
 
 /// What becomes of the connection after an answer.
@@ -134,13 +142,13 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     }
 
     async fn exchanges(&mut self) -> Result<Next, Cut> {
+        let server = self.server.clone();
         let start = clock::now();
-        self.until = start.after(self.server.conn_age(&self.peer));
-        self.watch.until(start.after(self.server.config.head_timeout), Limit::HeadTimeout);
+        self.until = start.after(server.conn_age(&self.peer));
+        self.watch.until(start.after(server.config.head_timeout), Limit::HeadTimeout);
         loop {
             let head = match self.next_head().await {
-                Ok(Some(head)) => head,
-                Ok(None) => return Ok(Next::Close),
+                Ok(head) => head,
                 // Of the silent nothing is known: neither do they get an answer.
                 Err(Cut::Limit(Limit::HeadTimeout)) if self.heads.is_midway() => {
                     self.server.counters.limit(Limit::HeadTimeout).add(1);
@@ -150,8 +158,9 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 Err(cut) => return Err(cut),
             };
             let next = match head {
-                Ok(head) => self.exchange(head).await?,
-                Err(e) => {
+                Head::Complete => self.exchange(&server).await?,
+                Head::None => return Ok(Next::Close),
+                Head::Bad(e) => {
                     self.server.counters.limit(Limit::BadHead).add(1);
                     debug!(peer = %self.peer, "bad request: {}", e.name());
                     self.refuse(e.status());
@@ -167,19 +176,17 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         }
     }
 
-    /// The next head; none if the client has closed.
-    async fn next_head(
-        &mut self,
-    ) -> Result<Option<Result<RequestHead, hemi_proto::http1::HeadError>>, Cut> {
+    /// Reads the next head into the request.
+    async fn next_head(&mut self) -> Result<Head, Cut> {
         loop {
-            let limits = &self.server.heads;
-            match self.heads.read_request(&mut self.rbuf, &mut self.spare, limits) {
-                Ok(Some(head)) => {
+            let (head, limits) = (self.req.head_mut(), &self.server.heads);
+            match self.heads.read_request(&mut self.rbuf, head, limits) {
+                Ok(true) => {
                     self.watch.idle = false;
-                    return Ok(Some(Ok(head)));
+                    return Ok(Head::Complete);
                 }
-                Ok(None) => {}
-                Err(e) => return Ok(Some(Err(e))),
+                Ok(false) => {}
+                Err(e) => return Ok(Head::Bad(e)),
             }
             if !self.out.is_empty() {
                 self.flush().await?;
@@ -195,7 +202,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             }
             self.watch.idle = !midway;
             if self.recv().await? == 0 {
-                return Ok(None);
+                return Ok(Head::None);
             }
         }
     }
@@ -243,40 +250,37 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     }
 
     /// One request and its answer.
-    async fn exchange(&mut self, head: RequestHead) -> Result<Next, Cut> {
+    async fn exchange(&mut self, server: &Shared) -> Result<Next, Cut> {
         self.requests += 1;
-        self.server.counters.requests.add(1);
-        let config = &self.server.config;
-        if !config.total_timeout.is_zero() {
-            self.watch.total(clock::now().after(config.total_timeout));
+        server.counters.requests.add(1);
+        if !server.config.total_timeout.is_zero() {
+            self.watch.total(clock::now().after(server.config.total_timeout));
         }
+        let head = self.req.head();
         let asked = Asked {
             head: head.method == Method::HEAD,
             version: head.version,
             keep_alive: head.keep_alive,
         };
-        let webapp = self.server.route(head.authority.as_ref().map_or("", |a| a.hostname()));
+        let webapp = server.route(self.req.hostname());
         let (mut upload, body) = match head.framing.is_empty() {
             true => (None, Body::empty()),
             false => {
-                let most = webapp.as_ref().map_or(0, |webapp| webapp.max_body_size());
+                let most = webapp.map_or(0, |webapp| webapp.max_body_size());
                 let (upload, body) = Upload::new(head.framing, head.expect_continue, most);
                 (Some(upload), body)
             }
         };
-        let mut req = match Request::new(head, body, self.peer, Scheme::Http) {
-            Ok(req) => req,
-            Err(status) => {
-                self.refuse(status);
-                return Ok(Next::Linger);
-            }
-        };
-        let mut answered = match &webapp {
-            Some(webapp) => self.answer(webapp, &mut req, upload.as_mut()).await?,
+        if let Err(status) = self.req.begin(body) {
+            self.refuse(status);
+            return Ok(Next::Linger);
+        }
+        let mut answered = match webapp {
+            Some(webapp) => self.answer(webapp, upload.as_mut()).await?,
             None => Answered { response: StatusCode::NOT_FOUND.into(), logged: true },
         };
         if let Some((status, limit)) = upload.as_ref().and_then(Upload::fault) {
-            self.server.counters.limit(limit).add(1);
+            server.counters.limit(limit).add(1);
             answered.response = error_page::page(status);
         }
         if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -284,39 +288,45 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             return Ok(Next::Upgrade(answered.response));
         }
         let status = answered.response.status();
-        let (next, sent) = self.respond(answered.response, asked, &mut upload).await?;
-        if let Some(logger) = webapp.as_ref().and_then(|w| w.logger()).filter(|_| answered.logged) {
-            logger.log(&Exchange { req: &req, status, sent, at: clock::calendar() });
+        let (next, sent) = self.respond(&mut answered.response, asked, &mut upload).await?;
+        if let Some(logger) = webapp.and_then(|w| w.logger()).filter(|_| answered.logged) {
+            logger.log(&Exchange { req: &self.req, status, sent, at: clock::calendar() });
         }
         self.watch.total(Moment::NEVER);
-        self.spare = req.into_headers();
+        self.req.end();
         Ok(next)
     }
 
     /// Asks the webapp, and meanwhile hands it the request's content as it asks for it.
     async fn answer(
         &mut self,
-        webapp: &Arc<Webapp>,
-        req: &mut Request,
-        mut upload: Option<&mut Upload>,
+        webapp: &Webapp,
+        upload: Option<&mut Upload>,
     ) -> Result<Answered, Cut> {
-        if req.body().len().is_some_and(|len| len > webapp.max_body_size()) {
-            self.server.counters.limit(Limit::BodySize).add(1);
-            return Ok(Answered { response: StatusCode::PAYLOAD_TOO_LARGE.into(), logged: true });
-        }
         if upload.is_none() {
-            match catch_call(|| webapp.answer_now(req)) {
+            match catch_call(|| webapp.answer_now(&mut self.req)) {
                 Ok(Some(answered)) => return Ok(answered),
                 Ok(None) => {}
                 Err(panic) => return Ok(self.panicked(&panic)),
             }
+        } else if self.req.body().len().is_some_and(|len| len > webapp.max_body_size()) {
+            self.server.counters.limit(Limit::BodySize).add(1);
+            return Ok(Answered { response: StatusCode::PAYLOAD_TOO_LARGE.into(), logged: true });
         }
+        // Kept out of the connection's own state, which an idle one pays for.
+        Box::pin(self.answer_later(webapp, upload)).await
+    }
+
+    async fn answer_later(
+        &mut self,
+        webapp: &Webapp,
+        mut upload: Option<&mut Upload>,
+    ) -> Result<Answered, Cut> {
         self.watch.unlimited();
         let result = {
+            let Self { req, io, rbuf, out, watch, server, .. } = self;
             let mut answer = pin!(catch(std::panic::AssertUnwindSafe(webapp.answer(req))));
-            let Self { io, rbuf, out, watch, server, .. } = self;
-            let config = &server.config;
-            let mut line = Line { io, rbuf, out, watch, config };
+            let mut line = Line { io, rbuf, out, watch, config: &server.config };
             poll_fn(|cx| {
                 loop {
                     if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
@@ -346,7 +356,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     /// Puts an answer into the outbox, or streams it; returns the bytes of its content too.
     async fn respond(
         &mut self,
-        mut response: Response,
+        response: &mut Response,
         asked: Asked,
         upload: &mut Option<Upload>,
     ) -> Result<(Next, u64), Cut> {
@@ -355,11 +365,11 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             !upload.is_complete()
         });
         let body = response.take_body();
-        let framing = Framing::of(&response, &body, asked);
-        let streamed = matches!(body, _ if body.len().is_none());
+        let framing = Framing::of(response, &body, asked);
+        let streamed = body.len().is_none();
         let give_up = unread && !streamed && !upload.as_ref().is_some_and(Upload::is_worth_reading);
         let close = give_up || framing == Framing::UntilClose || !self.may_go_on(asked);
-        self.put_head(&response, asked, framing, close);
+        self.put_head(response, asked, framing, close);
         let mut sent = 0;
         if !asked.head && framing != Framing::None {
             sent = body.len().unwrap_or_default();
@@ -371,7 +381,10 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                     // What follows would have to wait anyway.
                     self.flush().await?;
                 }
-                other => sent = self.stream(Body::from_inner(other), framing, upload).await?,
+                other => {
+                    let body = Body::from_inner(other);
+                    sent = Box::pin(self.stream(body, framing, upload)).await?;
+                }
             }
         }
         if close {
@@ -495,17 +508,24 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
 
     fn put_head(&mut self, response: &Response, asked: Asked, framing: Framing, close: bool) {
         let out = self.out.small();
-        encode_status_line(out, response.status());
-        if let Some(prepared) = response.prepared_fields() {
-            self.server.put_standing_fields(out);
-            out.extend_from_slice(prepared.http1());
-        } else {
-            put_fields(out, response, &self.server, framing);
+        let len = match framing {
+            Framing::Sized(len) => Some(len),
+            _ => None,
+        };
+        let mut told = false;
+        match response.prepared_fields() {
+            Some(prepared) => {
+                self.server.put_start(out, response.status(), Standing::Both);
+                let (fields, sized) = prepared.http1(len);
+                out.extend_from_slice(fields);
+                told = sized;
+            }
+            None => put_fields(out, response, &self.server, framing),
         }
         match framing {
-            Framing::Sized(len) => encode_content_length(out, len),
+            Framing::Sized(len) if !told => encode_content_length(out, len),
             Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-            Framing::None | Framing::UntilClose => {}
+            Framing::Sized(_) | Framing::None | Framing::UntilClose => {}
         }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             out.extend_from_slice(b"connection: upgrade\r\n");
@@ -563,13 +583,13 @@ impl Framing {
 /// Puts the fields that a handlet has made, but for those that are the connection's business.
 fn put_fields(out: &mut BytesMut, response: &Response, server: &Shared, framing: Framing) {
     let map = response.headers();
-    if map.contains_key(DATE) || map.contains_key(SERVER) {
-        if !map.contains_key(DATE) {
-            server.put_date(out);
-        }
-    } else {
-        server.put_standing_fields(out);
-    }
+    let standing = match (map.contains_key(DATE), map.contains_key(SERVER)) {
+        (false, false) => Standing::Both,
+        (false, true) => Standing::Date,
+        // Of one who knows the date we need not say who answers.
+        (true, _) => Standing::None,
+    };
+    server.put_start(out, response.status(), standing);
     for (name, value) in map {
         let ours = *name == CONNECTION
             || *name == TRANSFER_ENCODING
