@@ -1,8 +1,7 @@
-//! Coarse time: a reading without a system call, and the date field of this second.
+//! Coarse time, read without a system call.
 
 use std::time::{Duration, SystemTime};
 
-use hemi_proto::date;
 use rustix::time::{ClockId, clock_gettime};
 
 /// A moment of the monotonic clock, to the kernel tick (1 to 10 ms).
@@ -49,18 +48,6 @@ pub fn calendar() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::new(t.tv_sec.max(0) as u64, t.tv_nsec as u32)
 }
 
-/// The second of the calendar, counted from 1970.
-#[must_use]
-pub fn second() -> i64 {
-    clock_gettime(ClockId::RealtimeCoarse).tv_sec
-}
-
-/// The value of the `date` field (RFC 9110, 5.6.7) in this second.
-#[must_use]
-pub fn date(second: i64) -> [u8; date::DATE_LEN] {
-    date::format_date(SystemTime::UNIX_EPOCH + Duration::from_secs(second.max(0) as u64))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,13 +59,5 @@ mod tests {
         assert_eq!(start.after(Duration::MAX), Moment::NEVER);
         assert_eq!(start.after(Duration::from_secs(2)).since(start), Duration::from_secs(2));
         assert_eq!(start.since(start.after(Duration::from_secs(2))), Duration::ZERO);
-    }
-
-    #[test]
-    fn the_date_is_this_second() {
-        let text = date(second());
-        let parsed = date::parse_date(&text).unwrap();
-        let apart = SystemTime::now().duration_since(parsed).unwrap();
-        assert!(apart < Duration::from_secs(3), "{}", String::from_utf8_lossy(&text));
     }
 }

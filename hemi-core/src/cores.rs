@@ -23,7 +23,7 @@ use crate::{Error, Result};
 pub struct Cores {
     stop: CancellationToken,
     handles: Vec<Handle>,
-    threads: Vec<thread::JoinHandle<()>>,
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
 }
 
 thread_local! {
@@ -49,8 +49,8 @@ impl Cores {
     /// # Errors
     /// When the system refuses a thread or a runtime's file descriptors.
     pub fn start(count: NonZeroUsize) -> Result<Self> {
-        let mut cores =
-            Self { stop: CancellationToken::new(), handles: Vec::new(), threads: Vec::new() };
+        let (stop, threads) = (CancellationToken::new(), Mutex::default());
+        let mut cores = Self { stop, handles: Vec::new(), threads };
         for index in 0..count.get() {
             let runtime = Builder::new_current_thread()
                 .enable_all()
@@ -63,7 +63,8 @@ impl Cores {
                 runtime.block_on(stop.cancelled());
             };
             let thread = thread::Builder::new().name(format!("core-{index}")).spawn(run);
-            cores.threads.push(thread.map_err(|e| Error::env("cannot start a core's thread", e))?);
+            let thread = thread.map_err(|e| Error::env("cannot start a core's thread", e))?;
+            cores.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
         Ok(cores)
     }
@@ -84,15 +85,25 @@ impl Cores {
     }
 }
 
-impl Drop for Cores {
-    fn drop(&mut self) {
+impl Cores {
+    /// Ends the threads and every task still on them, though such a task may hold the cores itself.
+    pub(crate) fn stop(&self) {
         self.stop.cancel();
         if current().is_none() {
-            for thread in self.threads.drain(..) {
+            let threads = std::mem::take(
+                &mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner),
+            );
+            for thread in threads {
                 // A panic there was reported when it happened.
                 let _ = thread.join();
             }
         }
+    }
+}
+
+impl Drop for Cores {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

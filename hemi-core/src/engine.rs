@@ -154,6 +154,13 @@ impl Engine {
     }
 }
 
+impl Drop for Engine {
+    /// Cuts what [`Engine::quit`] would wait for.
+    fn drop(&mut self) {
+        self.cores.stop();
+    }
+}
+
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("stage", &self.stage()).finish_non_exhaustive()

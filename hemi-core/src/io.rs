@@ -30,4 +30,8 @@ pub trait Io: Send + Unpin + 'static {
 
     /// Says that nothing more will be sent. What was sent still arrives.
     fn shutdown(&mut self) -> io::Result<()>;
+
+    /// Has the connection end with an error for the peer, instead of an end, when it is dropped; what was
+    /// sent and not taken is lost. A Unix socket can't tell the difference.
+    fn reset(&mut self);
 }

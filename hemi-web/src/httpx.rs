@@ -16,10 +16,10 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
-use hemi_core::clock;
+use hemi_core::clock::{self, Moment};
 use hemi_core::config::{Diagnostic, Ref, Spanned};
 use hemi_core::gate::{Gate, GateConfig};
 use hemi_core::listen::{Address, ListenOptions, Peer};
@@ -27,6 +27,7 @@ use hemi_core::server::{Server, ServerKind};
 use hemi_core::{
     Component, CreateCx, Explain, Lifecycle, Parts, Prepare, Result, Run,
 };
+use hemi_proto::date::format_date;
 use hemi_proto::http1::{HeadLimits, encode_status_line};
 use http::StatusCode;
 use serde::Deserialize;
@@ -75,6 +76,26 @@ pub(crate) struct Shared {
     /// Tells this server from others in what a core keeps for it.
     id: u64,
     jitter: RandomState,
+}
+
+/// The start of an answer that is OK: status line, server and date.
+struct Start {
+    server: u64,
+    /// When the date is no longer right.
+    until: Moment,
+    bytes: BytesMut,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self { server: u64::MAX, until: Moment::NEVER, bytes: BytesMut::new() }
+    }
+}
+
+fn put_date(out: &mut BytesMut, time: SystemTime) {
+    out.extend_from_slice(b"date: ");
+    out.extend_from_slice(&format_date(time));
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Which of the fields that every answer has are to be added to those of a handlet.
@@ -207,9 +228,15 @@ impl Shared {
     }
 
     /// Appends the status line, and those of the fields that every answer has that `standing` names.
-    pub(crate) fn put_start(&self, out: &mut BytesMut, status: StatusCode, standing: Standing) {
+    pub(crate) fn put_start(
+        &self,
+        out: &mut BytesMut,
+        status: StatusCode,
+        standing: Standing,
+        now: Moment,
+    ) {
         if status == StatusCode::OK && standing == Standing::Both {
-            return self.put_ok(out);
+            return self.put_ok(out, now);
         }
         encode_status_line(out, status);
         match standing {
@@ -217,30 +244,31 @@ impl Shared {
             Standing::Date => {}
             Standing::None => return,
         }
-        out.extend_from_slice(b"date: ");
-        out.extend_from_slice(&clock::date(clock::second()));
-        out.extend_from_slice(b"\r\n");
+        put_date(out, clock::calendar());
     }
 
     /// The start of most answers, made once a second on each core.
-    fn put_ok(&self, out: &mut BytesMut) {
+    fn put_ok(&self, out: &mut BytesMut, now: Moment) {
         thread_local! {
-            static START: RefCell<(u64, i64, BytesMut)> =
-                RefCell::new((u64::MAX, 0, BytesMut::new()));
+            static START: RefCell<Start> = RefCell::default();
         }
-        let second = clock::second();
-        START.with_borrow_mut(|(server, made, start)| {
-            if (*server, *made) != (self.id, second) {
-                (*server, *made) = (self.id, second);
-                start.clear();
-                encode_status_line(start, StatusCode::OK);
-                start.extend_from_slice(&self.server_line);
-                start.extend_from_slice(b"date: ");
-                start.extend_from_slice(&clock::date(second));
-                start.extend_from_slice(b"\r\n");
+        START.with_borrow_mut(|start| {
+            if now >= start.until || start.server != self.id {
+                *start = self.make_start(now);
             }
-            out.extend_from_slice(start);
+            out.extend_from_slice(&start.bytes);
         });
+    }
+
+    fn make_start(&self, now: Moment) -> Start {
+        let time = clock::calendar();
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let left = Duration::from_secs(1) - Duration::from_nanos(since.subsec_nanos().into());
+        let mut bytes = BytesMut::new();
+        encode_status_line(&mut bytes, StatusCode::OK);
+        bytes.extend_from_slice(&self.server_line);
+        put_date(&mut bytes, time);
+        Start { server: self.id, until: now.after(left), bytes }
     }
 
     /// How long this connection may be used: the limit, give or take a tenth, so that connections that

@@ -188,10 +188,12 @@ impl Request {
         self.peer.ip()
     }
 
-    /// Whether the client asks to go on in another protocol, named by its `upgrade` field.
+    /// Whether the client asks to go on in another protocol, named by its `upgrade` field. A request
+    /// with content may not.
     #[must_use]
     pub fn wants_upgrade(&self) -> bool {
-        self.head.upgrade
+        // Content would stand between the 101 and the other protocol's bytes.
+        self.head.upgrade && self.head.framing.is_empty()
     }
 
     /// What revisers and handlets leave for those after them.

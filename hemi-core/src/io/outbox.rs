@@ -49,6 +49,17 @@ impl Outbox {
         self.front.is_empty() && self.rest.is_empty()
     }
 
+    /// Bytes that wait here, those of files too.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        let rest = self.rest.iter().map(|chunk| match chunk {
+            Chunk::Small(buf) => buf.len() as u64,
+            Chunk::Large(bytes) => bytes.len() as u64,
+            Chunk::File(_, range) => range.end - range.start,
+        });
+        self.front.len() as u64 + rest.sum::<u64>()
+    }
+
     /// Bytes in memory that wait here; files count nothing.
     #[must_use]
     pub fn in_memory(&self) -> usize {

@@ -97,6 +97,11 @@ impl Feed {
         shared.wanted && !shared.dropped
     }
 
+    /// Whether the reader is gone.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        lock(&self.shared).dropped
+    }
+
     /// Hands a piece over.
     pub(crate) fn give(&self, piece: Bytes) {
         self.update(|shared| shared.piece = Some(piece));

@@ -1,6 +1,7 @@
 //! An HTTP/1 connection: heads in, answers out in their order, all that are ready in one write.
 
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -36,10 +37,12 @@ use crate::{Request, Response, Scheme};
 /// Bytes of answers that are gathered before they are sent.
 const GATHERED: usize = 64 << 10;
 
-/// A client that was refused may send this much more before the connection is closed under it, so that
-/// it gets to read why.
-const LINGER_BYTES: usize = 256 << 10;
-const LINGER_TIME: std::time::Duration = std::time::Duration::from_secs(2);
+/// Requests of one client in a row, before others of the core get their turn.
+const TURN: u32 = 128;
+
+/// A client that is still sending may go on for this long before the connection is closed under it, so
+/// that it gets to read its answer.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(5);
 
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
@@ -59,8 +62,9 @@ where
         peer,
         until: Moment::NEVER,
         requests: 0,
+        now: clock::now(),
     };
-    if let Err(panic) = catch(std::panic::AssertUnwindSafe(conn.run())).await {
+    if let Err(panic) = catch(AssertUnwindSafe(conn.run())).await {
         error!(%peer, "connection panicked: {panic}");
     }
 }
@@ -78,6 +82,8 @@ struct Conn<I> {
     /// When the connection is too old for another request.
     until: Moment,
     requests: u32,
+    /// About now: when the connection was last known to have waited.
+    now: Moment,
 }
 
 /// What was read of a request's head.
@@ -88,6 +94,9 @@ enum Head {
     None,
     Bad(HeadError),
 }
+
+/// What a body gives; none after its end.
+type NextFrame = Option<Result<http_body::Frame<Bytes>, crate::BodyError>>;
 
 /// What becomes of the connection after an answer.
 enum Next {
@@ -106,14 +115,16 @@ struct Asked {
     keep_alive: bool,
 }
 
+impl Asked {
+    /// What is assumed of a head that can't be read.
+    const UNKNOWN: Self = Self { head: false, version: Version::HTTP_11, keep_alive: false };
+}
+
 impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     async fn run(mut self) {
         let next = match self.exchanges().await {
             Ok(next) => next,
-            Err(cut) => {
-                self.count(&cut);
-                return;
-            }
+            Err(cut) => return self.cut(&cut),
         };
         let sent = self.flush().await;
         match (next, sent) {
@@ -122,17 +133,26 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 let early = self.rbuf.split().freeze();
                 if let Some(go_on) = response.take_upgrade() {
                     self.watch.unlimited();
-                    go_on(Upgraded::new(early, self.io, self.watch.into_ticket())).await;
+                    let Self { io, watch, server, peer, .. } = self;
+                    let work = go_on(Upgraded::new(early, io, watch.into_ticket()));
+                    if let Err(panic) = catch(AssertUnwindSafe(work)).await {
+                        server.counters.panics.add(1);
+                        error!(%peer, "upgraded connection panicked: {panic}");
+                    }
                 }
             }
             (_, Ok(())) => {}
-            (_, Err(cut)) => self.count(&cut),
+            (_, Err(cut)) => self.cut(&cut),
         }
     }
 
-    fn count(&self, cut: &Cut) {
+    fn cut(&mut self, cut: &Cut) {
         match cut {
             Cut::Limit(limit) => {
+                if *limit == Limit::SendTimeout {
+                    // Else the kernel would keep what the client does not take.
+                    self.io.reset();
+                }
                 self.server.counters.limit(*limit).add(1);
                 debug!(peer = %self.peer, limit = limit.name(), "connection closed");
             }
@@ -143,16 +163,14 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
 
     async fn exchanges(&mut self) -> Result<Next, Cut> {
         let server = self.server.clone();
-        let start = clock::now();
-        self.until = start.after(server.conn_age(&self.peer));
-        self.watch.until(start.after(server.config.head_timeout), Limit::HeadTimeout);
+        self.until = self.now.after(server.conn_age(&self.peer));
         loop {
             let head = match self.next_head().await {
                 Ok(head) => head,
                 // Of the silent nothing is known: neither do they get an answer.
                 Err(Cut::Limit(Limit::HeadTimeout)) if self.heads.is_midway() => {
                     self.server.counters.limit(Limit::HeadTimeout).add(1);
-                    self.refuse(StatusCode::REQUEST_TIMEOUT);
+                    self.refuse(StatusCode::REQUEST_TIMEOUT, Asked::UNKNOWN);
                     return Ok(Next::Close);
                 }
                 Err(cut) => return Err(cut),
@@ -163,7 +181,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 Head::Bad(e) => {
                     self.server.counters.limit(Limit::BadHead).add(1);
                     debug!(peer = %self.peer, "bad request: {}", e.name());
-                    self.refuse(e.status());
+                    self.refuse(e.status(), Asked::UNKNOWN);
                     Next::Linger
                 }
             };
@@ -173,11 +191,15 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             if self.out.in_memory() >= GATHERED {
                 self.flush().await?;
             }
+            if self.requests.is_multiple_of(TURN) {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
     /// Reads the next head into the request.
     async fn next_head(&mut self) -> Result<Head, Cut> {
+        let mut awaited = None;
         loop {
             let (head, limits) = (self.req.head_mut(), &self.server.heads);
             match self.heads.read_request(&mut self.rbuf, head, limits) {
@@ -192,13 +214,18 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 self.flush().await?;
             }
             let midway = self.heads.is_midway();
-            if self.requests > 0 && midway == self.watch.idle {
+            // The first head is due from the connection's start, others from their first byte.
+            let limit = match midway || self.requests == 0 {
+                true => Limit::HeadTimeout,
+                false => Limit::IdleTimeout,
+            };
+            if awaited.replace(limit) != Some(limit) {
                 let config = &self.server.config;
-                let (wait, limit) = match midway {
-                    true => (config.head_timeout, Limit::HeadTimeout),
-                    false => (config.idle_timeout, Limit::IdleTimeout),
+                let wait = match limit {
+                    Limit::HeadTimeout => config.head_timeout,
+                    _ => config.idle_timeout,
                 };
-                self.watch.until(clock::now().after(wait), limit);
+                self.watch.until(self.now.after(wait), limit);
             }
             self.watch.idle = !midway;
             if self.recv().await? == 0 {
@@ -215,7 +242,10 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 self.rbuf.reserve(pool::BUFFER);
             }
             match self.io.poll_recv(cx, &mut self.rbuf)? {
-                Poll::Ready(got) => Poll::Ready(Ok(got)),
+                Poll::Ready(got) => {
+                    self.now = clock::now();
+                    Poll::Ready(Ok(got))
+                }
                 Poll::Pending => {
                     // Who is idle holds no buffer.
                     if self.rbuf.is_empty() {
@@ -233,20 +263,28 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     /// Sends all that waits to be sent.
     async fn flush(&mut self) -> Result<(), Cut> {
         let mut pace = Pace::default();
-        let mut waiting = self.out.in_memory();
-        poll_fn(|cx| match self.io.poll_send(cx, &mut self.out)? {
+        let mut waiting = self.out.len();
+        let mut waited = false;
+        let sent = poll_fn(|cx| match self.io.poll_send(cx, &mut self.out)? {
             Poll::Ready(()) => Poll::Ready(Ok(())),
             Poll::Pending => {
-                let left = self.out.in_memory();
-                pace.progress(waiting.saturating_sub(left) as u64);
-                waiting = left;
+                waited = true;
+                let left = self.out.len();
+                if left < waiting {
+                    pace.progress(waiting - left);
+                    waiting = left;
+                }
                 let config = &self.server.config;
                 self.watch.until(pace.wait(config.send_timeout, config), Limit::SendTimeout);
                 self.watch.pending(cx)?;
                 Poll::Pending
             }
         })
-        .await
+        .await;
+        if waited {
+            self.now = clock::now();
+        }
+        sent
     }
 
     /// One request and its answer.
@@ -254,7 +292,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         self.requests += 1;
         server.counters.requests.add(1);
         if !server.config.total_timeout.is_zero() {
-            self.watch.total(clock::now().after(server.config.total_timeout));
+            self.watch.total(self.now.after(server.config.total_timeout));
         }
         let head = self.req.head();
         let asked = Asked {
@@ -262,6 +300,11 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             version: head.version,
             keep_alive: head.keep_alive,
         };
+        if head.method == Method::CONNECT {
+            // Any 2xx would tell the client that it has a tunnel (RFC 9110, 9.3.6).
+            self.refuse(StatusCode::NOT_IMPLEMENTED, asked);
+            return Ok(Next::Linger);
+        }
         let webapp = server.route(self.req.hostname());
         let (mut upload, body) = match head.framing.is_empty() {
             true => (None, Body::empty()),
@@ -272,7 +315,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             }
         };
         if let Err(status) = self.req.begin(body) {
-            self.refuse(status);
+            self.refuse(status, asked);
             return Ok(Next::Linger);
         }
         let mut answered = match webapp {
@@ -283,10 +326,17 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             server.counters.limit(limit).add(1);
             answered.response = error_page::page(status);
         }
-        if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let status = answered.response.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS && self.req.wants_upgrade() {
             self.put_head(&answered.response, asked, Framing::None, false);
             return Ok(Next::Upgrade(answered.response));
         }
+        if status.is_informational() {
+            error!(peer = %self.peer, "a handlet answered {status}, which is no answer");
+            answered.response = StatusCode::INTERNAL_SERVER_ERROR.into();
+        }
+        // What the answer does not hold nobody reads any more.
+        drop(self.req.take_body());
         let status = answered.response.status();
         let (next, sent) = self.respond(&mut answered.response, asked, &mut upload).await?;
         if let Some(logger) = webapp.and_then(|w| w.logger()).filter(|_| answered.logged) {
@@ -314,7 +364,9 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             return Ok(Answered { response: StatusCode::PAYLOAD_TOO_LARGE.into(), logged: true });
         }
         // Kept out of the connection's own state, which an idle one pays for.
-        Box::pin(self.answer_later(webapp, upload)).await
+        let answered = Box::pin(self.answer_later(webapp, upload)).await;
+        self.now = clock::now();
+        answered
     }
 
     async fn answer_later(
@@ -325,7 +377,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         self.watch.unlimited();
         let result = {
             let Self { req, io, rbuf, out, watch, server, .. } = self;
-            let mut answer = pin!(catch(std::panic::AssertUnwindSafe(webapp.answer(req))));
+            let mut answer = pin!(catch(AssertUnwindSafe(webapp.answer(req))));
             let mut line = Line { io, rbuf, out, watch, config: &server.config };
             poll_fn(|cx| {
                 loop {
@@ -337,6 +389,10 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                         None => false,
                     };
                     if !fed {
+                        // The answers before this one need not wait for it.
+                        if let Poll::Ready(sent) = line.io.poll_send(cx, line.out) {
+                            sent?;
+                        }
                         line.watch.pending(cx)?;
                         return Poll::Pending;
                     }
@@ -347,9 +403,13 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         result.map_or_else(|panic| Ok(self.panicked(&panic)), Ok)
     }
 
-    fn panicked(&self, panic: &Panicked) -> Answered {
+    fn count_panic(&self, panic: &Panicked) {
         self.server.counters.panics.add(1);
         error!(peer = %self.peer, "handlet panicked: {panic}");
+    }
+
+    fn panicked(&self, panic: &Panicked) -> Answered {
+        self.count_panic(panic);
         Answered { response: StatusCode::INTERNAL_SERVER_ERROR.into(), logged: true }
     }
 
@@ -360,14 +420,13 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         asked: Asked,
         upload: &mut Option<Upload>,
     ) -> Result<(Next, u64), Cut> {
-        let unread = upload.as_mut().is_some_and(|upload| {
-            upload.drop_buffered(&mut self.rbuf);
-            !upload.is_complete()
-        });
         let body = response.take_body();
         let framing = Framing::of(response, &body, asked);
-        let streamed = body.len().is_none();
-        let give_up = unread && !streamed && !upload.as_ref().is_some_and(Upload::is_worth_reading);
+        // What somebody still reads may be what the answer is made of.
+        let give_up = upload.as_mut().filter(|upload| upload.is_abandoned()).is_some_and(|upload| {
+            upload.drop_buffered(&mut self.rbuf);
+            !upload.is_complete() && !upload.is_worth_reading()
+        });
         let close = give_up || framing == Framing::UntilClose || !self.may_go_on(asked);
         self.put_head(response, asked, framing, close);
         let mut sent = 0;
@@ -383,21 +442,28 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 }
                 other => {
                     let body = Body::from_inner(other);
-                    sent = Box::pin(self.stream(body, framing, upload)).await?;
+                    let streamed = Box::pin(self.stream(body, framing, upload)).await;
+                    if streamed.is_err() && framing == Framing::UntilClose {
+                        self.io.reset();
+                    }
+                    sent = streamed?;
+                    self.now = clock::now();
                 }
             }
         }
-        if close {
-            return Ok((if unread { Next::Linger } else { Next::Close }, sent));
-        }
-        if let Some(upload) = upload.as_mut().filter(|upload| !upload.is_complete()) {
-            if !upload.is_worth_reading() {
-                return Ok((Next::Linger, sent));
+        let next = match upload.as_mut().filter(|upload| !upload.is_complete()) {
+            Some(upload) if !close && upload.is_worth_reading() => {
+                self.flush().await?;
+                poll_fn(|cx| upload.poll_drop(cx, &mut self.line())).await?;
+                Next::Another
             }
-            self.flush().await?;
-            poll_fn(|cx| upload.poll_drop(cx, &mut self.line())).await?;
-        }
-        Ok((Next::Another, sent))
+            Some(_) => Next::Linger,
+            None if !close => Next::Another,
+            // Who does not know that this answer is the last may be sending already.
+            None if asked.keep_alive || !self.rbuf.is_empty() => Next::Linger,
+            None => Next::Close,
+        };
+        Ok((next, sent))
     }
 
     fn line(&mut self) -> Line<'_, I> {
@@ -413,12 +479,17 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         upload: &mut Option<Upload>,
     ) -> Result<u64, Cut> {
         let mut sent = 0;
+        self.watch.unlimited();
         loop {
             let frame = poll_fn(|cx| self.poll_frame(cx, &mut body, upload)).await?;
             let frame = match frame {
                 Some(Ok(frame)) => frame,
                 // Only an end that looks like none tells the client.
-                Some(Err(e)) => return Err(Cut::Gone(std::io::Error::other(e))),
+                Some(Err(e)) => {
+                    let fault = upload.as_ref().and_then(Upload::fault);
+                    let gone = || Cut::Gone(std::io::Error::other(e));
+                    return Err(fault.map_or_else(gone, |(_, limit)| Cut::Limit(limit)));
+                }
                 None => break,
             };
             match frame.into_data() {
@@ -454,10 +525,15 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         cx: &mut Context<'_>,
         body: &mut Body,
         upload: &mut Option<Upload>,
-    ) -> Poll<Result<Option<Result<http_body::Frame<Bytes>, crate::BodyError>>, Cut>> {
+    ) -> Poll<Result<NextFrame, Cut>> {
         loop {
-            if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
-                return Poll::Ready(Ok(frame));
+            match catch_call(|| Pin::new(&mut *body).poll_frame(cx)) {
+                Ok(Poll::Ready(frame)) => return Poll::Ready(Ok(frame)),
+                Ok(Poll::Pending) => {}
+                Err(panic) => {
+                    self.count_panic(&panic);
+                    return Poll::Ready(Err(Cut::Gone(std::io::Error::other("a body panicked"))));
+                }
             }
             if let Poll::Ready(sent) = self.io.poll_send(cx, &mut self.out) {
                 sent?;
@@ -486,7 +562,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     fn may_go_on(&self, asked: Asked) -> bool {
         let limit = if self.requests >= self.server.config.max_requests_per_conn {
             Limit::RequestsPerConn
-        } else if asked.keep_alive && self.requests.is_multiple_of(16) && clock::now() >= self.until {
+        } else if asked.keep_alive && self.now >= self.until {
             Limit::ConnAge
         } else {
             return asked.keep_alive && self.watch.phase() == Phase::Serving;
@@ -496,13 +572,13 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     }
 
     /// Answers what is no request, after which nothing on the connection can be trusted.
-    fn refuse(&mut self, status: StatusCode) {
-        let asked = Asked { head: false, version: Version::HTTP_11, keep_alive: false };
+    fn refuse(&mut self, status: StatusCode, asked: Asked) {
         let mut response = error_page::page(status);
         let body = response.take_body();
         self.put_head(&response, asked, Framing::of(&response, &body, asked), true);
-        if let Inner::Bytes(bytes) = body.into_inner() {
-            self.out.push(bytes);
+        match body.into_inner() {
+            Inner::Bytes(bytes) if !asked.head => self.out.push(bytes),
+            _ => {}
         }
     }
 
@@ -515,12 +591,12 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         let mut told = false;
         match response.prepared_fields() {
             Some(prepared) => {
-                self.server.put_start(out, response.status(), Standing::Both);
+                self.server.put_start(out, response.status(), Standing::Both, self.now);
                 let (fields, sized) = prepared.http1(len);
                 out.extend_from_slice(fields);
                 told = sized;
             }
-            None => put_fields(out, response, &self.server, framing),
+            None => put_fields(out, response, &self.server, framing, self.now),
         }
         match framing {
             Framing::Sized(len) if !told => encode_content_length(out, len),
@@ -542,12 +618,12 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         if self.io.shutdown().is_err() {
             return;
         }
-        self.watch.until(clock::now().after(LINGER_TIME), Limit::IdleTimeout);
-        let mut seen = 0;
-        while seen < LINGER_BYTES {
+        self.watch.until(clock::now().after(LINGER), Limit::IdleTimeout);
+        self.watch.idle = true;
+        loop {
             self.rbuf.clear();
             match self.recv().await {
-                Ok(1..) => seen += self.rbuf.len(),
+                Ok(1..) => {}
                 Ok(0) | Err(_) => return,
             }
         }
@@ -581,20 +657,30 @@ impl Framing {
 }
 
 /// Puts the fields that a handlet has made, but for those that are the connection's business.
-fn put_fields(out: &mut BytesMut, response: &Response, server: &Shared, framing: Framing) {
+fn put_fields(
+    out: &mut BytesMut,
+    response: &Response,
+    server: &Shared,
+    framing: Framing,
+    now: Moment,
+) {
     let map = response.headers();
+    // RFC 9110, 8.6: an answer without content may still name a length, but for 1xx and 204.
+    let keeps_length = framing == Framing::None
+        && !response.status().is_informational()
+        && response.status() != StatusCode::NO_CONTENT;
     let standing = match (map.contains_key(DATE), map.contains_key(SERVER)) {
         (false, false) => Standing::Both,
         (false, true) => Standing::Date,
         // Of one who knows the date we need not say who answers.
         (true, _) => Standing::None,
     };
-    server.put_start(out, response.status(), standing);
+    server.put_start(out, response.status(), standing, now);
     for (name, value) in map {
         let ours = *name == CONNECTION
             || *name == TRANSFER_ENCODING
             || *name == KEEP_ALIVE
-            || (*name == CONTENT_LENGTH && framing != Framing::None);
+            || (*name == CONTENT_LENGTH && !keeps_length);
         if !ours {
             out.extend_from_slice(name.as_str().as_bytes());
             out.extend_from_slice(b": ");

@@ -67,6 +67,11 @@ impl Upload {
         self.decoder.is_ended()
     }
 
+    /// Whether nobody can read it any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.feed.is_abandoned()
+    }
+
     /// Whether what is left is so little that reading it costs less than a new connection.
     pub(super) fn is_worth_reading(&self) -> bool {
         self.fault.is_none()
@@ -118,7 +123,10 @@ impl Upload {
             line.rbuf.reserve(if long { PIECE } else { pool::BUFFER });
             match line.io.poll_recv(cx, line.rbuf)? {
                 Poll::Ready(0) => return Ok(self.fail(Limit::BadBody, BodyError::Cut)),
-                Poll::Ready(got) => self.pace.progress(got as u64),
+                Poll::Ready(got) => {
+                    self.pace.progress(got as u64);
+                    line.watch.unlimited();
+                }
                 Poll::Pending => {
                     let at = self.pace.wait(line.config.body_timeout, line.config);
                     line.watch.until(at, Limit::BodyTimeout);

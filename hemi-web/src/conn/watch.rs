@@ -52,9 +52,6 @@ impl Watch {
     /// What is waited for now must come by then.
     pub(super) fn until(&mut self, at: Moment, limit: Limit) {
         (self.at, self.limit) = if self.total < at { (self.total, Limit::TotalTimeout) } else { (at, limit) };
-        if let Some(deadline) = &self.deadline {
-            deadline.set(self.at);
-        }
     }
 
     /// What is waited for now may take as long as it likes, but for the exchange's own deadline.
@@ -71,26 +68,19 @@ impl Watch {
 
     /// To be asked whenever the connection has to wait; sees to it that its task is polled again in time.
     pub(super) fn pending(&mut self, cx: &Context<'_>) -> Result<(), Cut> {
-        match &self.deadline {
-            Some(deadline) if deadline.passed() => return Err(Cut::Limit(self.limit)),
-            Some(_) => {}
-            None => {
-                let deadline = Deadline::new(self.ticket.group(), cx.waker());
-                deadline.set(self.at);
-                self.deadline = Some(deadline);
-            }
-        }
+        let mut wake = self.at;
         match self.ticket.phase() {
-            Phase::Serving => Ok(()),
-            Phase::Draining if !self.idle => Ok(()),
-            Phase::Draining => self.ticket.linger(clock::now()).map_or(Err(Cut::Shut), |until| {
-                if until < self.at {
-                    self.until(until, Limit::IdleTimeout);
-                }
-                Ok(())
-            }),
-            Phase::Ending => Err(Cut::Shut),
+            Phase::Serving => {}
+            Phase::Draining if !self.idle => {}
+            Phase::Draining => wake = wake.min(self.ticket.linger(clock::now()).ok_or(Cut::Shut)?),
+            Phase::Ending => return Err(Cut::Shut),
         }
+        if self.at != Moment::NEVER && self.deadline.is_some() && clock::now() >= self.at {
+            return Err(Cut::Limit(self.limit));
+        }
+        let group = self.ticket.group();
+        self.deadline.get_or_insert_with(|| Deadline::new(group, cx.waker())).set(wake);
+        Ok(())
     }
 
     pub(super) fn into_ticket(self) -> Ticket {
