@@ -1,6 +1,7 @@
 //! A request, as rules, handlets and revisers see it.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -22,6 +23,13 @@ pub struct Request {
     peer: Peer,
     scheme: Scheme,
     extensions: Extensions,
+}
+
+/// Maps of fields that a core keeps at most.
+const MAPS_KEPT: usize = 256;
+
+thread_local! {
+    static MAPS: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
 }
 
 /// How a request came.
@@ -84,6 +92,23 @@ impl Request {
         self.head.clear();
         self.body = Body::empty();
         self.extensions.clear();
+    }
+
+    /// Gives the memory of an ended request to others of this core.
+    pub(crate) fn release(&mut self) {
+        let map = std::mem::take(&mut self.head.headers);
+        MAPS.with_borrow_mut(|maps| {
+            if maps.len() < MAPS_KEPT && map.capacity() > 0 {
+                maps.push(map);
+            }
+        });
+    }
+
+    /// Takes such memory for the next request.
+    pub(crate) fn make_room(&mut self) {
+        if self.head.headers.capacity() == 0 {
+            self.head.headers = MAPS.with_borrow_mut(Vec::pop).unwrap_or_default();
+        }
     }
 
     /// The method.
