@@ -4,7 +4,7 @@ use std::process::Command;
 
 use hemi_test::TempDir;
 
-use crate::{Ended, GOROX, gorox, run};
+use crate::cli::{Ended, GOROX, gorox, run};
 
 /// Checks `test.conf`, of this text, from its directory.
 fn check(text: &str) -> Ended {

@@ -1,6 +1,6 @@
 //! `gorox explain`.
 
-use crate::gorox;
+use crate::cli::gorox;
 
 /// All signs that `explain` lists.
 fn signs() -> Vec<String> {

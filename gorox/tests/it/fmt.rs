@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use hemi_test::TempDir;
 
-use crate::gorox;
+use crate::cli::gorox;
 
 const UNTIDY: &str =
     "stage { // all\n webapp \"w\" {\n.hostnames=(\"*\")\n  rule{ .returnCode=404 }}\n}";

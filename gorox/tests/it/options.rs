@@ -1,6 +1,6 @@
 //! The command line itself.
 
-use crate::gorox;
+use crate::cli::gorox;
 
 #[test]
 fn the_version_is_told() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hemi_test::{Program, Reply, Signal, Site, TempDir, free_port};
 
-use crate::{GOROX, run};
+use crate::cli::{GOROX, run};
 
 const SOON: Duration = Duration::from_secs(20);
 
