@@ -4,7 +4,10 @@
 //! stage {
 //! 	webapp "shop" {
 //! 		.hostnames = ("shop.test")
-//! 		rule $path == "/ping" && $method == ("GET", "HEAD") { .returnCode = 200  .returnText = "pong" }
+//! 		rule $path == "/ping" && $method == ("GET", "HEAD") {
+//! 			.returnCode = 200
+//! 			.returnText = "pong"
+//! 		}
 //! 		rule { .returnCode = 404  .returnText = "no such page" }
 //! 	}
 //! 	httpxServer "main" { .address = "127.0.0.1:3080"  .webapps = ("shop") }

@@ -1,0 +1,9 @@
+//! The binary, run and spoken to from outside.
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod check;
+mod cli;
+mod explain;
+mod fmt;
+mod options;
+mod serve;
