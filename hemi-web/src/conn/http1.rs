@@ -173,9 +173,6 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             if !matches!(next, Next::Another) {
                 return Ok(next);
             }
-            if self.out.in_memory() >= GATHERED {
-                self.flush().await?;
-            }
         }
     }
 
@@ -319,6 +316,9 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         let (next, sent) = self.respond(answered.response, asked, &mut upload).await?;
         if let Some(logger) = webapp.as_ref().and_then(|w| w.logger()).filter(|_| answered.logged) {
             logger.log(&Exchange { req: &req, status, sent, at: clock::calendar() });
+        }
+        if self.out.in_memory() >= GATHERED {
+            self.flush().await?;
         }
         self.watch.total(Moment::NEVER);
         self.spare = req.into_headers();
