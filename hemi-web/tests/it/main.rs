@@ -1,0 +1,12 @@
+//! Servers of this crate, spoken to in raw bytes through real sockets.
+
+mod answers;
+mod faults;
+mod framing;
+mod heads;
+mod lifecycle;
+mod probe;
+mod site;
+mod slow;
+mod upgrade;
+mod uploads;
