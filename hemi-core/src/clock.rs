@@ -1,9 +1,7 @@
-//! Coarse time: a reading without a system call, and the date field of this second.
+//! Coarse time, read without a system call.
 
-use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
 
-use hemi_proto::date;
 use rustix::time::{ClockId, clock_gettime};
 
 /// A moment of the monotonic clock, to the kernel tick (1 to 10 ms).
@@ -50,22 +48,6 @@ pub fn calendar() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::new(t.tv_sec.max(0) as u64, t.tv_nsec as u32)
 }
 
-thread_local! {
-    static DATE: RefCell<(i64, [u8; 29])> = const { RefCell::new((i64::MIN, [b' '; 29])) };
-}
-
-/// Hands out the value of the `date` field (RFC 9110, 5.6.7), formatted once a second on each thread.
-pub fn with_date<R>(f: impl FnOnce(&[u8; 29]) -> R) -> R {
-    let second = clock_gettime(ClockId::RealtimeCoarse).tv_sec;
-    DATE.with_borrow_mut(|(at, text)| {
-        if *at != second {
-            *text = date::format_date(SystemTime::UNIX_EPOCH + Duration::from_secs(second.max(0) as u64));
-            *at = second;
-        }
-        f(text)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,13 +59,5 @@ mod tests {
         assert_eq!(start.after(Duration::MAX), Moment::NEVER);
         assert_eq!(start.after(Duration::from_secs(2)).since(start), Duration::from_secs(2));
         assert_eq!(start.since(start.after(Duration::from_secs(2))), Duration::ZERO);
-    }
-
-    #[test]
-    fn the_date_is_this_second() {
-        let text = with_date(|d| String::from_utf8_lossy(d).into_owned());
-        let parsed = date::parse_date(text.as_bytes()).unwrap();
-        let apart = SystemTime::now().duration_since(parsed).unwrap();
-        assert!(apart < Duration::from_secs(3), "{text}");
     }
 }

@@ -37,6 +37,14 @@ struct Slot {
     generation: u32,
     group: Group,
     waker: Option<Waker>,
+    /// The deadline has passed.
+    passed: bool,
+}
+
+impl Slot {
+    fn new(generation: u32, group: Group, waker: Option<Waker>) -> Self {
+        Self { at: Moment::NEVER, tick: u64::MAX, generation, group, waker, passed: false }
+    }
 }
 
 #[derive(Default)]
@@ -60,17 +68,8 @@ impl Deadline {
             let waker = Some(waker.clone());
             let index = wheel.free.pop().unwrap_or(wheel.slots.len());
             match wheel.slots.get_mut(index) {
-                Some(slot) => {
-                    let generation = slot.generation.wrapping_add(1);
-                    *slot = Slot { at: Moment::NEVER, tick: u64::MAX, generation, group, waker };
-                }
-                None => wheel.slots.push(Slot {
-                    at: Moment::NEVER,
-                    tick: u64::MAX,
-                    generation: 0,
-                    group,
-                    waker,
-                }),
+                Some(slot) => *slot = Slot::new(slot.generation.wrapping_add(1), group, waker),
+                None => wheel.slots.push(Slot::new(0, group, waker)),
             }
             Self { index }
         })
@@ -81,6 +80,7 @@ impl Deadline {
         WHEEL.with_borrow_mut(|wheel| {
             let Some(slot) = wheel.slots.get_mut(self.index) else { return };
             slot.at = at;
+            slot.passed = false;
             if at != Moment::NEVER && tick_of(at) < slot.tick {
                 slot.tick = tick_of(at);
                 let entry = (self.index, slot.generation);
@@ -92,8 +92,7 @@ impl Deadline {
     /// Whether the deadline has passed.
     #[must_use]
     pub fn passed(&self) -> bool {
-        let at = WHEEL.with_borrow(|wheel| wheel.slots.get(self.index).map(|s| s.at));
-        at.is_some_and(|at| at != Moment::NEVER && clock::now() >= at)
+        WHEEL.with_borrow(|wheel| wheel.slots.get(self.index).is_some_and(|slot| slot.passed))
     }
 }
 
@@ -155,6 +154,7 @@ impl Wheel {
                 }
                 slot.tick = u64::MAX;
                 if slot.at <= now {
+                    slot.passed = true;
                     due.extend(slot.waker.clone());
                 } else if slot.at != Moment::NEVER {
                     slot.tick = tick_of(slot.at);

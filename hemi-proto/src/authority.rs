@@ -36,8 +36,10 @@ impl Authority {
         }
         let text = if host.iter().any(u8::is_ascii_uppercase) {
             Bytes::from(text.get(..end).unwrap_or_default().to_ascii_lowercase())
-        } else {
+        } else if end < text.len() {
             text.slice(..end)
+        } else {
+            text
         };
         Ok(Self { text, host_len, port })
     }

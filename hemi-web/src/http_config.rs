@@ -1,11 +1,14 @@
 //! Limits and deadlines of HTTP connections. Their defaults stop slow and greedy clients.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use hemi_core::Explain;
-use hemi_core::config::Size;
+use hemi_core::config::{ConfigType, Size};
 use hemi_core::cores::Counter;
 use hemi_proto::http1::HeadLimits;
+use http::HeaderValue;
+use http::header::InvalidHeaderValue;
 use serde::Deserialize;
 
 /// Properties of a server that speaks HTTP.
@@ -37,8 +40,8 @@ pub struct HttpConfig {
     pub max_requests_per_conn: u32,
     /// How long a connection may be used, give or take a tenth.
     pub max_conn_age: Duration,
-    /// The `server` field of answers; empty for none.
-    pub server_field: String,
+    /// The `server` field of answers; `""` for none.
+    pub server_field: ServerField,
 }
 
 impl Default for HttpConfig {
@@ -57,8 +60,32 @@ impl Default for HttpConfig {
             total_timeout: Duration::ZERO,
             max_requests_per_conn: 10_000,
             max_conn_age: Duration::from_secs(3600),
-            server_field: "hemi".to_owned(),
+            server_field: ServerField(Some(HeaderValue::from_static("hemi"))),
         }
+    }
+}
+
+/// The value of the `server` field, if there is to be one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ServerField(pub Option<HeaderValue>);
+
+impl TryFrom<String> for ServerField {
+    type Error = InvalidHeaderValue;
+
+    fn try_from(text: String) -> Result<Self, InvalidHeaderValue> {
+        Ok(Self(if text.is_empty() { None } else { Some(HeaderValue::try_from(text)?) }))
+    }
+}
+
+impl ConfigType for ServerField {
+    fn kind() -> Cow<'static, str> {
+        String::kind()
+    }
+
+    fn show(&self) -> String {
+        let bytes = self.0.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+        String::from_utf8_lossy(bytes).into_owned().show()
     }
 }
 

@@ -11,13 +11,15 @@
 //! }
 //! ```
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
-use hemi_core::clock;
+use hemi_core::clock::{self, Moment};
 use hemi_core::config::{Diagnostic, Ref, Spanned};
 use hemi_core::gate::{Gate, GateConfig};
 use hemi_core::listen::{Address, ListenOptions, Peer};
@@ -25,7 +27,9 @@ use hemi_core::server::{Server, ServerKind};
 use hemi_core::{
     Component, CreateCx, Explain, Lifecycle, Parts, Prepare, Result, Run,
 };
-use hemi_proto::http1::HeadLimits;
+use hemi_proto::date::format_date;
+use hemi_proto::http1::{HeadLimits, encode_status_line};
+use http::StatusCode;
 use serde::Deserialize;
 
 use crate::conn::http1;
@@ -67,9 +71,40 @@ pub(crate) struct Shared {
     pub(crate) heads: HeadLimits,
     pub(crate) counters: Arc<HttpCounters>,
     routes: Routes,
-    /// The `server` field and the name of the `date` field.
-    standing: Vec<u8>,
+    /// The `server` field.
+    server_line: Vec<u8>,
+    /// Tells this server from others in what a core keeps for it.
+    id: u64,
     jitter: RandomState,
+}
+
+/// The start of an answer that is OK: status line, server and date.
+struct Start {
+    server: u64,
+    /// When the date is no longer right.
+    until: Moment,
+    bytes: BytesMut,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self { server: u64::MAX, until: Moment::NEVER, bytes: BytesMut::new() }
+    }
+}
+
+fn put_date(out: &mut BytesMut, time: SystemTime) {
+    out.extend_from_slice(b"date: ");
+    out.extend_from_slice(&format_date(time));
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Which of the fields that every answer has are to be added to those of a handlet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// `server` and `date`
+    Both,
+    Date,
+    None,
 }
 
 impl Component for HttpxServer {
@@ -171,32 +206,69 @@ impl Server for HttpxServer {
 
 impl Shared {
     fn new(config: HttpConfig, routes: Routes, counters: Arc<HttpCounters>) -> Self {
-        let mut standing = Vec::new();
-        if !config.server_field.is_empty() {
-            standing.extend_from_slice(format!("server: {}\r\n", config.server_field).as_bytes());
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let server_line = match &config.server_field.0 {
+            Some(name) => [b"server: ", name.as_bytes(), b"\r\n"].concat(),
+            None => Vec::new(),
+        };
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            heads: config.head_limits(),
+            config,
+            counters,
+            routes,
+            server_line,
+            jitter: RandomState::new(),
         }
-        standing.extend_from_slice(b"date: ");
-        let heads = config.head_limits();
-        Self { config, heads, counters, routes, standing, jitter: RandomState::new() }
     }
 
     /// The webapp for a host.
-    pub(crate) fn route(&self, hostname: &str) -> Option<Arc<Webapp>> {
-        self.routes.find(hostname).cloned()
+    pub(crate) fn route(&self, hostname: &str) -> Option<&Webapp> {
+        self.routes.find(hostname).map(|webapp| &**webapp)
     }
 
-    /// Appends the fields that every answer has.
-    pub(crate) fn put_standing_fields(&self, out: &mut BytesMut) {
-        out.extend_from_slice(&self.standing);
-        clock::with_date(|date| out.extend_from_slice(date));
-        out.extend_from_slice(b"\r\n");
+    /// Appends the status line, and those of the fields that every answer has that `standing` names.
+    pub(crate) fn put_start(
+        &self,
+        out: &mut BytesMut,
+        status: StatusCode,
+        standing: Standing,
+        now: Moment,
+    ) {
+        if status == StatusCode::OK && standing == Standing::Both {
+            return self.put_ok(out, now);
+        }
+        encode_status_line(out, status);
+        match standing {
+            Standing::Both => out.extend_from_slice(&self.server_line),
+            Standing::Date => {}
+            Standing::None => return,
+        }
+        put_date(out, clock::calendar());
     }
 
-    /// Appends the date field alone.
-    pub(crate) fn put_date(&self, out: &mut BytesMut) {
-        out.extend_from_slice(b"date: ");
-        clock::with_date(|date| out.extend_from_slice(date));
-        out.extend_from_slice(b"\r\n");
+    /// The start of most answers, made once a second on each core.
+    fn put_ok(&self, out: &mut BytesMut, now: Moment) {
+        thread_local! {
+            static START: RefCell<Start> = RefCell::default();
+        }
+        START.with_borrow_mut(|start| {
+            if now >= start.until || start.server != self.id {
+                *start = self.make_start(now);
+            }
+            out.extend_from_slice(&start.bytes);
+        });
+    }
+
+    fn make_start(&self, now: Moment) -> Start {
+        let time = clock::calendar();
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let left = Duration::from_secs(1) - Duration::from_nanos(since.subsec_nanos().into());
+        let mut bytes = BytesMut::new();
+        encode_status_line(&mut bytes, StatusCode::OK);
+        bytes.extend_from_slice(&self.server_line);
+        put_date(&mut bytes, time);
+        Start { server: self.id, until: now.after(left), bytes }
     }
 
     /// How long this connection may be used: the limit, give or take a tenth, so that connections that

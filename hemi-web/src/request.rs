@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use hemi_core::listen::Peer;
 use hemi_proto::authority::Authority;
-use hemi_proto::http1::{RequestHead, Target};
+use hemi_proto::http1::RequestHead;
 use hemi_proto::path::{EncodedSeparators, PathError, normalize};
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
 
@@ -15,17 +15,12 @@ use crate::body::Body;
 /// A request: its head as typed values, its content as it arrives.
 #[derive(Debug)]
 pub struct Request {
-    method: Method,
-    target: Target,
+    head: RequestHead,
     /// The path decoded and normalised, if that changes it.
     path: Option<Box<str>>,
-    authority: Option<Authority>,
-    version: Version,
-    headers: HeaderMap,
     body: Body,
     peer: Peer,
     scheme: Scheme,
-    upgrade: bool,
     extensions: Extensions,
 }
 
@@ -50,70 +45,76 @@ impl Scheme {
 }
 
 impl Request {
-    /// Makes a request of a head that has arrived.
+    /// The request of a connection, which has not come yet.
+    pub(crate) fn awaited(peer: Peer, scheme: Scheme) -> Self {
+        let (head, body, extensions) = (RequestHead::default(), Body::empty(), Extensions::new());
+        Self { head, path: None, body, peer, scheme, extensions }
+    }
+
+    /// The head, to be read into.
+    pub(crate) fn head_mut(&mut self) -> &mut RequestHead {
+        &mut self.head
+    }
+
+    /// The head.
+    pub(crate) fn head(&self) -> &RequestHead {
+        &self.head
+    }
+
+    /// Completes the request, whose head has come.
     ///
     /// # Errors
     /// 400 if the path can't be decoded, is not UTF-8 then, or would lead above the root.
-    pub(crate) fn new(
-        head: RequestHead,
-        body: Body,
-        peer: Peer,
-        scheme: Scheme,
-    ) -> Result<Self, StatusCode> {
-        let raw = head.target.path().as_bytes();
+    pub(crate) fn begin(&mut self, body: Body) -> Result<(), StatusCode> {
+        let raw = self.head.target.path().as_bytes();
         let bad = StatusCode::BAD_REQUEST;
-        let path = match normalize(raw, EncodedSeparators::Keep) {
+        self.path = match normalize(raw, EncodedSeparators::Keep) {
             Ok(Cow::Borrowed(_)) => None,
             Ok(Cow::Owned(path)) => Some(String::from_utf8(path).map_err(|_| bad)?.into_boxed_str()),
             // As the target of CONNECT, or of OPTIONS for the whole server.
             Err(PathError::NotAbsolute) => None,
             Err(_) => return Err(bad),
         };
-        Ok(Self {
-            method: head.method,
-            target: head.target,
-            path,
-            authority: head.authority,
-            version: head.version,
-            headers: head.headers,
-            body,
-            peer,
-            scheme,
-            // Content would stand between the 101 and the other protocol's bytes.
-            upgrade: head.upgrade && head.framing.is_empty(),
-            extensions: Extensions::new(),
-        })
+        self.body = body;
+        Ok(())
+    }
+
+    /// Makes room for the next request.
+    pub(crate) fn end(&mut self) {
+        self.head.clear();
+        self.body = Body::empty();
+        self.extensions.clear();
     }
 
     /// The method.
     #[must_use]
     pub fn method(&self) -> &Method {
-        &self.method
+        &self.head.method
     }
 
     /// The path, percent-decoded, without `.` and `..` segments; starts with `/`, or is `*`. A `/` or `\\`
     /// that was encoded still is.
     #[must_use]
     pub fn path(&self) -> &str {
-        self.path.as_deref().unwrap_or_else(|| self.target.path())
+        self.path.as_deref().unwrap_or_else(|| self.head.target.path())
     }
 
     /// The path as it was sent.
     #[must_use]
     pub fn raw_path(&self) -> &str {
-        self.target.path()
+        self.head.target.path()
     }
 
     /// The query as it was sent, without the `?`.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
-        self.target.query()
+        self.head.target.query()
     }
 
     /// Path and query as they were sent.
     #[must_use]
     pub fn path_and_query(&self) -> &str {
-        self.target.path_and_query()
+        self.head.target.path_and_query()
     }
 
     /// Path and query as a [`Uri`].
@@ -127,19 +128,19 @@ impl Request {
     /// Host and port as asked for: of the target, else of the Host field. None only in HTTP/1.0.
     #[must_use]
     pub fn authority(&self) -> Option<&Authority> {
-        self.authority.as_ref()
+        self.head.authority.as_ref()
     }
 
     /// The host asked for, in lower case and without port; empty if there is none.
     #[must_use]
     pub fn hostname(&self) -> &str {
-        self.authority.as_ref().map_or("", Authority::hostname)
+        self.head.authority.as_ref().map_or("", Authority::hostname)
     }
 
     /// The protocol version.
     #[must_use]
     pub fn version(&self) -> Version {
-        self.version
+        self.head.version
     }
 
     /// Whether it came in the clear or over TLS.
@@ -151,18 +152,18 @@ impl Request {
     /// The fields.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
-        &self.headers
+        &self.head.headers
     }
 
     /// The fields, to be changed by a reviser.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
-        &mut self.headers
+        &mut self.head.headers
     }
 
     /// The value of a field, if it is there and is text; of several the first.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+        self.head.headers.get(name)?.to_str().ok()
     }
 
     /// The content, to be read.
@@ -191,7 +192,8 @@ impl Request {
     /// with content may not.
     #[must_use]
     pub fn wants_upgrade(&self) -> bool {
-        self.upgrade
+        // Content would stand between the 101 and the other protocol's bytes.
+        self.head.upgrade && self.head.framing.is_empty()
     }
 
     /// What revisers and handlets leave for those after them.
@@ -202,11 +204,6 @@ impl Request {
     /// The bytes of the path as it was sent, shared.
     #[must_use]
     pub fn raw_path_bytes(&self) -> Bytes {
-        self.target.path_bytes()
-    }
-
-    /// The fields' map, to use its memory again.
-    pub(crate) fn into_headers(self) -> HeaderMap {
-        self.headers
+        self.head.target.path_bytes()
     }
 }

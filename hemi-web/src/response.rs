@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use hemi_core::BoxFuture;
-use hemi_proto::http1::encode_fields;
+use hemi_proto::http1::{encode_content_length, encode_fields};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, SERVER, TRANSFER_ENCODING,
 };
@@ -25,7 +25,8 @@ pub struct Response {
 /// The fields of a response: its own, or prepared ones that many answers share.
 #[derive(Debug)]
 enum Fields {
-    Own(HeaderMap),
+    /// In a box, for answers are passed from hand to hand.
+    Own(Box<HeaderMap>),
     Prepared(Arc<Prepared>),
 }
 
@@ -33,24 +34,44 @@ enum Fields {
 #[derive(Debug)]
 pub struct Prepared {
     map: HeaderMap,
+    /// The fields, and last the length of the content, if that is prepared too.
     http1: Bytes,
+    /// Bytes of the fields alone.
+    fields: usize,
+    len: Option<u64>,
 }
 
 impl Prepared {
-    /// Encodes the fields, but for those that the connection adds to every answer.
+    /// Encodes the fields of answers with contents of any length, but for those fields that the
+    /// connection adds to every answer.
     #[must_use]
-    pub fn new(mut map: HeaderMap) -> Self {
+    pub fn new(map: HeaderMap) -> Self {
+        Self::encode(map, None)
+    }
+
+    /// The same, where most contents have this length.
+    #[must_use]
+    pub fn with_length(map: HeaderMap, len: u64) -> Self {
+        Self::encode(map, Some(len))
+    }
+
+    fn encode(mut map: HeaderMap, len: Option<u64>) -> Self {
         for name in [CONNECTION, CONTENT_LENGTH, DATE, SERVER, TRANSFER_ENCODING] {
             map.remove(name);
         }
         let mut http1 = BytesMut::new();
         encode_fields(&mut http1, &map);
-        Self { map, http1: http1.freeze() }
+        let fields = http1.len();
+        if let Some(len) = len {
+            encode_content_length(&mut http1, len);
+        }
+        Self { map, http1: http1.freeze(), fields, len }
     }
 
-    /// As HTTP/1 sends them.
-    pub(crate) fn http1(&self) -> &[u8] {
-        &self.http1
+    /// The fields as HTTP/1 sends them; with the length of the content, if it is this one.
+    pub(crate) fn http1(&self, len: Option<u64>) -> (&[u8], bool) {
+        let sized = len.is_some() && len == self.len;
+        (if sized { &self.http1 } else { &self.http1[..self.fields] }, sized)
     }
 }
 
@@ -67,7 +88,7 @@ impl Response {
     /// A response with this status, without fields or content.
     #[must_use]
     pub fn new(status: StatusCode) -> Self {
-        Self { status, fields: Fields::Own(HeaderMap::new()), body: Body::empty(), upgrade: None }
+        Self { status, fields: Fields::Own(Box::default()), body: Body::empty(), upgrade: None }
     }
 
     /// A response with fields that others share.
@@ -146,7 +167,7 @@ impl Response {
     /// The fields, to be changed: prepared ones become its own first.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         if let Fields::Prepared(prepared) = &self.fields {
-            self.fields = Fields::Own(prepared.map.clone());
+            self.fields = Fields::Own(Box::new(prepared.map.clone()));
         }
         match &mut self.fields {
             Fields::Own(map) => map,

@@ -131,9 +131,11 @@ impl Component for Rule {
 
 fn answer(config: &RuleConfig) -> Option<Answer> {
     let status = config.return_code?.0;
+    let body = Bytes::from(config.return_text.clone());
     let fields = HeaderValue::from_static("text/plain; charset=utf-8");
-    let fields = Arc::new(Prepared::new(HeaderMap::from_iter([(CONTENT_TYPE, fields)])));
-    Some(Answer { status, fields, body: config.return_text.clone().into() })
+    let fields = HeaderMap::from_iter([(CONTENT_TYPE, fields)]);
+    let fields = Arc::new(Prepared::with_length(fields, body.len() as u64));
+    Some(Answer { status, fields, body })
 }
 
 impl Lifecycle for Rule {}

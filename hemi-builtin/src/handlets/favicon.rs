@@ -14,9 +14,11 @@ use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result};
 use hemi_proto::conditional::{Validators, Verdict, evaluate};
 use hemi_proto::etag::ETag;
 use hemi_web::{Body, Handlet, Prepared, Reply, Request, Response};
+use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue};
-use http::{Method, StatusCode};
 use serde::Deserialize;
+
+use super::{is_get_or_head, only_get_and_head};
 
 const ICON: &[u8] = include_bytes!("favicon/favicon.ico");
 const TAG: &str = "\"hemi-1\"";
@@ -42,7 +44,8 @@ impl Component for Favicon {
             (ETAG, TAG),
         ];
         let fields = fields.map(|(name, value)| (name, HeaderValue::from_static(value)));
-        Ok(Self { fields: Arc::new(Prepared::new(HeaderMap::from_iter(fields))) })
+        let fields = Prepared::with_length(HeaderMap::from_iter(fields), ICON.len() as u64);
+        Ok(Self { fields: Arc::new(fields) })
     }
 }
 
@@ -50,8 +53,8 @@ impl Lifecycle for Favicon {}
 
 impl Handlet for Favicon {
     async fn handle(&self, req: &mut Request) -> Reply {
-        if *req.method() != Method::GET && *req.method() != Method::HEAD {
-            return Reply::Next;
+        if !is_get_or_head(req.method()) {
+            return only_get_and_head().into();
         }
         let current = Validators { etag: ETag::parse(TAG.as_bytes()), last_modified: None };
         let (status, body) = match evaluate(req.method(), req.headers(), Some(current)) {

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Paths that are not found are left to the next handlet or rule. So are hidden files: any segment of
-//! the path that starts with a dot, but for `.well-known` (RFC 8615).
+//! the path that starts with a dot, but for `.well-known` (RFC 8615). What is found answers GET and
+//! HEAD, and 405 to all else.
 
 mod media_types;
 
@@ -31,11 +32,13 @@ use hemi_proto::etag::ETag;
 use hemi_proto::range::{ByteRange, RangeOutcome, Ranges, unsatisfied_content_range};
 use hemi_web::{Body, Handlet, Prepared, Reply, Request, Response};
 use http::header::{
-    ACCEPT_RANGES, ALLOW, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED,
+    ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, HeaderMap, HeaderValue, LAST_MODIFIED,
     LOCATION, RANGE,
 };
 use http::{Method, StatusCode};
 use serde::Deserialize;
+
+use super::{is_get_or_head, only_get_and_head};
 
 pub(crate) use media_types::MediaType;
 
@@ -81,6 +84,8 @@ enum Found {
 /// What an entry of the cache is answered with, worked out once.
 struct Answer {
     fields: Arc<Prepared>,
+    /// Those of them that a 304 has (RFC 9110, 15.4.5).
+    validators: Arc<Prepared>,
     etag: String,
 }
 
@@ -119,6 +124,7 @@ impl Static {
             return Reply::Next;
         };
         match self.find(path) {
+            Ok(_) if !is_get_or_head(req.method()) => only_get_and_head().into(),
             Ok(Found::File(entry)) => match entry.note(|| self.prepare(&entry, path)) {
                 Some(answer) => respond(req, &entry, answer).into(),
                 None => Reply::Next,
@@ -164,7 +170,6 @@ impl Static {
         let name = if path.is_empty() || path.ends_with('/') { &self.index_file } else { path };
         let etag = format!("\"{:x}-{:x}-{:x}\"", entry.version.0, entry.version.1, entry.len);
         let mut map = HeaderMap::with_capacity(4);
-        map.insert(CONTENT_TYPE, self.media_type(name).value());
         let mut put = |field, text: &[u8]| {
             if let Ok(value) = HeaderValue::from_bytes(text) {
                 map.insert(field, value);
@@ -172,8 +177,10 @@ impl Static {
         };
         put(LAST_MODIFIED, &format_date(entry.modified));
         put(ETAG, etag.as_bytes());
-        put(ACCEPT_RANGES, b"bytes");
-        Answer { fields: Arc::new(Prepared::new(map)), etag }
+        let validators = Arc::new(Prepared::new(map.clone()));
+        map.insert(CONTENT_TYPE, self.media_type(name).value());
+        map.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        Answer { fields: Arc::new(Prepared::with_length(map, entry.len)), validators, etag }
     }
 
     fn media_type(&self, name: &str) -> MediaType {
@@ -196,31 +203,41 @@ fn is_hidden(path: &str) -> bool {
 }
 
 /// To the same path with a slash, by which links in the directory's page are resolved.
+///
+/// The path is the normalised one: two slashes at the start would name another host.
 fn redirect_to_slash(req: &Request) -> Response {
-    let query = req.query().map(|query| format!("?{query}")).unwrap_or_default();
-    // Two slashes at the start would name another host.
-    let path = req.raw_path().trim_start_matches('/');
-    match HeaderValue::from_str(&format!("/{path}/{query}")) {
+    let mut to = String::new();
+    for byte in req.path().bytes() {
+        match byte {
+            b'/' | b'-' | b'.' | b'_' | b'~' => to.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => to.push(char::from(byte)),
+            _ => to.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    to.push('/');
+    if let Some(query) = req.query() {
+        to.push('?');
+        to.push_str(query);
+    }
+    match HeaderValue::try_from(to) {
         Ok(to) => Response::from(StatusCode::MOVED_PERMANENTLY).field(LOCATION, to),
         Err(_) => StatusCode::BAD_REQUEST.into(),
     }
 }
 
 fn respond(req: &Request, entry: &Entry, answer: &Answer) -> Response {
-    let method = req.method();
-    if *method != Method::GET && *method != Method::HEAD {
-        let allow = HeaderValue::from_static("GET, HEAD");
-        return Response::from(StatusCode::METHOD_NOT_ALLOWED).field(ALLOW, allow);
-    }
     let prepared = |status, body| Response::prepared(status, answer.fields.clone(), body);
-    if req.headers().len() <= 1 {
+    if req.headers().len() == usize::from(req.headers().contains_key(HOST)) {
         // No more than the host: there is nothing to consider.
         return prepared(StatusCode::OK, content(entry, 0..entry.len));
     }
     let etag = ETag::parse(answer.etag.as_bytes());
     let current = Validators { etag, last_modified: Some(entry.modified) };
-    match evaluate(method, req.headers(), Some(current)) {
-        Verdict::NotModified => return prepared(StatusCode::NOT_MODIFIED, Body::empty()),
+    match evaluate(req.method(), req.headers(), Some(current)) {
+        Verdict::NotModified => {
+            let fields = answer.validators.clone();
+            return Response::prepared(StatusCode::NOT_MODIFIED, fields, Body::empty());
+        }
         Verdict::PreconditionFailed => return StatusCode::PRECONDITION_FAILED.into(),
         Verdict::Proceed => {}
     }

@@ -9,11 +9,13 @@
 //! ```
 //!
 //! Lines are gathered per core and written by a thread of their own: a request never waits for a disk.
-//! What the disk does not take is dropped, and counted.
+//! What the disk does not take is dropped, and counted; of a line that it took the beginning of, the
+//! rest is kept. A file that was moved away or removed is begun anew at the next write.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::PathBuf;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -68,11 +70,14 @@ struct Lines {
     file: OnceLock<Mutex<Target>>,
 }
 
+/// The file that is written.
 #[derive(Debug)]
 struct Target {
     file: File,
-    /// The last write ended within a line.
-    torn: bool,
+    /// The rest of a line that the file has the beginning of.
+    begun: Vec<u8>,
+    /// Why the last write failed, if it did, and how many lines that has cost so far.
+    trouble: Option<(io::Error, u64)>,
 }
 
 impl Component for SimpleLogger {
@@ -100,26 +105,25 @@ impl Lifecycle for SimpleLogger {
         if let Some(directory) = target.parent() {
             std::fs::create_dir_all(directory).map_err(refused)?;
         }
-        let file = OpenOptions::new().create(true).append(true).open(target).map_err(refused)?;
-        let _ = self.lines.file.set(Mutex::new(Target { file, torn: false }));
+        let file = open(target).map_err(refused)?;
+        let _ = self.lines.file.set(Mutex::new(Target { file, begun: Vec::new(), trouble: None }));
         Ok(())
     }
 
     async fn run(&self, cx: &Run) {
-        loop {
-            let over = tokio::select! {
-                () = cx.shut().cancelled() => true,
-                () = self.lines.wake.notified() => {
-                    tokio::time::sleep(self.delay).await;
-                    false
-                }
+        let mut over = false;
+        while !over {
+            let due = async {
+                self.lines.wake.notified().await;
+                tokio::time::sleep(self.delay).await;
             };
+            tokio::select! {
+                () = cx.shut().cancelled() => over = true,
+                () = due => {}
+            }
             let lines = self.lines.clone();
             if let Err(e) = tokio::task::spawn_blocking(move || lines.write()).await {
                 warn!("log writer failed: {e}");
-            }
-            if over {
-                return;
             }
         }
     }
@@ -152,43 +156,86 @@ impl Lines {
         let Some(target) = self.file.get() else { return };
         let mut target = target.lock().unwrap_or_else(PoisonError::into_inner);
         self.fresh.store(false, Ordering::Release);
+        target.follow(&self.target);
         let mut batch = Vec::new();
-        let mut lost = 0;
         for mut gathered in self.gathered.each() {
             std::mem::swap(&mut batch, &mut *gathered);
             drop(gathered);
-            lost += target.append(&batch);
-            batch.clear();
-        }
-        if lost > 0 {
-            self.dropped.fetch_add(lost, Ordering::Relaxed);
-            warn!(file = %self.target.display(), "{lost} log lines could not be written");
+            if !batch.is_empty() {
+                let result = target.append(&batch);
+                let lost = result.as_ref().err().map_or(0, |(_, lost)| *lost);
+                self.dropped.fetch_add(lost, Ordering::Relaxed);
+                target.report(&self.target, result);
+                batch.clear();
+            }
         }
     }
 }
 
 impl Target {
-    /// Writes whole lines; returns how many of them were lost.
-    fn append(&mut self, lines: &[u8]) -> u64 {
-        if self.torn && !lines.is_empty() {
-            if self.file.write_all(b"\n").is_err() {
-                return count(lines);
-            }
-            self.torn = false;
+    /// Opens the file anew if another, or none, is in its place.
+    fn follow(&mut self, path: &Path) {
+        let identity = |meta: io::Result<Metadata>| meta.map(|m| (m.dev(), m.ino())).ok();
+        let moved = identity(path.metadata()) != identity(self.file.metadata());
+        if moved
+            && self.begun.is_empty()
+            && let Ok(file) = open(path)
+        {
+            self.file = file;
         }
-        let mut rest = lines;
-        while !rest.is_empty() {
-            match self.file.write(rest) {
-                Ok(written) if written > 0 => {
-                    self.torn = rest.get(written - 1) != Some(&b'\n');
-                    rest = rest.get(written..).unwrap_or_default();
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Ok(_) | Err(_) => return count(rest),
-            }
-        }
-        0
     }
+
+    /// Writes whole lines. An error says how many of them were lost.
+    fn append(&mut self, lines: &[u8]) -> Result<(), (io::Error, u64)> {
+        let begun = std::mem::take(&mut self.begun);
+        if let Err((e, written)) = self.write(&begun) {
+            self.begun = begun.get(written..).unwrap_or_default().to_vec();
+            return Err((e, count(lines)));
+        }
+        let Err((e, written)) = self.write(lines) else { return Ok(()) };
+        let (taken, rest) = lines.split_at(written);
+        let mut lost = count(rest);
+        if taken.last().is_some_and(|byte| *byte != b'\n') {
+            self.begun =
+                rest.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default().to_vec();
+            lost -= 1;
+        }
+        Err((e, lost))
+    }
+
+    /// Writes all; an error says how many bytes were written before it.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), (io::Error, usize)> {
+        let mut written = 0;
+        while let Some(rest @ [_, ..]) = bytes.get(written..) {
+            match self.file.write(rest) {
+                Ok(0) => return Err((io::ErrorKind::WriteZero.into(), written)),
+                Ok(more) => written += more,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err((e, written)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says when trouble begins and when it is over, and nothing in between.
+    fn report(&mut self, path: &Path, result: Result<(), (io::Error, u64)>) {
+        self.trouble = match (self.trouble.take(), result) {
+            (None, Ok(())) => None,
+            (None, Err((e, lost))) => {
+                warn!(file = %path.display(), "log lines are dropped: {e}");
+                Some((e, lost))
+            }
+            (Some((_, before)), Err((e, lost))) => Some((e, before + lost)),
+            (Some((e, lost)), Ok(())) => {
+                warn!(file = %path.display(), "the log is written again; {lost} lines were dropped: {e}");
+                None
+            }
+        };
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
 }
 
 fn count(lines: &[u8]) -> u64 {

@@ -16,6 +16,7 @@ use hemi_core::server::Server;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run, Shut};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 /// Sends back what it gets.
 #[derive(Debug, Deserialize, Explain)]
@@ -58,8 +59,8 @@ impl Lifecycle for EchoServer {
 
     async fn run(&self, cx: &Run) {
         let Some(gate) = self.gate.get() else { return };
-        let (idle, stop) = (self.config.idle_timeout, cx.stop().clone());
-        gate.run(cx, move |accepted| echo(accepted, idle, stop.clone())).await;
+        let (idle, shut, stop) = (self.config.idle_timeout, cx.shut().clone(), cx.stop().clone());
+        gate.run(cx, move |accepted| echo(accepted, idle, shut.clone(), stop.clone())).await;
     }
 }
 
@@ -77,22 +78,26 @@ impl Server for EchoServer {
     }
 }
 
-async fn echo(mut accepted: Accepted, idle: Duration, stop: Shut) {
-    let socket = &mut accepted.socket;
-    let all = async {
-        let mut buf = vec![0; 8 << 10];
-        while let Ok(Ok(())) = tokio::time::timeout(idle, once(socket, &mut buf)).await {}
-    };
+async fn echo(mut accepted: Accepted, idle: Duration, shut: Shut, stop: Shut) {
     tokio::select! {
         () = stop.cancelled() => {}
-        () = all => {}
+        // What ends a connection, its client knows.
+        _ = send_back(&mut accepted.socket, idle, &shut) => {}
     }
 }
 
-/// Sends one piece back; an error at the end of the stream too.
-async fn once(socket: &mut Socket, buf: &mut [u8]) -> std::io::Result<()> {
-    match socket.read(buf).await? {
-        0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
-        got => socket.write_all(buf.get(..got).unwrap_or_default()).await,
+/// Sends all back, to the end of the stream; once `shut` has fired, to where the client is silent.
+async fn send_back(socket: &mut Socket, idle: Duration, shut: &Shut) -> std::io::Result<()> {
+    let mut buf = vec![0; 8 << 10];
+    loop {
+        let got = tokio::select! {
+            biased;
+            got = timeout(idle, socket.read(&mut buf)) => got??,
+            () = shut.cancelled() => 0,
+        };
+        match buf.get(..got) {
+            None | Some([]) => return Ok(()),
+            Some(bytes) => timeout(idle, socket.write_all(bytes)).await??,
+        }
     }
 }

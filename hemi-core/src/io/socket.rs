@@ -22,6 +22,15 @@ const SLICES: usize = 32;
 /// Bytes of a file in one `sendfile`, so that one connection does not keep its core to itself.
 const SENDFILE: usize = 2 << 20;
 
+/// Bytes of one small read, at most.
+const SMALL: usize = 4 << 10;
+
+/// With room for more than this many bytes, reads go straight to the buffer.
+const LARGE: usize = 32 << 10;
+
+/// System calls that send in a row, before others of the core get their turn.
+const TURN: usize = 8;
+
 /// A connected stream socket.
 ///
 /// A fresh one is used without epoll until it first has to wait: a client whose request came with its
@@ -70,6 +79,27 @@ impl Socket {
             Driver::Tcp(s) => Ok(s.as_fd()),
             Driver::Unix(s) => Ok(s.as_fd()),
             Driver::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// All that had come was read: epoll is asked again before the next system call.
+    fn emptied(&self) {
+        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let _ = match &self.0 {
+            Driver::Tcp(s) => s.try_io(Interest::READABLE, nothing),
+            Driver::Unix(s) => s.try_io(Interest::READABLE, nothing),
+            Driver::Fresh(..) | Driver::Gone => Ok(()),
+        };
+    }
+
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match &self.0 {
+                Driver::Fresh(..) => self.register()?,
+                Driver::Tcp(s) => return s.poll_read_ready(cx),
+                Driver::Unix(s) => return s.poll_read_ready(cx),
+                Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            }
         }
     }
 
@@ -125,29 +155,46 @@ impl Socket {
 impl Io for Socket {
     fn poll_recv(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
         loop {
-            match &mut self.0 {
-                Driver::Fresh(fd, _) => match recv_once(fd.as_fd(), buf) {
-                    Err(Errno::AGAIN) => self.register()?,
-                    Err(Errno::INTR) => {}
-                    done => return Poll::Ready(Ok(done?)),
-                },
-                Driver::Tcp(s) => return tokio_util::io::poll_read_buf(Pin::new(s), cx, buf),
-                Driver::Unix(s) => return tokio_util::io::poll_read_buf(Pin::new(s), cx, buf),
+            let received = match &mut self.0 {
+                Driver::Fresh(fd, _) => recv_small(fd.as_fd(), buf),
+                // Much is expected: no detour by the stack.
+                Driver::Tcp(s) if room(buf) > LARGE => {
+                    return tokio_util::io::poll_read_buf(Pin::new(s), cx, buf);
+                }
+                Driver::Unix(s) if room(buf) > LARGE => {
+                    return tokio_util::io::poll_read_buf(Pin::new(s), cx, buf);
+                }
+                Driver::Tcp(s) => s.try_io(Interest::READABLE, || recv_small(s.as_fd(), buf)),
+                Driver::Unix(s) => s.try_io(Interest::READABLE, || recv_small(s.as_fd(), buf)),
                 Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            };
+            match received {
+                Ok((got, all)) => {
+                    if all {
+                        self.emptied();
+                    }
+                    return Poll::Ready(Ok(got));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_readable(cx))?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Poll::Ready(Err(e)),
             }
         }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> Poll<io::Result<()>> {
-        while !out.is_empty() {
+        for _ in 0..TURN {
             match self.send_next(out) {
+                Ok(()) if out.is_empty() => return Poll::Ready(Ok(())),
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable(cx))?,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Poll::Ready(Err(e)),
             }
         }
-        Poll::Ready(Ok(()))
+        // The client takes it as fast as we give: others of the core get their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
@@ -162,13 +209,17 @@ impl Io for Socket {
     }
 }
 
-/// Reads once from a socket that epoll does not know, by way of the stack: requests are small.
-fn recv_once(fd: BorrowedFd<'_>, buf: &mut BytesMut) -> Result<usize, Errno> {
-    let mut stack = [const { MaybeUninit::uninit() }; 4096];
-    let room = stack.len().min(buf.capacity() - buf.len());
-    let (got, _) = rustix::net::recv(fd, &mut stack[..room], RecvFlags::empty())?.0;
+fn room(buf: &BytesMut) -> usize {
+    buf.capacity() - buf.len()
+}
+
+/// Reads once, by way of the stack: requests are small. Also tells whether that was all there was.
+fn recv_small(fd: BorrowedFd<'_>, buf: &mut BytesMut) -> io::Result<(usize, bool)> {
+    let mut stack = [const { MaybeUninit::uninit() }; SMALL];
+    let most = SMALL.min(room(buf));
+    let (got, _) = rustix::net::recv(fd, &mut stack[..most], RecvFlags::empty())?.0;
     buf.extend_from_slice(got);
-    Ok(got.len())
+    Ok((got.len(), got.len() < most))
 }
 
 /// For code that takes over a connection, as after an upgrade.

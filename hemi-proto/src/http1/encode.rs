@@ -135,7 +135,7 @@ fn common_status_line(status: StatusCode) -> Option<&'static [u8]> {
 mod tests {
     use http::HeaderValue;
 
-    use super::super::{BodyDecoder, BodyLength, Decoded, HeadLimits, HeadReader};
+    use super::super::{RequestHead, BodyDecoder, BodyLength, Decoded, HeadLimits, HeadReader};
     use super::*;
 
     fn fields() -> HeaderMap {
@@ -176,10 +176,9 @@ mod tests {
         encode_request(&mut out, &Method::POST, b"/a?b", &fields()).expect("target");
         encode_content_length(&mut out, 7);
         assert!(out.ends_with(b"\r\n\r\ncontent-length: 7\r\n"));
-        let head = HeadReader::default()
-            .read_request(&mut out, &mut HeaderMap::new(), &HeadLimits::default())
-            .expect("head")
-            .expect("complete");
+        let mut head = RequestHead::default();
+        let read = HeadReader::default().read_request(&mut out, &mut head, &HeadLimits::default());
+        assert_eq!(read, Ok(true));
         assert_eq!(head.method, Method::POST);
         assert_eq!(head.target.path_and_query(), "/a?b");
         assert_eq!(head.headers, fields());

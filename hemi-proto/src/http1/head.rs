@@ -51,28 +51,29 @@ const MAX_EMPTY_LINES: u8 = 2;
 const REQUEST_LINE_REST: usize = request::MAX_METHOD + 12;
 
 impl HeadReader {
-    /// Takes a request head from the front of `buf`, or gives `None` until it is complete.
+    /// Takes a request head from the front of `buf` into `head`; `false` until it is complete.
     ///
-    /// `buf` holds what was read so far and may only grow between calls that give `None`. The
-    /// fields land in the storage of `spare`, which is left empty when a head is returned; put the
-    /// map of a finished request there to reuse its allocation.
+    /// `buf` holds what was read so far and may only grow between calls that give `false`. What
+    /// `head` held before is lost but for the memory of its map; after an error it holds nothing
+    /// to rely on.
     pub fn read_request(
         &mut self,
         buf: &mut BytesMut,
-        spare: &mut HeaderMap,
+        head: &mut RequestHead,
         limits: &HeadLimits,
-    ) -> Result<Option<RequestHead>, HeadError> {
+    ) -> Result<bool, HeadError> {
         match self.take_head(buf, limits, Kind::Request)? {
-            Some(head) => request::parse(&head, spare, limits).map(Some),
-            None => Ok(None),
+            Some(bytes) => request::parse(&bytes, head, limits).map(|()| true),
+            None => Ok(false),
         }
     }
 
     /// Takes a response head from the front of `buf`, or gives `None` until it is complete.
     ///
     /// `method` is that of the request being answered. Interim (1xx) responses come out like the
-    /// others; the final one follows them. Buffer and map are handled as in
-    /// [`read_request`](Self::read_request).
+    /// others; the final one follows them. The buffer is handled as in
+    /// [`read_request`](Self::read_request); the fields land in the storage of `spare`, which is
+    /// left empty when a head is returned.
     pub fn read_response(
         &mut self,
         method: &Method,

@@ -36,15 +36,41 @@ pub struct RequestHead {
     pub upgrade: bool,
 }
 
+impl Default for RequestHead {
+    /// An empty head, to be read into.
+    fn default() -> Self {
+        Self {
+            method: Method::GET,
+            target: Target::default(),
+            authority: None,
+            version: Version::HTTP_11,
+            headers: HeaderMap::new(),
+            framing: BodyLength::None,
+            keep_alive: false,
+            expect_continue: false,
+            upgrade: false,
+        }
+    }
+}
+
+impl RequestHead {
+    /// Lets go of the buffer that the values share, and keeps the memory of the map of fields.
+    pub fn clear(&mut self) {
+        self.target = Target::default();
+        self.authority = None;
+        self.headers.clear();
+    }
+}
+
 /// Longer than any registered method (`UPDATEREDIRECTREF`) with room for private ones.
 pub(super) const MAX_METHOD: usize = 64;
 
-/// Parses the bytes of a complete head.
+/// Parses the bytes of a complete head into `into`.
 pub(super) fn parse(
     head: &Bytes,
-    spare: &mut HeaderMap,
+    into: &mut RequestHead,
     limits: &HeadLimits,
-) -> Result<RequestHead, HeadError> {
+) -> Result<(), HeadError> {
     with_slots(limits.fields, |slots| {
         let mut request = httparse::Request::new(&mut []);
         request
@@ -64,34 +90,30 @@ pub(super) fn parse(
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::RequestLine)?;
         let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
         let (target, authority) = Target::parse(&method, head.slice_ref(target.as_bytes()))?;
-        let fields = ControlFields::collect(head, request.headers, spare)?;
+        let fields = ControlFields::collect(head, request.headers, &mut into.headers)?;
         let host = check_host(&fields, version)?;
         let framing = BodyLength::of_request(&method, version, &fields)?;
         let http11 = version == Version::HTTP_11;
         if http11 && fields.expect == Expectations::Unknown {
             return Err(HeadError::Expectation);
         }
-        let mut headers = std::mem::take(spare);
         if let Some(authority) = &authority {
             let value = HeaderValue::from_maybe_shared(authority.bytes().clone())
                 .map_err(|_| HeadError::MalformedAuthority)?;
-            headers.try_insert(HOST, value).map_err(|_| HeadError::TooManyFields)?;
+            into.headers.try_insert(HOST, value).map_err(|_| HeadError::TooManyFields)?;
         }
-        Ok(RequestHead {
-            keep_alive: !fields.connection.close
-                && (http11 || fields.connection.keep_alive)
-                && target.form() != TargetForm::Authority,
-            expect_continue: http11
-                && fields.expect == Expectations::Continue
-                && !framing.is_empty(),
-            upgrade: http11 && fields.upgrade && fields.connection.upgrade,
-            authority: authority.or(host),
-            method,
-            target,
-            version,
-            headers,
-            framing,
-        })
+        into.keep_alive = !fields.connection.close
+            && (http11 || fields.connection.keep_alive)
+            && target.form() != TargetForm::Authority;
+        into.expect_continue =
+            http11 && fields.expect == Expectations::Continue && !framing.is_empty();
+        into.upgrade = http11 && fields.upgrade && fields.connection.upgrade;
+        into.authority = authority.or(host);
+        into.method = method;
+        into.target = target;
+        into.version = version;
+        into.framing = framing;
+        Ok(())
     })
 }
 

@@ -43,6 +43,13 @@ pub enum Scheme {
     Https,
 }
 
+impl Default for Target {
+    /// The target of nothing: an empty path.
+    fn default() -> Self {
+        Self { form: TargetForm::Origin, text: Bytes::new(), path_end: 0 }
+    }
+}
+
 impl Target {
     /// Parses what stands between method and version, with the authority if the form carries one.
     pub fn parse(method: &Method, raw: Bytes) -> Result<(Self, Option<Authority>), HeadError> {

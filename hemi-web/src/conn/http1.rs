@@ -13,8 +13,7 @@ use hemi_core::io::{Io, Outbox, pool};
 use hemi_core::listen::Peer;
 use hemi_core::panics::{Panicked, catch, catch_call};
 use hemi_proto::http1::{
-    HeadReader, RequestHead, encode_chunk_head, encode_content_length, encode_last_chunk,
-    encode_status_line,
+    HeadError, HeadReader, encode_chunk_head, encode_content_length, encode_last_chunk,
 };
 use http::header::{
     CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, SERVER, TRANSFER_ENCODING,
@@ -29,7 +28,7 @@ use super::watch::{Cut, Pace, Watch};
 use crate::body::{Body, Inner};
 use crate::error_page;
 use crate::http_config::Limit;
-use crate::httpx::Shared;
+use crate::httpx::{Shared, Standing};
 use crate::record::Exchange;
 use crate::upgrade::Upgraded;
 use crate::webapp::{Answered, Webapp};
@@ -37,6 +36,9 @@ use crate::{Request, Response, Scheme};
 
 /// Bytes of answers that are gathered before they are sent.
 const GATHERED: usize = 64 << 10;
+
+/// Requests of one client in a row, before others of the core get their turn.
+const TURN: u32 = 128;
 
 /// A client that is still sending may go on for this long before the connection is closed under it, so
 /// that it gets to read its answer.
@@ -54,12 +56,13 @@ where
         rbuf: BytesMut::new(),
         out: Outbox::default(),
         heads: HeadReader::default(),
-        spare: HeaderMap::new(),
+        req: Request::awaited(peer, Scheme::Http),
         watch: Watch::new(ticket),
         server,
         peer,
         until: Moment::NEVER,
         requests: 0,
+        now: clock::now(),
     };
     if let Err(panic) = catch(AssertUnwindSafe(conn.run())).await {
         error!(%peer, "connection panicked: {panic}");
@@ -71,14 +74,25 @@ struct Conn<I> {
     rbuf: BytesMut,
     out: Outbox,
     heads: HeadReader,
-    /// The map of the last request, to be filled again.
-    spare: HeaderMap,
+    /// The request under way; its memory serves one after the other.
+    req: Request,
     watch: Watch,
     server: Arc<Shared>,
     peer: Peer,
     /// When the connection is too old for another request.
     until: Moment,
     requests: u32,
+    /// About now: when the connection was last known to have waited.
+    now: Moment,
+}
+
+/// What was read of a request's head.
+enum Head {
+    /// All of it.
+    Complete,
+    /// Nothing: the client has closed.
+    None,
+    Bad(HeadError),
 }
 
 /// What a body gives; none after its end.
@@ -148,11 +162,11 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     }
 
     async fn exchanges(&mut self) -> Result<Next, Cut> {
-        self.until = clock::now().after(self.server.conn_age(&self.peer));
+        let server = self.server.clone();
+        self.until = self.now.after(server.conn_age(&self.peer));
         loop {
             let head = match self.next_head().await {
-                Ok(Some(head)) => head,
-                Ok(None) => return Ok(Next::Close),
+                Ok(head) => head,
                 // Of the silent nothing is known: neither do they get an answer.
                 Err(Cut::Limit(Limit::HeadTimeout)) if self.heads.is_midway() => {
                     self.server.counters.limit(Limit::HeadTimeout).add(1);
@@ -162,8 +176,9 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 Err(cut) => return Err(cut),
             };
             let next = match head {
-                Ok(head) => self.exchange(head).await?,
-                Err(e) => {
+                Head::Complete => self.exchange(&server).await?,
+                Head::None => return Ok(Next::Close),
+                Head::Bad(e) => {
                     self.server.counters.limit(Limit::BadHead).add(1);
                     debug!(peer = %self.peer, "bad request: {}", e.name());
                     self.refuse(e.status(), Asked::UNKNOWN);
@@ -173,23 +188,24 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             if !matches!(next, Next::Another) {
                 return Ok(next);
             }
+            if self.requests.is_multiple_of(TURN) {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
-    /// The next head; none if the client has closed.
-    async fn next_head(
-        &mut self,
-    ) -> Result<Option<Result<RequestHead, hemi_proto::http1::HeadError>>, Cut> {
+    /// Reads the next head into the request.
+    async fn next_head(&mut self) -> Result<Head, Cut> {
         let mut awaited = None;
         loop {
-            let limits = &self.server.heads;
-            match self.heads.read_request(&mut self.rbuf, &mut self.spare, limits) {
-                Ok(Some(head)) => {
+            let (head, limits) = (self.req.head_mut(), &self.server.heads);
+            match self.heads.read_request(&mut self.rbuf, head, limits) {
+                Ok(true) => {
                     self.watch.idle = false;
-                    return Ok(Some(Ok(head)));
+                    return Ok(Head::Complete);
                 }
-                Ok(None) => {}
-                Err(e) => return Ok(Some(Err(e))),
+                Ok(false) => {}
+                Err(e) => return Ok(Head::Bad(e)),
             }
             if !self.out.is_empty() {
                 self.flush().await?;
@@ -206,11 +222,11 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                     Limit::HeadTimeout => config.head_timeout,
                     _ => config.idle_timeout,
                 };
-                self.watch.until(clock::now().after(wait), limit);
+                self.watch.until(self.now.after(wait), limit);
             }
             self.watch.idle = !midway;
             if self.recv().await? == 0 {
-                return Ok(None);
+                return Ok(Head::None);
             }
         }
     }
@@ -223,7 +239,10 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 self.rbuf.reserve(pool::BUFFER);
             }
             match self.io.poll_recv(cx, &mut self.rbuf)? {
-                Poll::Ready(got) => Poll::Ready(Ok(got)),
+                Poll::Ready(got) => {
+                    self.now = clock::now();
+                    Poll::Ready(Ok(got))
+                }
                 Poll::Pending => {
                     // Who is idle holds no buffer.
                     if self.rbuf.is_empty() {
@@ -242,9 +261,11 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     async fn flush(&mut self) -> Result<(), Cut> {
         let mut pace = Pace::default();
         let mut waiting = self.out.len();
-        poll_fn(|cx| match self.io.poll_send(cx, &mut self.out)? {
+        let mut waited = false;
+        let sent = poll_fn(|cx| match self.io.poll_send(cx, &mut self.out)? {
             Poll::Ready(()) => Poll::Ready(Ok(())),
             Poll::Pending => {
+                waited = true;
                 let left = self.out.len();
                 if left < waiting {
                     pace.progress(waiting - left);
@@ -256,17 +277,21 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 Poll::Pending
             }
         })
-        .await
+        .await;
+        if waited {
+            self.now = clock::now();
+        }
+        sent
     }
 
     /// One request and its answer.
-    async fn exchange(&mut self, head: RequestHead) -> Result<Next, Cut> {
+    async fn exchange(&mut self, server: &Shared) -> Result<Next, Cut> {
         self.requests += 1;
-        self.server.counters.requests.add(1);
-        let config = &self.server.config;
-        if !config.total_timeout.is_zero() {
-            self.watch.total(clock::now().after(config.total_timeout));
+        server.counters.requests.add(1);
+        if !server.config.total_timeout.is_zero() {
+            self.watch.total(self.now.after(server.config.total_timeout));
         }
+        let head = self.req.head();
         let asked = Asked {
             head: head.method == Method::HEAD,
             version: head.version,
@@ -277,32 +302,29 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             self.refuse(StatusCode::NOT_IMPLEMENTED, asked);
             return Ok(Next::Linger);
         }
-        let webapp = self.server.route(head.authority.as_ref().map_or("", |a| a.hostname()));
+        let webapp = server.route(self.req.hostname());
         let (mut upload, body) = match head.framing.is_empty() {
             true => (None, Body::empty()),
             false => {
-                let most = webapp.as_ref().map_or(0, |webapp| webapp.max_body_size());
+                let most = webapp.map_or(0, |webapp| webapp.max_body_size());
                 let (upload, body) = Upload::new(head.framing, head.expect_continue, most);
                 (Some(upload), body)
             }
         };
-        let mut req = match Request::new(head, body, self.peer, Scheme::Http) {
-            Ok(req) => req,
-            Err(status) => {
-                self.refuse(status, asked);
-                return Ok(Next::Linger);
-            }
-        };
-        let mut answered = match &webapp {
-            Some(webapp) => self.answer(webapp, &mut req, upload.as_mut()).await?,
+        if let Err(status) = self.req.begin(body) {
+            self.refuse(status, asked);
+            return Ok(Next::Linger);
+        }
+        let mut answered = match webapp {
+            Some(webapp) => self.answer(webapp, upload.as_mut()).await?,
             None => Answered { response: StatusCode::NOT_FOUND.into(), logged: true },
         };
         if let Some((status, limit)) = upload.as_ref().and_then(Upload::fault) {
-            self.server.counters.limit(limit).add(1);
+            server.counters.limit(limit).add(1);
             answered.response = error_page::page(status);
         }
         let status = answered.response.status();
-        if status == StatusCode::SWITCHING_PROTOCOLS && req.wants_upgrade() {
+        if status == StatusCode::SWITCHING_PROTOCOLS && self.req.wants_upgrade() {
             self.put_head(&answered.response, asked, Framing::None, false);
             return Ok(Next::Upgrade(answered.response));
         }
@@ -311,44 +333,52 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             answered.response = StatusCode::INTERNAL_SERVER_ERROR.into();
         }
         // What the answer does not hold nobody reads any more.
-        drop(req.take_body());
+        drop(self.req.take_body());
         let status = answered.response.status();
-        let (next, sent) = self.respond(answered.response, asked, &mut upload).await?;
-        if let Some(logger) = webapp.as_ref().and_then(|w| w.logger()).filter(|_| answered.logged) {
-            logger.log(&Exchange { req: &req, status, sent, at: clock::calendar() });
+        let (next, sent) = self.respond(&mut answered.response, asked, &mut upload).await?;
+        if let Some(logger) = webapp.and_then(|w| w.logger()).filter(|_| answered.logged) {
+            logger.log(&Exchange { req: &self.req, status, sent, at: clock::calendar() });
         }
         if self.out.in_memory() >= GATHERED {
             self.flush().await?;
         }
         self.watch.total(Moment::NEVER);
-        self.spare = req.into_headers();
+        self.req.end();
         Ok(next)
     }
 
     /// Asks the webapp, and meanwhile hands it the request's content as it asks for it.
     async fn answer(
         &mut self,
-        webapp: &Arc<Webapp>,
-        req: &mut Request,
-        mut upload: Option<&mut Upload>,
+        webapp: &Webapp,
+        upload: Option<&mut Upload>,
     ) -> Result<Answered, Cut> {
-        if req.body().len().is_some_and(|len| len > webapp.max_body_size()) {
-            self.server.counters.limit(Limit::BodySize).add(1);
-            return Ok(Answered { response: StatusCode::PAYLOAD_TOO_LARGE.into(), logged: true });
-        }
         if upload.is_none() {
-            match catch_call(|| webapp.answer_now(req)) {
+            match catch_call(|| webapp.answer_now(&mut self.req)) {
                 Ok(Some(answered)) => return Ok(answered),
                 Ok(None) => {}
                 Err(panic) => return Ok(self.panicked(&panic)),
             }
+        } else if self.req.body().len().is_some_and(|len| len > webapp.max_body_size()) {
+            self.server.counters.limit(Limit::BodySize).add(1);
+            return Ok(Answered { response: StatusCode::PAYLOAD_TOO_LARGE.into(), logged: true });
         }
+        // Kept out of the connection's own state, which an idle one pays for.
+        let answered = Box::pin(self.answer_later(webapp, upload)).await;
+        self.now = clock::now();
+        answered
+    }
+
+    async fn answer_later(
+        &mut self,
+        webapp: &Webapp,
+        mut upload: Option<&mut Upload>,
+    ) -> Result<Answered, Cut> {
         self.watch.unlimited();
         let result = {
+            let Self { req, io, rbuf, out, watch, server, .. } = self;
             let mut answer = pin!(catch(AssertUnwindSafe(webapp.answer(req))));
-            let Self { io, rbuf, out, watch, server, .. } = self;
-            let config = &server.config;
-            let mut line = Line { io, rbuf, out, watch, config };
+            let mut line = Line { io, rbuf, out, watch, config: &server.config };
             poll_fn(|cx| {
                 loop {
                     if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
@@ -386,19 +416,19 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     /// Puts an answer into the outbox, or streams it; returns the bytes of its content too.
     async fn respond(
         &mut self,
-        mut response: Response,
+        response: &mut Response,
         asked: Asked,
         upload: &mut Option<Upload>,
     ) -> Result<(Next, u64), Cut> {
         let body = response.take_body();
-        let framing = Framing::of(&response, &body, asked);
+        let framing = Framing::of(response, &body, asked);
         // What somebody still reads may be what the answer is made of.
         let give_up = upload.as_mut().filter(|upload| upload.is_abandoned()).is_some_and(|upload| {
             upload.drop_buffered(&mut self.rbuf);
             !upload.is_complete() && !upload.is_worth_reading()
         });
         let close = give_up || framing == Framing::UntilClose || !self.may_go_on(asked);
-        self.put_head(&response, asked, framing, close);
+        self.put_head(response, asked, framing, close);
         let mut sent = 0;
         if !asked.head && !matches!(framing, Framing::None | Framing::Sized(0)) {
             sent = body.len().unwrap_or_default();
@@ -411,11 +441,13 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                     self.flush().await?;
                 }
                 other => {
-                    let streamed = self.stream(Body::from_inner(other), framing, upload).await;
+                    let body = Body::from_inner(other);
+                    let streamed = Box::pin(self.stream(body, framing, upload)).await;
                     if streamed.is_err() && framing == Framing::UntilClose {
                         self.io.reset();
                     }
                     sent = streamed?;
+                    self.now = clock::now();
                 }
             }
         }
@@ -530,7 +562,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     fn may_go_on(&self, asked: Asked) -> bool {
         let limit = if self.requests >= self.server.config.max_requests_per_conn {
             Limit::RequestsPerConn
-        } else if asked.keep_alive && self.requests.is_multiple_of(16) && clock::now() >= self.until {
+        } else if asked.keep_alive && self.now >= self.until {
             Limit::ConnAge
         } else {
             return asked.keep_alive && self.watch.phase() == Phase::Serving;
@@ -552,17 +584,24 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
 
     fn put_head(&mut self, response: &Response, asked: Asked, framing: Framing, close: bool) {
         let out = self.out.small();
-        encode_status_line(out, response.status());
-        if let Some(prepared) = response.prepared_fields() {
-            self.server.put_standing_fields(out);
-            out.extend_from_slice(prepared.http1());
-        } else {
-            put_fields(out, response, &self.server, framing);
+        let len = match framing {
+            Framing::Sized(len) => Some(len),
+            _ => None,
+        };
+        let mut told = false;
+        match response.prepared_fields() {
+            Some(prepared) => {
+                self.server.put_start(out, response.status(), Standing::Both, self.now);
+                let (fields, sized) = prepared.http1(len);
+                out.extend_from_slice(fields);
+                told = sized;
+            }
+            None => put_fields(out, response, &self.server, framing, self.now),
         }
         match framing {
-            Framing::Sized(len) => encode_content_length(out, len),
+            Framing::Sized(len) if !told => encode_content_length(out, len),
             Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-            Framing::None | Framing::UntilClose => {}
+            Framing::Sized(_) | Framing::None | Framing::UntilClose => {}
         }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             out.extend_from_slice(b"connection: upgrade\r\n");
@@ -622,19 +661,25 @@ impl Framing {
 }
 
 /// Puts the fields that a handlet has made, but for those that are the connection's business.
-fn put_fields(out: &mut BytesMut, response: &Response, server: &Shared, framing: Framing) {
+fn put_fields(
+    out: &mut BytesMut,
+    response: &Response,
+    server: &Shared,
+    framing: Framing,
+    now: Moment,
+) {
     let map = response.headers();
     // RFC 9110, 8.6: an answer without content may still name a length, but for 1xx and 204.
     let keeps_length = framing == Framing::None
         && !response.status().is_informational()
         && response.status() != StatusCode::NO_CONTENT;
-    if map.contains_key(DATE) || map.contains_key(SERVER) {
-        if !map.contains_key(DATE) {
-            server.put_date(out);
-        }
-    } else {
-        server.put_standing_fields(out);
-    }
+    let standing = match (map.contains_key(DATE), map.contains_key(SERVER)) {
+        (false, false) => Standing::Both,
+        (false, true) => Standing::Date,
+        // Of one who knows the date we need not say who answers.
+        (true, _) => Standing::None,
+    };
+    server.put_start(out, response.status(), standing, now);
     for (name, value) in map {
         let ours = *name == CONNECTION
             || *name == TRANSFER_ENCODING

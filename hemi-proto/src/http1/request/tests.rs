@@ -3,13 +3,19 @@ use bytes::BytesMut;
 use super::super::HeadReader;
 use super::*;
 
+/// The next head in `buf`, if it is complete.
+fn next(
+    reader: &mut HeadReader,
+    buf: &mut BytesMut,
+    limits: &HeadLimits,
+) -> Result<Option<RequestHead>, HeadError> {
+    let mut head = RequestHead::default();
+    Ok(reader.read_request(buf, &mut head, limits)?.then_some(head))
+}
+
 fn read_whole(input: &[u8]) -> Result<Option<(RequestHead, BytesMut)>, HeadError> {
     let mut buf = BytesMut::from(input);
-    let head = HeadReader::default().read_request(
-        &mut buf,
-        &mut HeaderMap::new(),
-        &HeadLimits::default(),
-    )?;
+    let head = next(&mut HeadReader::default(), &mut buf, &HeadLimits::default())?;
     Ok(head.map(|head| (head, buf)))
 }
 
@@ -17,10 +23,9 @@ fn read_whole(input: &[u8]) -> Result<Option<(RequestHead, BytesMut)>, HeadError
 fn read_bytewise(input: &[u8]) -> Result<Option<(RequestHead, BytesMut)>, HeadError> {
     let mut buf = BytesMut::new();
     let mut reader = HeadReader::default();
-    let mut spare = HeaderMap::new();
     for (at, b) in input.iter().enumerate() {
         buf.extend_from_slice(&[*b]);
-        let head = reader.read_request(&mut buf, &mut spare, &HeadLimits::default())?;
+        let head = next(&mut reader, &mut buf, &HeadLimits::default())?;
         if let Some(head) = head {
             assert!(buf.is_empty());
             buf.extend_from_slice(&input[at + 1..]);
@@ -158,17 +163,16 @@ fn empty_lines_before_the_head() {
 fn pipelined_heads_come_one_by_one() {
     let input = "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n\r\nGET /2 HTTP/1.1\r\nHost: b\r\n\r\nGE";
     let mut buf = BytesMut::from(input);
-    let (mut reader, mut spare) = (HeadReader::default(), HeaderMap::new());
+    let (mut reader, mut head) = (HeadReader::default(), RequestHead::default());
     let limits = HeadLimits::default();
     for (path, host) in [("/1", "a"), ("/2", "b")] {
-        let head = reader.read_request(&mut buf, &mut spare, &limits).expect(path).expect(path);
+        assert_eq!(reader.read_request(&mut buf, &mut head, &limits), Ok(true));
         assert_eq!(head.target.path(), path);
         assert_eq!(head.headers.len(), 1);
         assert_eq!(head.headers["host"], host);
-        spare = head.headers;
         assert!(!reader.is_midway());
     }
-    assert!(reader.read_request(&mut buf, &mut spare, &limits).expect("partial").is_none());
+    assert_eq!(reader.read_request(&mut buf, &mut head, &limits), Ok(false));
     assert!(reader.is_midway());
     assert_eq!(buf, "GE");
 }
@@ -335,9 +339,7 @@ fn limits_are_exact() {
     let limits = HeadLimits { head_size: 300, fields: 3, target_size: 100 };
     let read = |input: &str| {
         let mut buf = BytesMut::from(input);
-        HeadReader::default()
-            .read_request(&mut buf, &mut HeaderMap::new(), &limits)
-            .map(|head| head.is_some())
+        next(&mut HeadReader::default(), &mut buf, &limits).map(|head| head.is_some())
     };
     let with_target =
         |len: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(len - 1));
@@ -365,7 +367,7 @@ fn more_fields_than_fit_on_the_stack() {
     let mut buf = BytesMut::from("GET / HTTP/1.1\r\nHost: a\r\n");
     buf.extend_from_slice("A: b\r\n".repeat(499).as_bytes());
     buf.extend_from_slice(b"\r\n");
-    let head = HeadReader::default().read_request(&mut buf, &mut HeaderMap::new(), &limits);
+    let head = next(&mut HeadReader::default(), &mut buf, &limits);
     assert_eq!(head.expect("head").expect("complete").headers.len(), 500);
 }
 
@@ -384,11 +386,11 @@ fn endless_input_is_refused() {
         ("", " ", HeadError::RequestLine),
     ] {
         let mut buf = BytesMut::from(start);
-        let (mut reader, mut spare) = (HeadReader::default(), HeaderMap::new());
+        let mut reader = HeadReader::default();
         let limits = HeadLimits::default();
         let refused = std::iter::repeat_n(unit, 64 * 1024).find_map(|unit| {
             buf.extend_from_slice(unit.as_bytes());
-            reader.read_request(&mut buf, &mut spare, &limits).err()
+            next(&mut reader, &mut buf, &limits).err()
         });
         assert_eq!(refused, Some(error), "{start:?} {unit:?}");
         assert!(buf.len() <= limits.head_size + unit.len(), "{start:?} {unit:?}");

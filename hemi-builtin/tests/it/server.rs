@@ -1,0 +1,98 @@
+//! An engine with the standard components, in the process of the test.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use hemi_core::config::Source;
+use hemi_core::listen::Address;
+use hemi_core::server::{Server, ServerKind};
+use hemi_core::{Engine, Kind, Registry, Result, Stage};
+use hemi_test::Reply;
+use hemi_test::raw::Client;
+
+/// A stage at work. Its server is named `main`.
+pub(crate) struct Running {
+    engine: Engine,
+    stage: Arc<Stage>,
+}
+
+/// Loads a config on this many cores.
+pub(crate) fn load(cores: usize, config: &str) -> Result<Running> {
+    let mut registry = Registry::new();
+    hemi_web::register(&mut registry);
+    hemi_builtin::register(&mut registry);
+    let cores = NonZeroUsize::new(cores).expect("a core at least");
+    let mut engine = Engine::on(registry, cores)?;
+    let stage = engine.load(&Source::text("test.conf", config))?;
+    Ok(Running { engine, stage })
+}
+
+/// Serves a webapp with these properties and rules, next to these components of the stage.
+pub(crate) fn site(stage: &str, webapp: &str) -> Running {
+    site_on(2, stage, webapp)
+}
+
+pub(crate) fn site_on(cores: usize, stage: &str, webapp: &str) -> Running {
+    let config = format!(
+        r#"stage {{
+            {stage}
+            webapp "site" {{ .hostnames = ("*")  {webapp} }}
+            httpxServer "main" {{ .address = "127.0.0.1:0"  .webapps = ("site") }}
+        }}"#
+    );
+    load(cores, &config).unwrap_or_else(|e| panic!("{e}"))
+}
+
+impl Running {
+    pub(crate) fn server(&self) -> Arc<dyn Server> {
+        self.find::<ServerKind>("main")
+    }
+
+    pub(crate) fn find<K: Kind>(&self, name: &str) -> Arc<K::Object> {
+        self.stage.find::<K>(name).unwrap_or_else(|| panic!("no {} is named {name}", K::NAME))
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        match self.server().addresses().first() {
+            Some(Address::Tcp(addr)) => *addr,
+            other => panic!("not on TCP: {other:?}"),
+        }
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.addr()).expect("connects")
+    }
+
+    /// The answer to one request with these further field lines, on a connection of its own.
+    pub(crate) fn ask(&self, method: &str, target: &str, lines: &[&str]) -> Reply {
+        ask(&mut self.connect(), method, target, lines)
+            .unwrap_or_else(|e| panic!("{method} {target} {lines:?}: {e}"))
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Reply {
+        self.ask("GET", target, &[])
+    }
+
+    /// Drains the stage.
+    pub(crate) fn quit(self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(self.engine.quit());
+    }
+}
+
+/// The answer to one request with these further field lines.
+pub(crate) fn ask(
+    client: &mut Client,
+    method: &str,
+    target: &str,
+    lines: &[&str],
+) -> io::Result<Reply> {
+    let mut request = format!("{method} {target} HTTP/1.1\r\nHost: site.test\r\n");
+    for line in lines {
+        request += &format!("{line}\r\n");
+    }
+    client.send(request + "\r\n")?;
+    if method == "HEAD" { client.read_response_to_head() } else { client.read_response() }
+}

@@ -1,0 +1,243 @@
+//! The logger `simpleLogger`.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use hemi_core::logger::LoggerKind;
+use hemi_test::{TempDir, eventually};
+
+use crate::server::{Running, ask, load, site_on};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A site whose requests are logged to `target`, by a logger with these properties.
+fn logged(cores: usize, target: &Path, properties: &str) -> Running {
+    let target = target.display();
+    let logger = format!("simpleLogger \"access\" {{ .target = \"{target}\"  {properties} }}");
+    let rules = r#".useLogger = "access"
+        rule $path == "/quiet" { .returnCode = 204  .logAccess = false }
+        rule $path == "/gone" { .returnCode = 410  .returnText = "gone" }
+        rule { .returnCode = 200  .returnText = "hello" }"#;
+    site_on(cores, &logger, rules)
+}
+
+fn dropped(server: &Running) -> u64 {
+    server.find::<LoggerKind>("access").dropped()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn is_whole(line: &str) -> bool {
+    line.starts_with("127.0.0.1 - - [") && line.ends_with("\" 200 5")
+}
+
+/// Sends so many requests on one connection.
+fn send(server: &Running, requests: usize) {
+    let mut client = server.connect();
+    for number in 0..requests {
+        let reply = ask(&mut client, "GET", &format!("/{number}"), &[]).unwrap();
+        assert_eq!(reply.status, 200);
+    }
+}
+
+#[test]
+fn a_line_is_in_the_common_log_format() {
+    let dir = TempDir::new().unwrap();
+    // The directory is made.
+    let target = dir.path().join("a/b/access.log");
+    let server = logged(1, &target, ".delay = 1ms");
+    let mut client = server.connect();
+    for (method, path) in
+        [("GET", "/a%22?b=\\x22{%0D%0A}"), ("HEAD", "/gone"), ("GET", "/quiet"), ("POST", "/gone")]
+    {
+        // What else the client says stays out of the log.
+        ask(&mut client, method, path, &["Referer: x", "User-Agent: y"]).unwrap();
+    }
+    drop(client);
+    server.quit();
+    let log = read(&target);
+    let expected = [
+        r#""GET /a%22?b=\x5Cx22{%0D%0A} HTTP/1.1" 200 5"#,
+        r#""HEAD /gone HTTP/1.1" 410 0"#,
+        r#""POST /gone HTTP/1.1" 410 4"#,
+    ];
+    assert_eq!(log.lines().count(), expected.len(), "{log}");
+    for (line, rest) in log.lines().zip(expected) {
+        let line = line.strip_prefix("127.0.0.1 - - [").unwrap();
+        let (date, found) = line.split_once("] ").unwrap();
+        assert_eq!(found, rest);
+        assert!(is_log_date(date), "{date}");
+    }
+}
+
+/// Whether it reads like `21/Nov/2026:13:05:09 +0000`.
+fn is_log_date(text: &str) -> bool {
+    const SHAPE: &str = "00/Aaa/0000:00:00:00 +0000";
+    text.len() == SHAPE.len()
+        && text.chars().zip(SHAPE.chars()).all(|(c, shape)| match shape {
+            '0' => c.is_ascii_digit(),
+            'A' => c.is_ascii_uppercase(),
+            'a' => c.is_ascii_lowercase(),
+            other => c == other,
+        })
+}
+
+#[test]
+fn every_line_is_whole_and_none_is_lost_under_load() {
+    const CLIENTS: usize = 8;
+    const REQUESTS: usize = 300;
+    let dir = TempDir::new().unwrap();
+    let target = dir.path().join("access.log");
+    let server = logged(4, &target, ".delay = 1ms");
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| send(&server, REQUESTS));
+        }
+    });
+    assert_eq!(dropped(&server), 0);
+    server.quit();
+    let log = read(&target);
+    assert_eq!(log.lines().count(), CLIENTS * REQUESTS);
+    assert!(log.lines().all(is_whole) && log.ends_with('\n'));
+}
+
+#[test]
+fn what_was_gathered_is_written_when_the_stage_ends() {
+    let dir = TempDir::new().unwrap();
+    let target = dir.path().join("access.log");
+    // Long before the next write is due.
+    let server = logged(2, &target, ".delay = 1h");
+    send(&server, 3);
+    server.quit();
+    assert_eq!(read(&target).lines().count(), 3);
+}
+
+#[test]
+fn lines_beyond_the_buffer_are_dropped_and_counted() {
+    let dir = TempDir::new().unwrap();
+    let target = dir.path().join("access.log");
+    let server = logged(1, &target, ".delay = 1h  .bufSize = 200");
+    send(&server, 100);
+    let lost = usize::try_from(dropped(&server)).unwrap();
+    assert!((90..100).contains(&lost), "{lost}");
+    server.quit();
+    let log = read(&target);
+    assert_eq!(log.lines().count(), 100 - lost);
+    assert!(log.lines().all(is_whole) && log.ends_with('\n'));
+}
+
+#[test]
+fn a_log_that_takes_nothing_stops_no_request() {
+    let dir = TempDir::new().unwrap();
+    let target = dir.path().join("full.log");
+    symlink("/dev/full", &target).unwrap();
+    let server = logged(2, &target, ".delay = 1ms");
+    send(&server, 100);
+    assert!(eventually(SOON, || dropped(&server) == 100), "{}", dropped(&server));
+}
+
+#[test]
+fn a_full_disk_costs_lines_but_tears_none() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let target = disk.dir.path().join("access.log");
+    let ballast = disk.dir.path().join("ballast");
+    let server = logged(2, &target, ".delay = 1ms");
+    send(&server, 10);
+    assert!(eventually(SOON, || read(&target).lines().count() == 10));
+    // All but what is left of the page that the log ends in.
+    {
+        let mut file = File::create(&ballast).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+    }
+    let mut sent = 10;
+    while dropped(&server) == 0 {
+        assert!(sent < 100_000, "the disk never fills");
+        send(&server, 100);
+        sent += 100;
+    }
+    fs::remove_file(&ballast).unwrap();
+    // Once there is room again, lines are written again.
+    let full = read(&target).lines().count();
+    assert!(eventually(SOON, || {
+        send(&server, 1);
+        sent += 1;
+        read(&target).lines().count() > full + 1
+    }));
+    let lost = {
+        let logger = server.find::<LoggerKind>("access");
+        server.quit();
+        usize::try_from(logger.dropped()).unwrap()
+    };
+    let log = read(&target);
+    assert!(log.lines().all(is_whole) && log.ends_with('\n'));
+    assert_eq!(log.lines().count() + lost, sent);
+}
+
+#[test]
+fn a_log_that_was_moved_away_is_begun_anew() {
+    let dir = TempDir::new().unwrap();
+    let (target, moved) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
+    let server = logged(2, &target, ".delay = 1ms");
+    send(&server, 5);
+    assert!(eventually(SOON, || read(&target).lines().count() == 5));
+    fs::rename(&target, &moved).unwrap();
+    send(&server, 7);
+    server.quit();
+    assert_eq!((read(&moved).lines().count(), read(&target).lines().count()), (5, 7));
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_refuses_the_stage() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.write("file", "").unwrap();
+    for target in [file.join("access.log"), dir.path().to_owned()] {
+        let config = format!(
+            r#"stage {{
+                simpleLogger "a" {{ .target = "{}" }}
+                webapp "w" {{ .hostnames = ("*")  .useLogger = "a" }}
+                httpxServer "main" {{ .address = "127.0.0.1:0"  .webapps = ("w") }}
+            }}"#,
+            target.display()
+        );
+        let error = load(1, &config).err().expect("an error").to_string();
+        assert!(
+            error.starts_with(&format!("cannot open the log file {}", target.display())),
+            "{error}"
+        );
+    }
+}
+
+/// A file system of 64 KiB.
+struct SmallDisk {
+    dir: TempDir,
+}
+
+impl SmallDisk {
+    /// None, with a line that says so, if this user may not mount one.
+    fn mount() -> Option<Self> {
+        let dir = TempDir::new().unwrap();
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", "size=64k", "hemi-test"]).arg(dir.path());
+        match command.output() {
+            Ok(output) if output.status.success() => Some(Self { dir }),
+            other => {
+                println!("skipped: cannot mount a small disk: {other:?}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: whoever still has a file open there does not keep it mounted.
+        let _ = Command::new("umount").arg("-l").arg(self.dir.path()).status();
+    }
+}
