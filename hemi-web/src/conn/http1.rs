@@ -132,10 +132,15 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             (Next::Upgrade(mut response), Ok(())) => {
                 let early = self.rbuf.split().freeze();
                 if let Some(go_on) = response.take_upgrade() {
-                    self.watch.unlimited();
-                    let Self { io, watch, server, peer, .. } = self;
-                    let work = go_on(Upgraded::new(early, io, watch.into_ticket()));
-                    if let Err(panic) = catch(AssertUnwindSafe(work)).await {
+                    let Self { io, mut watch, server, peer, .. } = self;
+                    watch.unlimited();
+                    let work = go_on(Upgraded::new(early, io, watch.outlook()));
+                    let mut work = pin!(catch(AssertUnwindSafe(work)));
+                    let done = poll_fn(|cx| match work.as_mut().poll(cx) {
+                        Poll::Ready(done) => Poll::Ready(Ok::<_, Cut>(done)),
+                        Poll::Pending => watch.pending(cx).map_or_else(|cut| Poll::Ready(Err(cut)), |()| Poll::Pending),
+                    });
+                    if let Ok(Err(panic)) = done.await {
                         server.counters.panics.add(1);
                         error!(%peer, "upgraded connection panicked: {panic}");
                     }
@@ -455,6 +460,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             Some(upload) if !close && upload.is_worth_reading() => {
                 self.flush().await?;
                 poll_fn(|cx| upload.poll_drop(cx, &mut self.line())).await?;
+                self.now = clock::now();
                 Next::Another
             }
             Some(_) => Next::Linger,
@@ -496,6 +502,10 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 Ok(data) if data.is_empty() => {}
                 Ok(data) => {
                     sent += data.len() as u64;
+                    if matches!(framing, Framing::Sized(promised) if sent > promised) {
+                        // The client would take the rest for another answer.
+                        return Err(Cut::Gone(std::io::ErrorKind::InvalidData.into()));
+                    }
                     self.put_data(data, framing);
                 }
                 Err(frame) => {
