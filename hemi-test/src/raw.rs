@@ -107,10 +107,11 @@ impl Client {
     /// What the system says.
     pub fn reset(self) -> io::Result<()> {
         let linger = Some(Duration::ZERO);
-        Ok(match &self.stream {
+        match &self.stream {
             Stream::Tcp(stream) => net::sockopt::set_socket_linger(stream, linger)?,
             Stream::Unix(stream) => net::sockopt::set_socket_linger(stream, linger)?,
-        })
+        }
+        Ok(())
     }
 
     /// Waits for bytes or the end of the stream; `false` if neither has come `within`.

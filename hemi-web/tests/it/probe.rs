@@ -84,6 +84,7 @@ impl Handlet for Probe {
             ["stream", pieces, size] => stream(pieces, size, End::Plain),
             ["trailers"] => stream("2", "3", End::Trailers),
             ["fails"] => stream("2", "3", End::Error),
+            ["long"] => stream("2", "3", End::Long),
             ["short"] => stream("2", "3", End::Short),
             ["panic"] => panic!("asked to"),
             ["panic", "streaming"] => stream("2", "3", End::Panic),
@@ -156,6 +157,8 @@ enum End {
     Error,
     /// With less than was promised.
     Short,
+    /// With more.
+    Long,
     Panic,
 }
 
@@ -183,7 +186,7 @@ impl http_body::Body for Pieces {
             return Poll::Ready(Some(Ok(Frame::data(vec![b'x'; self.size].into()))));
         }
         Poll::Ready(match std::mem::replace(&mut self.end, End::Plain) {
-            End::Plain | End::Slow | End::Short => None,
+            End::Plain | End::Slow | End::Short | End::Long => None,
             End::Error => Some(Err("asked to".into())),
             End::Panic => panic!("asked to, while streaming"),
             End::Trailers => {
@@ -197,6 +200,7 @@ impl http_body::Body for Pieces {
     fn size_hint(&self) -> http_body::SizeHint {
         match self.end {
             End::Short => http_body::SizeHint::with_exact(100),
+            End::Long => http_body::SizeHint::with_exact(5),
             _ => http_body::SizeHint::default(),
         }
     }

@@ -1,5 +1,7 @@
 //! Connections that leave HTTP.
 
+use std::time::Duration;
+
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Registry, Result};
 use hemi_web::{Reply, Request, Response, Socklet, SockletRegistry};
 use http::header::{HeaderValue, UPGRADE};
@@ -12,7 +14,8 @@ pub(crate) fn register(registry: &mut Registry) {
     registry.socklet::<Shout>();
 }
 
-/// After the upgrade to `shout` sends back what it gets, in capitals; `!` makes it panic.
+/// After the upgrade to `shout` sends back what it gets, in capitals; `!` makes it panic. When the
+/// server drains it says so, and stays.
 #[derive(Debug, Deserialize, Explain)]
 struct Shout {}
 
@@ -34,13 +37,25 @@ impl Socklet for Shout {
         }
         let response = Response::upgrade(|mut conn| async move {
             let mut buf = [0; 64];
-            while let Ok(got @ 1..) = conn.read(&mut buf).await {
+            let draining = conn.draining();
+            let mut draining = std::pin::pin!(draining);
+            loop {
+                let got = tokio::select! {
+                    () = &mut draining => break,
+                    got = conn.read(&mut buf) => got.unwrap_or(0),
+                };
+                if got == 0 {
+                    return;
+                }
                 let text = buf[..got].to_ascii_uppercase();
                 assert!(!text.contains(&b'!'), "shouted at");
                 if conn.write_all(&text).await.is_err() {
                     return;
                 }
             }
+            let _ = conn.write_all(b"BYE").await;
+            // Who does not leave though it took leave is cut.
+            std::future::pending().await
         });
         response.field(UPGRADE, HeaderValue::from_static("shout")).into()
     }
@@ -106,11 +121,11 @@ fn a_panic_after_the_upgrade_ends_the_connection_alone() {
 }
 
 #[test]
-fn an_upgraded_connection_does_not_keep_the_server_from_its_end() {
-    let site = Site::with("");
+fn an_upgraded_connection_hears_of_the_end_and_does_not_outlive_the_grace() {
+    let site = Site::with("").grace(Duration::from_millis(300));
     let mut client = site.connect();
     client.send(format!("{HEAD}\r\n")).unwrap();
     assert_eq!(client.read_response().unwrap().status, 101);
-    drop(site);
-    client.expect_close().unwrap();
+    site.quit();
+    assert_eq!(client.read_to_end().unwrap(), b"BYE");
 }

@@ -1,0 +1,4 @@
+//! Engines and their stages, from outside.
+
+mod cronjobs;
+mod ends;
