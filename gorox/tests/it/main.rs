@@ -1,4 +1,5 @@
 //! The binary, run and spoken to from outside.
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod gorox;
 mod limits;

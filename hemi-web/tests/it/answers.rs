@@ -15,13 +15,15 @@ fn head(client: &mut Client, path: &str) -> Reply {
     client.read_response_to_head().unwrap()
 }
 
+/// Path, status, content-length, transfer-encoding, content.
+type Row = (&'static str, u16, Option<&'static str>, Option<&'static str>, &'static str);
+
 #[test]
 fn lengths_and_codings() {
     let site = Site::with("");
     let mut client = site.connect();
     #[rustfmt::skip]
-    let rows: &[(&str, u16, Option<&str>, Option<&str>, &str)] = &[
-        // path, status, content-length, transfer-encoding, content
+    let rows: &[Row] = &[
         ("/now", 200, Some("3"), None, "now"),
         ("/stream/2/3", 200, None, Some("chunked"), "xxxxxx"),
         ("/stream/0/0", 200, None, Some("chunked"), ""),

@@ -55,7 +55,7 @@ impl Socklet for Shout {
             }
             let _ = conn.write_all(b"BYE").await;
             // Who does not leave though it took leave is cut.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         response.field(UPGRADE, HeaderValue::from_static("shout")).into()
     }
