@@ -89,6 +89,10 @@ pub enum Phase {
     Ending,
 }
 
+/// What a server expects of a connection, for those who work on it and are not counted themselves.
+#[derive(Clone, Debug)]
+pub struct Outlook(Arc<State>);
+
 /// Numbers of one gate.
 #[derive(Clone, Debug)]
 pub struct GateCounters {
@@ -139,28 +143,13 @@ impl Gate {
         limits: &GateConfig,
         mut options: ListenOptions,
     ) -> Result<Self> {
-        static NEXT_GROUP: AtomicU64 = AtomicU64::new(0);
         options.backlog = limits.backlog;
         let listening = cx.listeners().open(address, cx.cores(), &options)?;
         let mut limits = limits.clone();
         if limits.max_conns == 0 {
             limits.max_conns = affordable_conns();
         }
-        let counter = || Counter::new(cx.cores());
-        let state = Arc::new(State {
-            phase: AtomicU8::new(Phase::Serving as u8),
-            linger: AtomicU64::new(0),
-            group: Group(NEXT_GROUP.fetch_add(1, Ordering::Relaxed)),
-            active: AtomicUsize::new(0),
-            sources: Mutex::default(),
-            ended: Notify::new(),
-            counters: GateCounters {
-                accepted: counter(),
-                refused: counter(),
-                full: counter(),
-                failed: counter(),
-            },
-        });
+        let state = Arc::new(State::new(cx.cores()));
         let address = listening.address().clone();
         Ok(Self { address, listening: Mutex::new(Some(listening)), limits, state })
     }
@@ -230,11 +219,13 @@ impl Ticket {
     /// What the server expects now. One relaxed read.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        match self.state.phase.load(Ordering::Relaxed) {
-            0 => Phase::Serving,
-            1 => Phase::Draining,
-            _ => Phase::Ending,
-        }
+        self.state.phase()
+    }
+
+    /// The same for others than the connection's own task.
+    #[must_use]
+    pub fn outlook(&self) -> Outlook {
+        Outlook(self.state.clone())
     }
 
     /// While the server drains: until when an idle connection may wait for one more request, to be told
@@ -268,7 +259,42 @@ impl Drop for Ticket {
     }
 }
 
+impl Outlook {
+    /// What the server expects now.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.0.phase()
+    }
+}
+
 impl State {
+    fn new(cores: usize) -> Self {
+        static NEXT_GROUP: AtomicU64 = AtomicU64::new(0);
+        let counter = || Counter::new(cores);
+        Self {
+            phase: AtomicU8::new(Phase::Serving as u8),
+            linger: AtomicU64::new(0),
+            group: Group(NEXT_GROUP.fetch_add(1, Ordering::Relaxed)),
+            active: AtomicUsize::new(0),
+            sources: Mutex::default(),
+            ended: Notify::new(),
+            counters: GateCounters {
+                accepted: counter(),
+                refused: counter(),
+                full: counter(),
+                failed: counter(),
+            },
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Serving,
+            1 => Phase::Draining,
+            _ => Phase::Ending,
+        }
+    }
+
     fn enter(&self, phase: Phase, cores: &Cores) {
         self.phase.store(phase as u8, Ordering::Relaxed);
         for core in 0..cores.count() {
@@ -405,5 +431,28 @@ fn complain(warned: &mut Option<Moment>, listening: &Listening, e: Errno) {
     if warned.is_none_or(|at| now.since(at) > Duration::from_secs(10)) {
         *warned = Some(now);
         warn!(address = %listening.address(), "cannot accept connections for now: {e}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_has_so_many_places_and_gets_them_back() {
+        let state = Arc::new(State::new(1));
+        let peer = |address: &str| Peer::Tcp(address.parse().unwrap());
+        let first: Vec<_> = (1..4).map(|n| state.admit(&peer(&format!("192.0.2.1:{n}")), 2)).collect();
+        assert_eq!(first.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false]);
+        assert_eq!(state.counters.refused.sum(), 1);
+        // Others are not concerned, and clients on this machine are not counted.
+        let others = ["192.0.2.2:1", "[2001:db8::1]:1", "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"];
+        let others = others.map(|address| state.admit(&peer(address), 2).unwrap());
+        let local = [(); 3].map(|()| state.admit(&Peer::Unix, 2).unwrap());
+        assert_eq!(state.active.load(Ordering::Relaxed), 10);
+        drop((first, others, local));
+        assert!(state.admit(&peer("192.0.2.1:9"), 2).is_some());
+        assert_eq!(state.active.load(Ordering::Relaxed), 0);
+        assert!(state.sources.lock().unwrap().is_empty());
     }
 }

@@ -101,6 +101,25 @@ impl Client {
         }
     }
 
+    /// Drops the connection so that the server sees a reset, not an end.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn reset(self) -> io::Result<()> {
+        let linger = Some(Duration::ZERO);
+        match &self.stream {
+            Stream::Tcp(stream) => net::sockopt::set_socket_linger(stream, linger)?,
+            Stream::Unix(stream) => net::sockopt::set_socket_linger(stream, linger)?,
+        }
+        Ok(())
+    }
+
+    /// Waits for bytes or the end of the stream; `false` if neither has come `within`.
+    pub fn wait(&mut self, within: Duration) -> bool {
+        let waited = self.receive(Deadline::after(within));
+        !waited.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    }
+
     /// Reads one response to a request other than `HEAD`. Interim (1xx) ones are returned too.
     ///
     /// # Errors
@@ -149,6 +168,17 @@ impl Client {
             }
         }
         Ok(self.received.drain(..length).collect())
+    }
+
+    /// Waits for bytes and returns those that came together; none at the end of the stream.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn read_some(&mut self) -> io::Result<Vec<u8>> {
+        if self.received.is_empty() {
+            self.receive(Deadline::after(self.timeout))?;
+        }
+        Ok(std::mem::take(&mut self.received))
     }
 
     /// Reads until the server closes the connection.

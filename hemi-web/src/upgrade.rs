@@ -1,20 +1,22 @@
 //! A connection that has left HTTP for another protocol.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use hemi_core::gate::Ticket;
+use hemi_core::gate::{Outlook, Phase};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The bytes of a connection after a 101, both ways.
 ///
-/// The server still counts the connection; its owner should end when [`Upgraded::ticket`] says so.
+/// The server still counts the connection. When it drains, its owner should take leave, as
+/// [`Upgraded::draining`] tells; when the time for that is over, the owner's future is dropped.
 pub struct Upgraded {
     early: Bytes,
     io: Box<dyn Stream>,
-    ticket: Ticket,
+    outlook: Outlook,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -24,15 +26,20 @@ impl Upgraded {
     pub(crate) fn new(
         early: Bytes,
         io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        ticket: Ticket,
+        outlook: Outlook,
     ) -> Self {
-        Self { early, io: Box::new(io), ticket }
+        Self { early, io: Box::new(io), outlook }
     }
 
-    /// What the server expects of the connection.
-    #[must_use]
-    pub fn ticket(&self) -> &Ticket {
-        &self.ticket
+    /// Is over when the server drains. To be awaited by the future that was given the connection, not
+    /// by a task of its own.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
+        let outlook = self.outlook.clone();
+        // The connection's task is woken when the phase changes.
+        poll_fn(move |_| match outlook.phase() {
+            Phase::Serving => Poll::Pending,
+            Phase::Draining | Phase::Ending => Poll::Ready(()),
+        })
     }
 }
 

@@ -7,3 +7,8 @@ mod explain;
 mod fmt;
 mod options;
 mod serve;
+mod gorox;
+mod limits;
+mod memory;
+mod refused;
+mod signals;

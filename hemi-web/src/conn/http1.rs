@@ -142,9 +142,17 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     async fn hand_over(mut self, mut response: Response) {
         let early = self.rbuf.split().freeze();
         let Some(go_on) = response.take_upgrade() else { return };
-        self.watch.unlimited();
-        let work = go_on(Upgraded::new(early, self.io, self.watch.into_ticket()));
-        if let Err(panic) = catch(work).await {
+        let mut watch = self.watch;
+        watch.unlimited();
+        let mut work = catch(go_on(Upgraded::new(early, self.io, watch.outlook())));
+        let done = poll_fn(|cx| match Pin::new(&mut work).poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok::<_, Cut>(done)),
+            Poll::Pending => match watch.pending(cx) {
+                Ok(()) => Poll::Pending,
+                Err(cut) => Poll::Ready(Err(cut)),
+            },
+        });
+        if let Ok(Err(panic)) = done.await {
             self.server.counters.panics.add(1);
             error!(peer = %self.peer, "upgraded connection panicked: {panic}");
         }
@@ -191,9 +199,6 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             };
             if !matches!(next, Next::Another) {
                 return Ok(next);
-            }
-            if self.out.in_memory() >= GATHERED {
-                self.flush().await?;
             }
             if self.requests.is_multiple_of(TURN) {
                 tokio::task::yield_now().await;
@@ -347,6 +352,9 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         let (next, sent) = self.respond(&mut answered.response, asked, &mut upload).await?;
         if let Some(logger) = webapp.and_then(|w| w.logger()).filter(|_| answered.logged) {
             logger.log(&Exchange { req: &self.req, status, sent, at: clock::calendar() });
+        }
+        if self.out.in_memory() >= GATHERED {
+            self.flush().await?;
         }
         self.watch.total(Moment::NEVER);
         self.req.end();

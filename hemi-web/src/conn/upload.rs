@@ -104,6 +104,9 @@ impl Upload {
                         return Ok(self.fail(Limit::BodySize, BodyError::TooLarge(self.most)));
                     }
                     self.feed.give(piece);
+                    if self.is_complete() {
+                        self.feed.end(Ok(None));
+                    }
                     return Ok(true);
                 }
                 Ok(Decoded::End(trailers)) => {

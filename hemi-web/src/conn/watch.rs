@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hemi_core::clock::{self, Moment};
 use hemi_core::deadline::Deadline;
-use hemi_core::gate::{Phase, Ticket};
+use hemi_core::gate::{Outlook, Phase, Ticket};
 
 use crate::http_config::{HttpConfig, Limit};
 
@@ -83,8 +83,8 @@ impl Watch {
         Ok(())
     }
 
-    pub(super) fn into_ticket(self) -> Ticket {
-        self.ticket
+    pub(super) fn outlook(&self) -> Outlook {
+        self.ticket.outlook()
     }
 }
 

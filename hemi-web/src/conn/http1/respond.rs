@@ -55,7 +55,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         let close = give_up || framing == Framing::UntilClose || !self.may_go_on(asked);
         self.put_head(response, asked, framing, close);
         let mut sent = 0;
-        if !asked.head && framing != Framing::None {
+        if !asked.head && !matches!(framing, Framing::None | Framing::Sized(0)) {
             sent = body.len().unwrap_or_default();
             match body.into_inner() {
                 Inner::Empty => {}
@@ -80,6 +80,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             Some(upload) if !close && upload.is_worth_reading() => {
                 self.flush().await?;
                 poll_fn(|cx| upload.poll_drop(cx, &mut self.line())).await?;
+                self.now = clock::now();
                 Next::Another
             }
             Some(_) => Next::Linger,
@@ -116,6 +117,10 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 Ok(data) if data.is_empty() => {}
                 Ok(data) => {
                     sent += data.len() as u64;
+                    if matches!(framing, Framing::Sized(promised) if sent > promised) {
+                        // The client would take the rest for another answer.
+                        return Err(Cut::Gone(std::io::ErrorKind::InvalidData.into()));
+                    }
                     self.put_data(data, framing);
                 }
                 Err(frame) => {
@@ -237,6 +242,10 @@ impl Framing {
         let status = response.status();
         if status.is_informational() || matches!(status.as_u16(), 204 | 304) {
             return Self::None;
+        }
+        if status == StatusCode::RESET_CONTENT {
+            // There is none, and this has to be said (RFC 9110, 15.3.6).
+            return Self::Sized(0);
         }
         match body.len() {
             // What a HEAD is answered without may be of a length that only the handlet knows.

@@ -1,0 +1,124 @@
+//! How stages and engines end, with components that do not want to.
+
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use hemi_core::config::{KindName, Source};
+use hemi_core::{
+    Component, CreateCx, Engine, Explain, Kind, Lifecycle, Place, Prepare, Rank, Registry, Result,
+    Run,
+};
+use serde::Deserialize;
+
+/// A kind of each rank that a test needs.
+#[derive(Debug)]
+struct Of<const RANK: u8>;
+
+impl<const RANK: u8> KindName for Of<RANK> {
+    const NAME: &'static str = "part";
+}
+
+impl<const RANK: u8> Kind for Of<RANK> {
+    type Object = dyn Send + Sync;
+    const RANK: Rank = Rank(RANK);
+    const PLACE: Place = Place::Stage;
+}
+
+/// Writes down what happens to it.
+#[derive(Debug, Deserialize, Explain)]
+struct Part<const RANK: u8> {
+    /// How it ends: `well`, `panicking` or `never`.
+    ends: String,
+    /// What it is part of.
+    of: String,
+}
+
+static EVENTS: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
+
+impl<const RANK: u8> Part<RANK> {
+    fn note(&self, what: &str) {
+        EVENTS.lock().unwrap().push((self.of.clone(), format!("{what} {RANK}")));
+    }
+}
+
+fn events(of: &str) -> Vec<String> {
+    let events = EVENTS.lock().unwrap();
+    events.iter().filter(|(whose, _)| whose == of).map(|(_, what)| what.clone()).collect()
+}
+
+macro_rules! parts {
+    ($($rank:literal $sign:literal)*) => {$(
+        impl Component for Part<$rank> {
+            const SIGN: &'static str = $sign;
+            type Config = Self;
+
+            fn create(config: Self, _: &mut CreateCx<'_>) -> Result<Self> {
+                config.note("create");
+                Ok(config)
+            }
+        }
+    )*
+
+    fn registry() -> Registry {
+        let mut registry = Registry::new();
+        $(registry.add::<Of<$rank>, Part<$rank>>(|part| part);)*
+        registry
+    }};
+}
+
+parts!(10 "low" 50 "middle" 90 "high");
+
+impl<const RANK: u8> Lifecycle for Part<RANK> {
+    fn prepare(&self, _: &Prepare<'_>) -> Result<()> {
+        self.note("prepare");
+        Ok(())
+    }
+
+    async fn run(&self, cx: &Run) {
+        cx.shut().cancelled().await;
+        self.note("end");
+        match self.ends.as_str() {
+            "panicking" => panic!("asked to"),
+            "never" => std::future::pending().await,
+            _ => {}
+        }
+    }
+}
+
+fn engine(of: &str, ends: &str) -> Engine {
+    let mut engine = Engine::on(registry(), NonZeroUsize::new(2).unwrap()).unwrap();
+    let part = |sign| format!("{sign} \"{sign}\" {{ .of = \"{of}\"  .ends = \"{ends}\" }}");
+    let parts = ["high", "low", "middle"].map(part).concat();
+    engine.load(&Source::text("parts", format!("stage {{ {parts} }}"))).unwrap();
+    engine
+}
+
+fn quit(engine: Engine) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(engine.quit());
+}
+
+const STARTS: [&str; 6] =
+    ["create 10", "create 50", "create 90", "prepare 10", "prepare 50", "prepare 90"];
+
+#[test]
+fn ranks_start_from_below_and_end_from_above() {
+    for ends in ["well", "panicking"] {
+        quit(engine(ends, ends));
+        let expected = [&STARTS[..], &["end 90", "end 50", "end 10"]].concat();
+        assert_eq!(events(ends), expected, "{ends}");
+    }
+}
+
+#[test]
+fn who_does_not_end_is_given_up() {
+    quit(engine("stubborn", "never").grace(Duration::from_millis(100)));
+    assert_eq!(events("stubborn"), [&STARTS[..], &["end 90"]].concat());
+}
+
+#[test]
+fn an_engine_that_is_dropped_takes_its_threads_along() {
+    drop(engine("dropped", "never"));
+    assert_eq!(events("dropped"), STARTS);
+}

@@ -1,0 +1,13 @@
+//! Servers of this crate, spoken to in raw bytes through real sockets.
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod answers;
+mod faults;
+mod framing;
+mod heads;
+mod lifecycle;
+mod probe;
+mod site;
+mod slow;
+mod upgrade;
+mod uploads;
