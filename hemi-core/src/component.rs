@@ -190,9 +190,10 @@ impl CreateCx<'_> {
     /// # Errors
     /// When the program has not registered it.
     pub fn fixture<K: Kind>(&mut self) -> Result<Arc<K::Object>> {
-        self.build.parts.find::<K>(K::NAME).ok_or_else(|| {
-            Error::config(self.span(), format!("this program has no {}", K::NAME))
-        })
+        self.build
+            .parts
+            .find::<K>(K::NAME)
+            .ok_or_else(|| Error::config(self.span(), format!("this program has no {}", K::NAME)))
     }
 
     /// The condition written between the component's name and its `{`.

@@ -206,7 +206,9 @@ fn whole(entry: &Entry, answer: &Answer) -> Response {
         Content::Small(bytes) if bytes.len() <= WHOLE => {
             Response::whole(StatusCode::OK, answer.fields.clone())
         }
-        _ => Response::prepared(StatusCode::OK, answer.fields.clone(), content(entry, 0..entry.len)),
+        _ => {
+            Response::prepared(StatusCode::OK, answer.fields.clone(), content(entry, 0..entry.len))
+        }
     }
 }
 

@@ -95,7 +95,9 @@ impl Build {
         let name = self.name::<K>(scope)?;
         let identity = Identity { kind: K::NAME, name: name.clone(), digest: 0 };
         let made = catch_call(|| factory(&mut CreateCx { registry, scope, build: self, identity }))
-            .unwrap_or_else(|panic| Err(Error::other(format!("{} panicked: {panic}", scope.sign()))));
+            .unwrap_or_else(|panic| {
+                Err(Error::other(format!("{} panicked: {panic}", scope.sign())))
+            });
         let added = made.and_then(|(object, life)| {
             self.parts.insert::<K>(name, Some(scope.name_span()), object.clone(), life)?;
             Ok(object)
@@ -118,7 +120,8 @@ impl Build {
             (Place::Fixture, None) => Some(K::NAME.to_owned()),
             (Place::Fixture, Some(_)) => {
                 let message = format!("there is one {} in a stage: it takes no name", K::NAME);
-                self.errors.push(Diagnostic::new(scope.name_span(), message).help("remove the name"));
+                self.errors
+                    .push(Diagnostic::new(scope.name_span(), message).help("remove the name"));
                 None
             }
             (Place::Stage | Place::Referred, None) => {
