@@ -227,8 +227,9 @@ fn redirect_to_slash(req: &Request) -> Response {
 
 fn respond(req: &Request, entry: &Entry, answer: &Answer) -> Response {
     let prepared = |status, body| Response::prepared(status, answer.fields.clone(), body);
-    if req.headers().len() == usize::from(req.headers().contains_key(HOST)) {
-        // No more than the host: there is nothing to consider.
+    let headers = req.headers();
+    if headers.is_empty() || headers.len() == 1 && headers.contains_key(HOST) {
+        // There is nothing to consider.
         return prepared(StatusCode::OK, content(entry, 0..entry.len));
     }
     let etag = ETag::parse(answer.etag.as_bytes());
