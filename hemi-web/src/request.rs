@@ -74,7 +74,7 @@ impl Request {
     /// # Errors
     /// 400 if the path can't be decoded, is not UTF-8 then, or would lead above the root.
     pub(crate) fn begin(&mut self, body: Body) -> Result<(), StatusCode> {
-        let raw = self.head.target.path().as_bytes();
+        let raw = self.head.target.raw_path();
         let bad = StatusCode::BAD_REQUEST;
         self.path = match normalize(raw, EncodedSeparators::Keep) {
             Ok(Cow::Borrowed(_)) => None,
@@ -122,6 +122,11 @@ impl Request {
     #[must_use]
     pub fn path(&self) -> &str {
         self.path.as_deref().unwrap_or_else(|| self.head.target.path())
+    }
+
+    /// The same as bytes, for those who only compare.
+    pub(crate) fn path_bytes(&self) -> &[u8] {
+        self.path.as_deref().map_or_else(|| self.head.target.raw_path(), str::as_bytes)
     }
 
     /// The path as it was sent.

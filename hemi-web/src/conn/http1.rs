@@ -112,6 +112,11 @@ struct Asked {
 impl Asked {
     /// What is assumed of a head that can't be read.
     const UNKNOWN: Self = Self { head: false, version: Version::HTTP_11, keep_alive: false };
+
+    /// Whether its answer has content, and no field about the connection.
+    fn is_plain(self) -> bool {
+        !self.head && self.version == Version::HTTP_11
+    }
 }
 
 impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
@@ -306,7 +311,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             self.refuse(StatusCode::NOT_IMPLEMENTED, asked);
             return Ok(Next::Linger);
         }
-        let webapp = server.route(self.req.hostname());
+        let webapp = server.route(&self.req);
         let (mut upload, body) = match head.framing.is_empty() {
             true => (None, Body::empty()),
             false => {

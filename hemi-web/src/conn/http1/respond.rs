@@ -33,6 +33,18 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         asked: Asked,
         upload: &mut Option<Box<Upload>>,
     ) -> Result<(Next, u64), Cut> {
+        if let Some(prepared) = response.as_whole()
+            && upload.is_none()
+            && asked.is_plain()
+            && response.status() == StatusCode::OK
+            && self.may_go_on(asked)
+        {
+            // The most common answer in its shortest way.
+            let out = self.out.small();
+            self.server.put_start(out, StatusCode::OK, Standing::Both, self.now);
+            out.extend_from_slice(prepared.http1_whole());
+            return Ok((Next::Another, prepared.content_len()));
+        }
         let body = response.take_body();
         let framing = Framing::of(response, &body, asked);
         // What somebody still reads may be what the answer is made of.
@@ -188,7 +200,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         match response.prepared_fields() {
             Some(prepared) => {
                 self.server.put_start(out, response.status(), Standing::Both, self.now);
-                let (fields, sized) = prepared.http1(len);
+                let (fields, sized) = prepared.http1_fields(len);
                 out.extend_from_slice(fields);
                 told = sized;
             }
