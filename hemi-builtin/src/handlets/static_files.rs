@@ -247,8 +247,9 @@ fn redirect_to_slash(req: &Request) -> Response {
 }
 
 fn respond(req: &Request, entry: &Entry, answer: &Answer) -> Response {
-    if req.headers().len() == usize::from(req.headers().contains_key(HOST)) {
-        // No more than the host: there is nothing to consider.
+    let headers = req.headers();
+    if headers.is_empty() || headers.len() == 1 && headers.contains_key(HOST) {
+        // There is nothing to consider.
         return whole(entry, answer);
     }
     let etag = ETag::parse(answer.etag.as_bytes());
