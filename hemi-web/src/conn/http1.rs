@@ -21,7 +21,6 @@ use tracing::{debug, error};
 use self::respond::Framing;
 use super::upload::{Line, Upload};
 use super::watch::{Cut, Pace, Watch};
-use crate::body::Body;
 use crate::error_page;
 use crate::http_config::Limit;
 use crate::httpx::Shared;
@@ -98,7 +97,7 @@ enum Next {
     Close,
     /// Close, when the client, who is still sending, has had time to read the answer.
     Linger,
-    Upgrade(Response),
+    Upgrade(Box<Response>),
 }
 
 /// What the head of an answer needs to know of its request.
@@ -131,7 +130,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         };
         match (next, self.flush().await) {
             (Next::Linger, Ok(())) => self.linger().await,
-            (Next::Upgrade(response), Ok(())) => return Some(response),
+            (Next::Upgrade(response), Ok(())) => return Some(*response),
             (_, Ok(())) => {}
             (_, Err(cut)) => self.cut(&cut),
         }
@@ -317,15 +316,14 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             return Ok(Next::Linger);
         }
         let webapp = server.route(&self.req);
-        let (mut upload, body) = match head.framing.is_empty() {
-            true => (None, Body::empty()),
-            false => {
-                let most = webapp.map_or(0, |webapp| webapp.max_body_size());
-                let (upload, body) = Upload::new(head.framing, head.expect_continue, most);
-                (Some(Box::new(upload)), body)
-            }
-        };
-        if let Err(status) = self.req.begin(body) {
+        let mut upload = None;
+        if !head.framing.is_empty() {
+            let most = webapp.map_or(0, |webapp| webapp.max_body_size());
+            let (up, body) = Upload::new(head.framing, head.expect_continue, most);
+            upload = Some(Box::new(up));
+            self.req.set_body(body);
+        }
+        if let Err(status) = self.req.begin() {
             self.refuse(status, asked);
             return Ok(Next::Linger);
         }
@@ -340,14 +338,16 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         let status = answered.response.status();
         if status == StatusCode::SWITCHING_PROTOCOLS && self.req.wants_upgrade() {
             self.put_head(&answered.response, asked, Framing::None, false);
-            return Ok(Next::Upgrade(answered.response));
+            return Ok(Next::Upgrade(Box::new(answered.response)));
         }
         if status.is_informational() {
             error!(peer = %self.peer, "a handlet answered {status}, which is no answer");
             answered.response = StatusCode::INTERNAL_SERVER_ERROR.into();
         }
-        // What the answer does not hold nobody reads any more.
-        drop(self.req.take_body());
+        if upload.is_some() {
+            // What the answer does not hold nobody reads any more.
+            drop(self.req.take_body());
+        }
         let status = answered.response.status();
         let (next, sent) = self.respond(&mut answered.response, asked, &mut upload).await?;
         if let Some(logger) = webapp.and_then(|w| w.logger()).filter(|_| answered.logged) {
