@@ -64,7 +64,8 @@ pub enum Place {
     Inside,
 }
 
-/// A component as its author writes it.
+/// A component as its author writes it. Where [`Component::create`] has nothing to do and there is no
+/// life to lead, `#[derive(Component)]` writes both: see the `hello` example.
 ///
 /// ```
 /// use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result, Run};

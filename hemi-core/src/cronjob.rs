@@ -32,7 +32,7 @@
 //! ```
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ impl<C: Cronjob> Lifecycle for Scheduled<C> {
             ticks.tick().await;
             loop {
                 ticks.tick().await;
-                match catch(AssertUnwindSafe(self.0.work())).await {
+                match catch(pin!(self.0.work())).await {
                     Ok(Ok(())) => {}
                     Ok(Err(e)) => warn!("cronjob failed: {e}"),
                     Err(panic) => error!("cronjob panicked: {panic}"),

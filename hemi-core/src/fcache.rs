@@ -121,6 +121,12 @@ impl Entry {
     pub fn note<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Option<&T> {
         self.notes.get_or_init(|| Box::new(make())).downcast_ref()
     }
+
+    /// Whether the file is still the same. One that was written twice within a tick of the clock may
+    /// differ in its length alone.
+    fn is(&self, found: &Found) -> bool {
+        (self.version, self.len) == (found.version, found.len)
+    }
 }
 
 impl Component for Fcache {
@@ -249,7 +255,12 @@ impl Found {
             (&mut self.file).take(small + 1).read_to_end(&mut bytes)?;
             // It may have grown or shrunk since it was measured.
             self.len = bytes.len() as u64;
-            Content::Small(bytes.into())
+            if self.len > small {
+                self.len = self.file.metadata()?.len();
+                Content::Large(Arc::new(self.file))
+            } else {
+                Content::Small(bytes.into())
+            }
         };
         let (len, modified, version) = (self.len, self.modified, self.version);
         Ok(Entry { content, len, modified, version, notes: OnceLock::new() })
@@ -277,7 +288,7 @@ impl Cache {
         let slots = &mut self.roots[root].slots;
         let trusted = now.after(limits.timeout);
         let found = match (slots.get_mut(path), found) {
-            (Some(slot), Ok(found)) if slot.entry.version == found.version => {
+            (Some(slot), Ok(found)) if slot.entry.is(&found) => {
                 slot.trusted = trusted;
                 return Ok(slot.entry.clone());
             }
@@ -363,6 +374,9 @@ mod tests {
         std::fs::write(dir.join("a.txt"), "one").unwrap();
         let first = fcache.open(&root, "a.txt").unwrap();
         std::fs::write(dir.join("a.txt"), "three").unwrap();
+        // As if the clock had not ticked in between.
+        let file = File::options().write(true).open(dir.join("a.txt")).unwrap();
+        file.set_modified(first.modified).unwrap();
         assert!(Arc::ptr_eq(&first, &fcache.open(&root, "a.txt").unwrap()));
         for known in &mut fcache.caches.mine().roots {
             known.slots.values_mut().for_each(|slot| slot.trusted = clock::now());

@@ -34,6 +34,7 @@ pub use component::{
 pub use config::Explain;
 pub use engine::{Engine, GRACE, check, serve};
 pub use error::{Error, Result};
+pub use hemi_derive::Component;
 pub use registry::{Entry, Registry};
 pub use stage::{Parts, Prepare, Run, Shut, Stage};
 

@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, UnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::task::Poll;
 
 /// A panic that was caught.
@@ -17,19 +17,20 @@ impl fmt::Display for Panicked {
     }
 }
 
-/// Runs a future to its end, or to its panic.
+/// Runs a future to its end, or to its panic. Pin it first, as by [`std::pin::pin!`], so that it is not
+/// kept twice.
 ///
 /// # Errors
 /// When it panics.
-pub async fn catch<F: Future + UnwindSafe>(future: F) -> Result<F::Output, Panicked> {
-    let mut future = pin!(future);
-    std::future::poll_fn(|cx| {
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+pub fn catch<F: Future + Unpin>(
+    mut future: F,
+) -> impl Future<Output = Result<F::Output, Panicked>> + Unpin {
+    std::future::poll_fn(move |cx| {
+        match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx))) {
             Ok(poll) => poll.map(Ok),
             Err(panic) => Poll::Ready(Err(Panicked(panic))),
         }
     })
-    .await
 }
 
 /// Calls a function, to its end or its panic.
@@ -48,12 +49,14 @@ pub(crate) fn text(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test]
     async fn a_panic_is_an_error_and_its_text_is_kept() {
-        assert_eq!(catch(async { 7 }).await.unwrap(), 7);
-        let panicked = catch(async { panic!("number {}", 7) }).await.unwrap_err();
+        assert_eq!(catch(pin!(async { 7 })).await.unwrap(), 7);
+        let panicked = catch(pin!(async { panic!("number {}", 7) })).await.unwrap_err();
         assert_eq!(panicked.to_string(), "number 7");
     }
 }

@@ -1,13 +1,14 @@
 //! `#[derive(Explain)]`: the documentation of a component's properties, from the same struct that
-//! serde reads them into.
+//! serde reads them into; and `#[derive(Component)]` for simple components.
 //!
-//! On a struct it implements `hemi_core::Explain`: names, doc comments, types and defaults of the
+//! On a struct `Explain` implements `hemi_core::Explain`: names, doc comments, types and defaults of the
 //! fields, with serde's attributes `rename`, `rename_all`, `default` and `skip` taken into account.
 //! Each field needs a doc comment. On an enum of plain words it implements
 //! `hemi_core::config::ConfigType`.
 
 mod attributes;
 mod case;
+mod component;
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -24,6 +25,16 @@ use case::Case;
 pub fn explain(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     expand(&input).unwrap_or_else(Error::into_compile_error).into()
+}
+
+/// Implements `hemi_core::Component` and `hemi_core::Lifecycle` for a struct that is its own config:
+/// it is created as it was read, and does nothing by itself.
+///
+/// Its sign is its name in camel case, or that of `#[component(sign = "…")]`.
+#[proc_macro_derive(Component, attributes(component))]
+pub fn component(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    component::expand(&input).unwrap_or_else(Error::into_compile_error).into()
 }
 
 fn expand(input: &DeriveInput) -> Result<TokenStream> {

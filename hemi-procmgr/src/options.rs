@@ -55,8 +55,9 @@ const OPTIONS: &[(&[&str], Set, &str)] = &[
             o.config = Some(v);
             Ok(())
         }),
-        "the config, a path or an http:// URL; default: conf/NAME.conf here, then in the\n\
-         top directory, then the one in the binary",
+        "the config, a path or an http:// URL; default:\n\
+         conf/NAME.conf here, then in the top directory, then\n\
+         the one in the binary",
     ),
     (
         &["top-dir", "topDir"],
@@ -64,7 +65,8 @@ const OPTIONS: &[(&[&str], Set, &str)] = &[
             o.top_dir = Some(v.into());
             Ok(())
         }),
-        "%topDir; default: where conf/NAME.conf was found, else where the binary is",
+        "%topDir; default: where conf/NAME.conf was found,\n\
+         else where the binary is",
     ),
     (
         &["log-dir", "logDir"],
@@ -96,9 +98,13 @@ const OPTIONS: &[(&[&str], Set, &str)] = &[
             o.debug = v.parse().ok().filter(|l| *l <= 2).ok_or("--debug takes 0, 1 or 2")?;
             Ok(())
         }),
-        "how much to log: 0 what happens (default), 1 why, 2 everything",
+        "what to log: 0 what happens (default), 1 why, 2 all",
     ),
-    (&["write"], Set::Flag(|o| o.write = true), "with fmt: write the files instead of printing them"),
+    (
+        &["write"],
+        Set::Flag(|o| o.write = true),
+        "with fmt: write the files instead of printing them",
+    ),
     (&["help", "h"], Set::Flag(|o| o.action = Action::Help), "print this"),
     (&["version"], Set::Flag(|o| o.action = Action::Version), "print the version"),
 ];
@@ -130,14 +136,12 @@ impl Options {
                 acting = true;
             }
         }
-        match options.action {
-            Action::Check | Action::Explain if options.operands.len() > 1 => {}
-            Action::Check | Action::Explain | Action::Fmt => return Ok(options),
-            _ if options.operands.is_empty() => return Ok(options),
-            _ => {}
+        match (options.action, options.operands.as_slice()) {
+            (Action::Fmt, []) => Err("fmt needs a FILE".to_owned()),
+            (Action::Fmt, _) | (_, []) => Ok(options),
+            (Action::Check | Action::Explain, [_]) => Ok(options),
+            (_, [.., extra]) => Err(format!("I don't know what to do with `{extra}`")),
         }
-        let extra = options.operands.last().map_or("", String::as_str);
-        Err(format!("I don't know what to do with `{extra}`"))
     }
 
     fn set(
@@ -179,7 +183,8 @@ pub(crate) fn help(program: &Program) -> String {
             Set::Value(what, _) => format!(" {what}"),
         };
         let about = about.replace("NAME", name).replace('\n', &format!("\n{:21}", ""));
-        text += &format!("  {:<18} {about}\n", format!("--{}{value}", names.first().unwrap_or(&"")));
+        text +=
+            &format!("  {:<18} {about}\n", format!("--{}{value}", names.first().unwrap_or(&"")));
     }
     text + "\nExit status: 0 done, 1 refused or failed, 2 wrong command line.\n"
 }
@@ -210,6 +215,7 @@ mod tests {
             ("sreve", "no action `sreve`"),
             ("serve now", "don't know what to do with `now`"),
             ("explain a b", "don't know what to do with `b`"),
+            ("fmt --write", "fmt needs a FILE"),
             ("--conifg x", "no option `--conifg`"),
             ("--config", "--config needs a FILE"),
             ("--write=1", "--write takes no value"),
@@ -221,15 +227,13 @@ mod tests {
 
     #[test]
     fn help_names_everything() {
-        let program = Program {
-            name: "p",
-            title: "P",
-            version: "1",
-            default_config: "",
-            register: |_| {},
-        };
+        let program =
+            Program { name: "p", title: "P", version: "1", default_config: "", register: |_| {} };
         let text = help(&program);
         assert!(ACTIONS.iter().all(|(name, ..)| text.contains(&format!("\n  {name}"))), "{text}");
-        assert!(OPTIONS.iter().all(|(names, ..)| text.contains(&format!("--{}", names[0]))), "{text}");
+        assert!(
+            OPTIONS.iter().all(|(names, ..)| text.contains(&format!("--{}", names[0]))),
+            "{text}"
+        );
     }
 }

@@ -84,7 +84,7 @@ impl Client {
         let mut bytes = bytes.as_ref();
         let deadline = Deadline::after(self.timeout);
         while !bytes.is_empty() {
-            let sent = self.stream.write(bytes, left(deadline)?).map_err(timed_out)?;
+            let sent = uninterrupted(|| self.stream.write(bytes, left(deadline)?))?;
             bytes = bytes.get(sent..).unwrap_or_default();
         }
         Ok(())
@@ -214,7 +214,7 @@ impl Client {
     /// Reads once; 0 at the end of the stream.
     fn receive(&mut self, deadline: Deadline) -> io::Result<usize> {
         let mut piece = [0; 16 * 1024];
-        let length = self.stream.read(&mut piece, left(deadline)?).map_err(timed_out)?;
+        let length = uninterrupted(|| self.stream.read(&mut piece, left(deadline)?))?;
         self.received.extend(piece.iter().take(length));
         Ok(length)
     }
@@ -250,6 +250,16 @@ impl Stream {
 
 fn left(deadline: Deadline) -> io::Result<Duration> {
     deadline.left().ok_or_else(|| io::ErrorKind::TimedOut.into())
+}
+
+/// Tries again what a signal, or the machine's pause, interrupted: with a timeout Linux does not.
+fn uninterrupted(mut attempt: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result.map_err(timed_out),
+        }
+    }
 }
 
 /// A socket's timeout shows as "would block" on Linux.

@@ -32,6 +32,7 @@ use hemi_proto::http1::{HeadLimits, encode_status_line};
 use http::StatusCode;
 use serde::Deserialize;
 
+use crate::Request;
 use crate::conn::http1;
 use crate::http_config::{HttpConfig, HttpCounters};
 use crate::webapp::{Webapp, WebappKind};
@@ -222,9 +223,13 @@ impl Shared {
         }
     }
 
-    /// The webapp for a host.
-    pub(crate) fn route(&self, hostname: &str) -> Option<&Webapp> {
-        self.routes.find(hostname).map(|webapp| &**webapp)
+    /// The webapp for the host that a request asks for.
+    pub(crate) fn route(&self, req: &Request) -> Option<&Webapp> {
+        let webapp = match self.routes.is_trivial() {
+            true => self.routes.default.as_ref(),
+            false => self.routes.find(req.hostname()),
+        };
+        webapp.map(|webapp| &**webapp)
     }
 
     /// Appends the status line, and those of the fields that every answer has that `standing` names.
@@ -310,10 +315,13 @@ impl Routes {
         None
     }
 
+    /// Whether all hosts have the same webapp.
+    fn is_trivial(&self) -> bool {
+        self.exact.is_empty() && self.suffixes.is_empty() && self.prefixes.is_empty()
+    }
+
     fn find(&self, host: &str) -> Option<&Arc<Webapp>> {
-        if !self.exact.is_empty()
-            && let Some(webapp) = self.exact.get(host)
-        {
+        if let Some(webapp) = self.exact.get(host) {
             return Some(webapp);
         }
         // The part that `*` stands for must not be empty.

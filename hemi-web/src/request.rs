@@ -1,6 +1,7 @@
 //! A request, as rules, handlets and revisers see it.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -22,6 +23,13 @@ pub struct Request {
     peer: Peer,
     scheme: Scheme,
     extensions: Extensions,
+}
+
+/// Maps of fields that a core keeps at most.
+const MAPS_KEPT: usize = 256;
+
+thread_local! {
+    static MAPS: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
 }
 
 /// How a request came.
@@ -66,7 +74,7 @@ impl Request {
     /// # Errors
     /// 400 if the path can't be decoded, is not UTF-8 then, or would lead above the root.
     pub(crate) fn begin(&mut self, body: Body) -> Result<(), StatusCode> {
-        let raw = self.head.target.path().as_bytes();
+        let raw = self.head.target.raw_path();
         let bad = StatusCode::BAD_REQUEST;
         self.path = match normalize(raw, EncodedSeparators::Keep) {
             Ok(Cow::Borrowed(_)) => None,
@@ -86,6 +94,23 @@ impl Request {
         self.extensions.clear();
     }
 
+    /// Gives the memory of an ended request to others of this core.
+    pub(crate) fn release(&mut self) {
+        let map = std::mem::take(&mut self.head.headers);
+        MAPS.with_borrow_mut(|maps| {
+            if maps.len() < MAPS_KEPT && map.capacity() > 0 {
+                maps.push(map);
+            }
+        });
+    }
+
+    /// Takes such memory for the next request.
+    pub(crate) fn make_room(&mut self) {
+        if self.head.headers.capacity() == 0 {
+            self.head.headers = MAPS.with_borrow_mut(Vec::pop).unwrap_or_default();
+        }
+    }
+
     /// The method.
     #[must_use]
     pub fn method(&self) -> &Method {
@@ -97,6 +122,11 @@ impl Request {
     #[must_use]
     pub fn path(&self) -> &str {
         self.path.as_deref().unwrap_or_else(|| self.head.target.path())
+    }
+
+    /// The same as bytes, for those who only compare.
+    pub(crate) fn path_bytes(&self) -> &[u8] {
+        self.path.as_deref().map_or_else(|| self.head.target.raw_path(), str::as_bytes)
     }
 
     /// The path as it was sent.

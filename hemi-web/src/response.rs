@@ -19,6 +19,8 @@ pub struct Response {
     status: StatusCode,
     fields: Fields,
     body: Body,
+    /// The content is the prepared one.
+    whole: bool,
     upgrade: Option<Upgrade>,
 }
 
@@ -30,14 +32,17 @@ enum Fields {
     Prepared(Arc<Prepared>),
 }
 
-/// Fields that are encoded once and sent many times.
+/// Fields, and maybe content, that are encoded once and sent many times.
 #[derive(Debug)]
 pub struct Prepared {
     map: HeaderMap,
-    /// The fields, and last the length of the content, if that is prepared too.
+    content: Bytes,
+    /// As HTTP/1 sends it: the fields, the length of the content, an empty line, the content.
     http1: Bytes,
-    /// Bytes of the fields alone.
-    fields: usize,
+    /// Where in it the fields end.
+    fields_end: usize,
+    /// Where in it the length of the content ends.
+    length_end: usize,
     len: Option<u64>,
 }
 
@@ -46,32 +51,51 @@ impl Prepared {
     /// connection adds to every answer.
     #[must_use]
     pub fn new(map: HeaderMap) -> Self {
-        Self::encode(map, None)
+        Self::encode(map, None, Bytes::new())
     }
 
     /// The same, where most contents have this length.
     #[must_use]
     pub fn with_length(map: HeaderMap, len: u64) -> Self {
-        Self::encode(map, Some(len))
+        Self::encode(map, Some(len), Bytes::new())
     }
 
-    fn encode(mut map: HeaderMap, len: Option<u64>) -> Self {
+    /// The same with the content itself: for [`Response::whole`].
+    #[must_use]
+    pub fn with_content(map: HeaderMap, content: Bytes) -> Self {
+        Self::encode(map, Some(content.len() as u64), content)
+    }
+
+    fn encode(mut map: HeaderMap, len: Option<u64>, content: Bytes) -> Self {
         for name in [CONNECTION, CONTENT_LENGTH, DATE, SERVER, TRANSFER_ENCODING] {
             map.remove(name);
         }
         let mut http1 = BytesMut::new();
         encode_fields(&mut http1, &map);
-        let fields = http1.len();
+        let fields_end = http1.len();
         if let Some(len) = len {
             encode_content_length(&mut http1, len);
         }
-        Self { map, http1: http1.freeze(), fields, len }
+        let length_end = http1.len();
+        http1.extend_from_slice(b"\r\n");
+        http1.extend_from_slice(&content);
+        Self { map, content, http1: http1.freeze(), fields_end, length_end, len }
     }
 
     /// The fields as HTTP/1 sends them; with the length of the content, if it is this one.
-    pub(crate) fn http1(&self, len: Option<u64>) -> (&[u8], bool) {
+    pub(crate) fn http1_fields(&self, len: Option<u64>) -> (&[u8], bool) {
         let sized = len.is_some() && len == self.len;
-        (if sized { &self.http1 } else { &self.http1[..self.fields] }, sized)
+        (&self.http1[..if sized { self.length_end } else { self.fields_end }], sized)
+    }
+
+    /// All that HTTP/1 sends after status, server and date.
+    pub(crate) fn http1_whole(&self) -> &[u8] {
+        &self.http1
+    }
+
+    /// Bytes of the content.
+    pub(crate) fn content_len(&self) -> u64 {
+        self.content.len() as u64
     }
 }
 
@@ -88,13 +112,21 @@ impl Response {
     /// A response with this status, without fields or content.
     #[must_use]
     pub fn new(status: StatusCode) -> Self {
-        Self { status, fields: Fields::Own(Box::default()), body: Body::empty(), upgrade: None }
+        Self { status, fields: Fields::Own(Box::default()), body: Body::empty(), whole: false, upgrade: None }
     }
 
     /// A response with fields that others share.
     #[must_use]
     pub fn prepared(status: StatusCode, fields: Arc<Prepared>, body: impl Into<Body>) -> Self {
-        Self { status, fields: Fields::Prepared(fields), body: body.into(), upgrade: None }
+        let (fields, body) = (Fields::Prepared(fields), body.into());
+        Self { status, fields, body, whole: false, upgrade: None }
+    }
+
+    /// A response with fields and content that others share; best for content up to a few KiB.
+    #[must_use]
+    pub fn whole(status: StatusCode, prepared: Arc<Prepared>) -> Self {
+        let fields = Fields::Prepared(prepared);
+        Self { status, fields, body: Body::empty(), whole: true, upgrade: None }
     }
 
     /// Text, as `text/plain` in UTF-8.
@@ -145,7 +177,7 @@ impl Response {
     /// The same with other content.
     #[must_use]
     pub fn with_body(mut self, body: impl Into<Body>) -> Self {
-        self.body = body.into();
+        self.set_body(body);
         self
     }
 
@@ -166,6 +198,9 @@ impl Response {
 
     /// The fields, to be changed: prepared ones become its own first.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        if self.whole {
+            self.body = self.take_body();
+        }
         if let Fields::Prepared(prepared) = &self.fields {
             self.fields = Fields::Own(Box::new(prepared.map.clone()));
         }
@@ -183,20 +218,25 @@ impl Response {
         }
     }
 
-    /// The content.
-    #[must_use]
-    pub fn body(&self) -> &Body {
-        &self.body
+    /// The prepared answer, if it is sent as it was prepared.
+    pub(crate) fn as_whole(&self) -> Option<&Prepared> {
+        self.prepared_fields().filter(|_| self.whole)
     }
 
     /// Takes the content, for instance for a reviser to wrap it.
     pub fn take_body(&mut self) -> Body {
-        std::mem::take(&mut self.body)
+        match &self.fields {
+            Fields::Prepared(prepared) if std::mem::take(&mut self.whole) => {
+                prepared.content.clone().into()
+            }
+            _ => std::mem::take(&mut self.body),
+        }
     }
 
     /// Puts other content in its place.
     pub fn set_body(&mut self, body: impl Into<Body>) {
         self.body = body.into();
+        self.whole = false;
     }
 
     pub(crate) fn take_upgrade(

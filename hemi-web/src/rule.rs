@@ -4,7 +4,10 @@
 //! stage {
 //! 	webapp "shop" {
 //! 		.hostnames = ("shop.test")
-//! 		rule $path == "/ping" && $method == ("GET", "HEAD") { .returnCode = 200  .returnText = "pong" }
+//! 		rule $path == "/ping" && $method == ("GET", "HEAD") {
+//! 			.returnCode = 200
+//! 			.returnText = "pong"
+//! 		}
 //! 		rule { .returnCode = 404  .returnText = "no such page" }
 //! 	}
 //! 	httpxServer "main" { .address = "127.0.0.1:3080"  .webapps = ("shop") }
@@ -14,7 +17,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hemi_core::config::{Condition, ConfigType, KindName};
 use hemi_core::{
     Component, CreateCx, DynLifecycle, Explain, Kind, Lifecycle, Place, Rank, Result,
@@ -106,8 +108,8 @@ pub struct Rule {
 /// What a rule answers by itself.
 struct Answer {
     status: StatusCode,
-    fields: Arc<Prepared>,
-    body: Bytes,
+    /// None for the page that names the status.
+    prepared: Option<Arc<Prepared>>,
 }
 
 impl Component for Rule {
@@ -131,11 +133,13 @@ impl Component for Rule {
 
 fn answer(config: &RuleConfig) -> Option<Answer> {
     let status = config.return_code?.0;
-    let body = Bytes::from(config.return_text.clone());
-    let fields = HeaderValue::from_static("text/plain; charset=utf-8");
-    let fields = HeaderMap::from_iter([(CONTENT_TYPE, fields)]);
-    let fields = Arc::new(Prepared::with_length(fields, body.len() as u64));
-    Some(Answer { status, fields, body })
+    if config.return_text.is_empty() {
+        return Some(Answer { status, prepared: None });
+    }
+    let media_type = HeaderValue::from_static("text/plain; charset=utf-8");
+    let fields = HeaderMap::from_iter([(CONTENT_TYPE, media_type)]);
+    let prepared = Prepared::with_content(fields, config.return_text.clone().into());
+    Some(Answer { status, prepared: Some(Arc::new(prepared)) })
 }
 
 impl Lifecycle for Rule {}
@@ -212,10 +216,10 @@ impl Rule {
 
 impl Answer {
     fn give(&self) -> Response {
-        if self.body.is_empty() {
-            return self.status.into();
+        match &self.prepared {
+            Some(prepared) => Response::whole(self.status, prepared.clone()),
+            None => self.status.into(),
         }
-        Response::prepared(self.status, self.fields.clone(), self.body.clone())
     }
 }
 

@@ -93,7 +93,7 @@ impl Lookup<WebVar> for Seen<'_> {
             WebVar::Authority => req.authority().map_or("", |a| a.as_str()),
             WebVar::Hostname => req.hostname(),
             WebVar::Colonport => req.authority().map_or("", |a| a.colonport()),
-            WebVar::Path => req.path(),
+            WebVar::Path => return req.path_bytes().into(),
             WebVar::EncodedPath => req.raw_path(),
             WebVar::Uri => req.path_and_query(),
             WebVar::QueryString => req.query().unwrap_or_default(),

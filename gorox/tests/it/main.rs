@@ -1,8 +1,14 @@
 //! The binary, run and spoken to from outside.
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
-mod gorox;
+mod check;
+mod cli;
+mod explain;
+mod fmt;
 mod limits;
 mod memory;
+mod options;
+mod pong;
 mod refused;
+mod serve;
 mod signals;

@@ -63,6 +63,9 @@ fn index_html() -> String {
     "index.html".to_owned()
 }
 
+/// Files up to this many bytes are kept with their fields in front, ready to be sent.
+const WHOLE: usize = 4 << 10;
+
 /// Serves files.
 #[derive(Debug)]
 pub struct Static {
@@ -180,7 +183,13 @@ impl Static {
         let validators = Arc::new(Prepared::new(map.clone()));
         map.insert(CONTENT_TYPE, self.media_type(name).value());
         map.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        Answer { fields: Arc::new(Prepared::with_length(map, entry.len)), validators, etag }
+        let fields = match &entry.content {
+            Content::Small(bytes) if bytes.len() <= WHOLE => {
+                Prepared::with_content(map, bytes.clone())
+            }
+            _ => Prepared::with_length(map, entry.len),
+        };
+        Answer { fields: Arc::new(fields), validators, etag }
     }
 
     fn media_type(&self, name: &str) -> MediaType {
@@ -188,6 +197,16 @@ impl Static {
         let extension = extension.to_ascii_lowercase();
         let own = self.types.get(&extension).cloned();
         own.or_else(|| MediaType::of(&extension)).unwrap_or_else(|| self.default_type.clone())
+    }
+}
+
+/// The answer with all of the file.
+fn whole(entry: &Entry, answer: &Answer) -> Response {
+    match &entry.content {
+        Content::Small(bytes) if bytes.len() <= WHOLE => {
+            Response::whole(StatusCode::OK, answer.fields.clone())
+        }
+        _ => Response::prepared(StatusCode::OK, answer.fields.clone(), content(entry, 0..entry.len)),
     }
 }
 
@@ -226,10 +245,9 @@ fn redirect_to_slash(req: &Request) -> Response {
 }
 
 fn respond(req: &Request, entry: &Entry, answer: &Answer) -> Response {
-    let prepared = |status, body| Response::prepared(status, answer.fields.clone(), body);
     if req.headers().len() == usize::from(req.headers().contains_key(HOST)) {
         // No more than the host: there is nothing to consider.
-        return prepared(StatusCode::OK, content(entry, 0..entry.len));
+        return whole(entry, answer);
     }
     let etag = ETag::parse(answer.etag.as_bytes());
     let current = Validators { etag, last_modified: Some(entry.modified) };
@@ -246,10 +264,10 @@ fn respond(req: &Request, entry: &Entry, answer: &Answer) -> Response {
             .field(CONTENT_RANGE, unsatisfied_content_range(entry.len)),
         Some(Ok(range)) => {
             let part = content(entry, range.first()..range.last() + 1);
-            prepared(StatusCode::PARTIAL_CONTENT, part)
+            Response::prepared(StatusCode::PARTIAL_CONTENT, answer.fields.clone(), part)
                 .field(CONTENT_RANGE, range.content_range(entry.len))
         }
-        None => prepared(StatusCode::OK, content(entry, 0..entry.len)),
+        None => whole(entry, answer),
     }
 }
 

@@ -1,4 +1,5 @@
 //! The standard components, asked through the servers that hold them.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "all of this is tests")]
 
 mod echo;
 mod favicon;

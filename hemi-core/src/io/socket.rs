@@ -82,12 +82,13 @@ impl Socket {
         }
     }
 
-    /// All that had come was read: epoll is asked again before the next system call.
-    fn emptied(&self) {
+    /// A system call took all that had come, or filled all the room there was: epoll is asked before
+    /// the next one, which would find nothing to do.
+    fn exhausted(&self, interest: Interest) {
         let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
         let _ = match &self.0 {
-            Driver::Tcp(s) => s.try_io(Interest::READABLE, nothing),
-            Driver::Unix(s) => s.try_io(Interest::READABLE, nothing),
+            Driver::Tcp(s) => s.try_io(interest, nothing),
+            Driver::Unix(s) => s.try_io(interest, nothing),
             Driver::Fresh(..) | Driver::Gone => Ok(()),
         };
     }
@@ -124,11 +125,13 @@ impl Socket {
         }
     }
 
-    fn send_next(&self, out: &mut Outbox) -> io::Result<()> {
-        let sent = match out.next() {
-            Next::Nothing => return Ok(()),
+    /// Sends once; false if not all of it was taken.
+    fn send_next(&self, out: &mut Outbox) -> io::Result<bool> {
+        let (sent, offered) = match out.next() {
+            Next::Nothing => return Ok(true),
             Next::Bytes(bytes) => {
-                self.try_send(|fd| rustix::net::send(fd, bytes, SendFlags::NOSIGNAL))?
+                let sent = self.try_send(|fd| rustix::net::send(fd, bytes, SendFlags::NOSIGNAL))?;
+                (sent, bytes.len())
             }
             Next::Slices => self.send_slices(out)?,
             Next::File(file, range) => {
@@ -136,19 +139,20 @@ impl Socket {
                 let mut at = range.start;
                 match self.try_send(|fd| rustix::fs::sendfile(fd, file, Some(&mut at), most))? {
                     0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    sent => sent,
+                    sent => (sent, most),
                 }
             }
         };
         out.advance(sent as u64);
-        Ok(())
+        Ok(sent == offered)
     }
 
     #[inline(never)]
-    fn send_slices(&self, out: &Outbox) -> io::Result<usize> {
+    fn send_slices(&self, out: &Outbox) -> io::Result<(usize, usize)> {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let count = out.slices(&mut slices);
-        self.try_send(|fd| rustix::io::writev(fd, &slices[..count]))
+        let offered = slices[..count].iter().map(|slice| slice.len()).sum();
+        Ok((self.try_send(|fd| rustix::io::writev(fd, &slices[..count]))?, offered))
     }
 }
 
@@ -171,7 +175,7 @@ impl Io for Socket {
             match received {
                 Ok((got, all)) => {
                     if all {
-                        self.emptied();
+                        self.exhausted(Interest::READABLE);
                     }
                     return Poll::Ready(Ok(got));
                 }
@@ -185,8 +189,12 @@ impl Io for Socket {
     fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> Poll<io::Result<()>> {
         for _ in 0..TURN {
             match self.send_next(out) {
-                Ok(()) if out.is_empty() => return Poll::Ready(Ok(())),
-                Ok(()) => {}
+                Ok(_) if out.is_empty() => return Poll::Ready(Ok(())),
+                Ok(true) => {}
+                Ok(false) => {
+                    self.exhausted(Interest::WRITABLE);
+                    ready!(self.poll_writable(cx))?;
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable(cx))?,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Poll::Ready(Err(e)),

@@ -1,6 +1,7 @@
 //! `fmt`: configs in canonical form.
 
-use std::fs;
+use std::path::Path;
+use std::{fs, io};
 
 use hemi_core::config;
 
@@ -8,9 +9,6 @@ use crate::options::Options;
 use crate::term;
 
 pub(crate) fn fmt(options: &Options) -> Result<(), String> {
-    if options.operands.is_empty() {
-        return Err("name the files to format".to_owned());
-    }
     let mut failed = Vec::new();
     for file in &options.operands {
         if let Err(message) = one(file, options.write) {
@@ -26,11 +24,21 @@ fn one(file: &str, write: bool) -> Result<(), String> {
     if !write {
         term::say(&canonical);
     } else if canonical != text {
-        // A file that is half written is no config: the new one takes its place at once.
-        let new = format!("{file}.new");
-        let replaced = fs::write(&new, canonical).and_then(|()| fs::rename(&new, file));
-        replaced.map_err(|e| format!("cannot write {file}: {e}"))?;
+        replace(Path::new(file), &canonical).map_err(|e| format!("cannot write {file}: {e}"))?;
         term::say(&format!("{file}\n"));
     }
     Ok(())
+}
+
+/// Puts a new file in the place of the old one, at once: a config that is half written is none. A link
+/// stays a link, and who may read the file stays the same.
+fn replace(file: &Path, text: &str) -> io::Result<()> {
+    let file = file.canonicalize()?;
+    let new = file.with_added_extension("new");
+    let replaced = fs::copy(&file, &new)
+        .and_then(|_| fs::write(&new, text))
+        .and_then(|()| fs::rename(&new, &file));
+    replaced.inspect_err(|_| {
+        let _ = fs::remove_file(&new);
+    })
 }

@@ -78,6 +78,11 @@ impl Target {
         self.as_str().get(..self.path_end).unwrap_or_default()
     }
 
+    /// The same, as the bytes it was sent as.
+    pub fn raw_path(&self) -> &[u8] {
+        self.text.get(..self.path_end).unwrap_or_default()
+    }
+
     /// The query as it was sent, without its `?`; `Some("")` for a bare `?`.
     pub fn query(&self) -> Option<&str> {
         self.as_str().get(self.path_end + 1..)

@@ -1,34 +1,30 @@
 //! An HTTP/1 connection: heads in, answers out in their order, all that are ready in one write.
 
+mod respond;
+
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use hemi_core::clock::{self, Moment};
 use hemi_core::gate::{Phase, Ticket};
 use hemi_core::io::{Io, Outbox, pool};
 use hemi_core::listen::Peer;
 use hemi_core::panics::{Panicked, catch, catch_call};
-use hemi_proto::http1::{
-    HeadError, HeadReader, encode_chunk_head, encode_content_length, encode_last_chunk,
-};
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, SERVER, TRANSFER_ENCODING,
-};
+use hemi_proto::http1::{HeadError, HeadReader};
 use http::{Method, StatusCode, Version};
-use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, error};
 
+use self::respond::Framing;
 use super::upload::{Line, Upload};
 use super::watch::{Cut, Pace, Watch};
-use crate::body::{Body, Inner};
+use crate::body::Body;
 use crate::error_page;
 use crate::http_config::Limit;
-use crate::httpx::{Shared, Standing};
+use crate::httpx::Shared;
 use crate::record::Exchange;
 use crate::upgrade::Upgraded;
 use crate::webapp::{Answered, Webapp};
@@ -44,14 +40,12 @@ const TURN: u32 = 128;
 /// that it gets to read its answer.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(5);
 
-static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-
 /// Serves one connection to its end.
 pub(crate) async fn serve<I>(io: I, peer: Peer, ticket: Ticket, server: Arc<Shared>)
 where
     I: Io + AsyncRead + AsyncWrite,
 {
-    let conn = Conn {
+    let mut conn = Conn {
         io,
         rbuf: BytesMut::new(),
         out: Outbox::default(),
@@ -64,8 +58,11 @@ where
         requests: 0,
         now: clock::now(),
     };
-    if let Err(panic) = catch(AssertUnwindSafe(conn.run())).await {
-        error!(%peer, "connection panicked: {panic}");
+    let served = catch(pin!(conn.run())).await;
+    match served {
+        Ok(None) => {}
+        Ok(Some(upgrade)) => Box::pin(conn.hand_over(upgrade)).await,
+        Err(panic) => error!(%peer, "connection panicked: {panic}"),
     }
 }
 
@@ -95,9 +92,6 @@ enum Head {
     Bad(HeadError),
 }
 
-/// What a body gives; none after its end.
-type NextFrame = Option<Result<http_body::Frame<Bytes>, crate::BodyError>>;
-
 /// What becomes of the connection after an answer.
 enum Next {
     Another,
@@ -118,36 +112,47 @@ struct Asked {
 impl Asked {
     /// What is assumed of a head that can't be read.
     const UNKNOWN: Self = Self { head: false, version: Version::HTTP_11, keep_alive: false };
+
+    /// Whether its answer has content, and no field about the connection.
+    fn is_plain(self) -> bool {
+        !self.head && self.version == Version::HTTP_11
+    }
 }
 
 impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
-    async fn run(mut self) {
+    /// Serves until the connection is to end, or to be handed over after the response returned.
+    async fn run(&mut self) -> Option<Response> {
         let next = match self.exchanges().await {
             Ok(next) => next,
-            Err(cut) => return self.cut(&cut),
-        };
-        let sent = self.flush().await;
-        match (next, sent) {
-            (Next::Linger, Ok(())) => self.linger().await,
-            (Next::Upgrade(mut response), Ok(())) => {
-                let early = self.rbuf.split().freeze();
-                if let Some(go_on) = response.take_upgrade() {
-                    let Self { io, mut watch, server, peer, .. } = self;
-                    watch.unlimited();
-                    let work = go_on(Upgraded::new(early, io, watch.outlook()));
-                    let mut work = pin!(catch(AssertUnwindSafe(work)));
-                    let done = poll_fn(|cx| match work.as_mut().poll(cx) {
-                        Poll::Ready(done) => Poll::Ready(Ok::<_, Cut>(done)),
-                        Poll::Pending => watch.pending(cx).map_or_else(|cut| Poll::Ready(Err(cut)), |()| Poll::Pending),
-                    });
-                    if let Ok(Err(panic)) = done.await {
-                        server.counters.panics.add(1);
-                        error!(%peer, "upgraded connection panicked: {panic}");
-                    }
-                }
+            Err(cut) => {
+                self.cut(&cut);
+                return None;
             }
+        };
+        match (next, self.flush().await) {
+            (Next::Linger, Ok(())) => self.linger().await,
+            (Next::Upgrade(response), Ok(())) => return Some(response),
             (_, Ok(())) => {}
             (_, Err(cut)) => self.cut(&cut),
+        }
+        None
+    }
+
+    /// Leaves the connection to what the response to an upgrade said.
+    async fn hand_over(mut self, mut response: Response) {
+        let early = self.rbuf.split().freeze();
+        let Some(go_on) = response.take_upgrade() else { return };
+        self.watch.unlimited();
+        let mut work = catch(go_on(Upgraded::new(early, self.io, self.watch.outlook())));
+        let done = poll_fn(|cx| match Pin::new(&mut work).poll(cx) {
+            Poll::Ready(done) => Poll::Ready(done),
+            // When the time to drain is over, the work is dropped.
+            Poll::Pending if self.watch.pending(cx).is_err() => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+        });
+        if let Err(panic) = done.await {
+            self.server.counters.panics.add(1);
+            error!(peer = %self.peer, "upgraded connection panicked: {panic}");
         }
     }
 
@@ -240,6 +245,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         poll_fn(|cx| {
             if self.rbuf.capacity() == 0 {
                 self.rbuf = pool::take();
+                self.req.make_room();
             } else if self.rbuf.capacity() == self.rbuf.len() {
                 self.rbuf.reserve(pool::BUFFER);
             }
@@ -253,6 +259,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                     if self.rbuf.is_empty() {
                         pool::give(std::mem::take(&mut self.rbuf));
                         self.out.release();
+                        self.req.release();
                     }
                     self.watch.pending(cx)?;
                     Poll::Pending
@@ -307,13 +314,13 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             self.refuse(StatusCode::NOT_IMPLEMENTED, asked);
             return Ok(Next::Linger);
         }
-        let webapp = server.route(self.req.hostname());
+        let webapp = server.route(&self.req);
         let (mut upload, body) = match head.framing.is_empty() {
             true => (None, Body::empty()),
             false => {
                 let most = webapp.map_or(0, |webapp| webapp.max_body_size());
                 let (upload, body) = Upload::new(head.framing, head.expect_continue, most);
-                (Some(upload), body)
+                (Some(Box::new(upload)), body)
             }
         };
         if let Err(status) = self.req.begin(body) {
@@ -321,10 +328,10 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             return Ok(Next::Linger);
         }
         let mut answered = match webapp {
-            Some(webapp) => self.answer(webapp, upload.as_mut()).await?,
+            Some(webapp) => self.answer(webapp, upload.as_deref_mut()).await?,
             None => Answered { response: StatusCode::NOT_FOUND.into(), logged: true },
         };
-        if let Some((status, limit)) = upload.as_ref().and_then(Upload::fault) {
+        if let Some((status, limit)) = upload.as_ref().and_then(|upload| upload.fault()) {
             server.counters.limit(limit).add(1);
             answered.response = error_page::page(status);
         }
@@ -382,11 +389,12 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         self.watch.unlimited();
         let result = {
             let Self { req, io, rbuf, out, watch, server, .. } = self;
-            let mut answer = pin!(catch(AssertUnwindSafe(webapp.answer(req))));
+            let answer = pin!(webapp.answer(req));
+            let mut answer = catch(answer);
             let mut line = Line { io, rbuf, out, watch, config: &server.config };
             poll_fn(|cx| {
                 loop {
-                    if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
+                    if let Poll::Ready(answered) = Pin::new(&mut answer).poll(cx) {
                         return Poll::Ready(Ok::<_, Cut>(answered));
                     }
                     let fed = match &mut upload {
@@ -418,211 +426,6 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         Answered { response: StatusCode::INTERNAL_SERVER_ERROR.into(), logged: true }
     }
 
-    /// Puts an answer into the outbox, or streams it; returns the bytes of its content too.
-    async fn respond(
-        &mut self,
-        response: &mut Response,
-        asked: Asked,
-        upload: &mut Option<Upload>,
-    ) -> Result<(Next, u64), Cut> {
-        let body = response.take_body();
-        let framing = Framing::of(response, &body, asked);
-        // What somebody still reads may be what the answer is made of.
-        let give_up = upload.as_mut().filter(|upload| upload.is_abandoned()).is_some_and(|upload| {
-            upload.drop_buffered(&mut self.rbuf);
-            !upload.is_complete() && !upload.is_worth_reading()
-        });
-        let close = give_up || framing == Framing::UntilClose || !self.may_go_on(asked);
-        self.put_head(response, asked, framing, close);
-        let mut sent = 0;
-        if !asked.head && !matches!(framing, Framing::None | Framing::Sized(0)) {
-            sent = body.len().unwrap_or_default();
-            match body.into_inner() {
-                Inner::Empty => {}
-                Inner::Bytes(bytes) => self.out.push(bytes),
-                Inner::File(file, range) => {
-                    self.out.push_file(file, range);
-                    // What follows would have to wait anyway.
-                    self.flush().await?;
-                }
-                other => {
-                    let body = Body::from_inner(other);
-                    let streamed = Box::pin(self.stream(body, framing, upload)).await;
-                    if streamed.is_err() && framing == Framing::UntilClose {
-                        self.io.reset();
-                    }
-                    sent = streamed?;
-                    self.now = clock::now();
-                }
-            }
-        }
-        let next = match upload.as_mut().filter(|upload| !upload.is_complete()) {
-            Some(upload) if !close && upload.is_worth_reading() => {
-                self.flush().await?;
-                poll_fn(|cx| upload.poll_drop(cx, &mut self.line())).await?;
-                self.now = clock::now();
-                Next::Another
-            }
-            Some(_) => Next::Linger,
-            None if !close => Next::Another,
-            // Who does not know that this answer is the last may be sending already.
-            None if asked.keep_alive || !self.rbuf.is_empty() => Next::Linger,
-            None => Next::Close,
-        };
-        Ok((next, sent))
-    }
-
-    fn line(&mut self) -> Line<'_, I> {
-        let Self { io, rbuf, out, watch, server, .. } = self;
-        Line { io, rbuf, out, watch, config: &server.config }
-    }
-
-    /// Sends content as it comes, and meanwhile receives the request's, if that is what it is made of.
-    async fn stream(
-        &mut self,
-        mut body: Body,
-        framing: Framing,
-        upload: &mut Option<Upload>,
-    ) -> Result<u64, Cut> {
-        let mut sent = 0;
-        self.watch.unlimited();
-        loop {
-            let frame = poll_fn(|cx| self.poll_frame(cx, &mut body, upload)).await?;
-            let frame = match frame {
-                Some(Ok(frame)) => frame,
-                // Only an end that looks like none tells the client.
-                Some(Err(e)) => {
-                    let fault = upload.as_ref().and_then(Upload::fault);
-                    let gone = || Cut::Gone(std::io::Error::other(e));
-                    return Err(fault.map_or_else(gone, |(_, limit)| Cut::Limit(limit)));
-                }
-                None => break,
-            };
-            match frame.into_data() {
-                Ok(data) if data.is_empty() => {}
-                Ok(data) => {
-                    sent += data.len() as u64;
-                    if matches!(framing, Framing::Sized(promised) if sent > promised) {
-                        // The client would take the rest for another answer.
-                        return Err(Cut::Gone(std::io::ErrorKind::InvalidData.into()));
-                    }
-                    self.put_data(data, framing);
-                }
-                Err(frame) => {
-                    if let (Ok(trailers), Framing::Chunked) = (frame.into_trailers(), framing) {
-                        encode_last_chunk(self.out.small(), &trailers);
-                        return Ok(sent);
-                    }
-                }
-            }
-            if self.out.in_memory() >= GATHERED {
-                self.flush().await?;
-                self.watch.unlimited();
-            }
-        }
-        match framing {
-            Framing::Chunked => encode_last_chunk(self.out.small(), &HeaderMap::new()),
-            Framing::Sized(promised) if sent != promised => {
-                return Err(Cut::Gone(std::io::ErrorKind::UnexpectedEof.into()));
-            }
-            _ => {}
-        }
-        Ok(sent)
-    }
-
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-        body: &mut Body,
-        upload: &mut Option<Upload>,
-    ) -> Poll<Result<NextFrame, Cut>> {
-        loop {
-            match catch_call(|| Pin::new(&mut *body).poll_frame(cx)) {
-                Ok(Poll::Ready(frame)) => return Poll::Ready(Ok(frame)),
-                Ok(Poll::Pending) => {}
-                Err(panic) => {
-                    self.count_panic(&panic);
-                    return Poll::Ready(Err(Cut::Gone(std::io::Error::other("a body panicked"))));
-                }
-            }
-            if let Poll::Ready(sent) = self.io.poll_send(cx, &mut self.out) {
-                sent?;
-            }
-            let fed = match upload {
-                Some(upload) => upload.pump(cx, &mut self.line())?,
-                None => false,
-            };
-            if !fed {
-                self.watch.pending(cx)?;
-                return Poll::Pending;
-            }
-        }
-    }
-
-    fn put_data(&mut self, data: Bytes, framing: Framing) {
-        if framing == Framing::Chunked {
-            encode_chunk_head(self.out.small(), data.len() as u64);
-            self.out.push(data);
-            self.out.small().extend_from_slice(b"\r\n");
-        } else {
-            self.out.push(data);
-        }
-    }
-
-    fn may_go_on(&self, asked: Asked) -> bool {
-        let limit = if self.requests >= self.server.config.max_requests_per_conn {
-            Limit::RequestsPerConn
-        } else if asked.keep_alive && self.now >= self.until {
-            Limit::ConnAge
-        } else {
-            return asked.keep_alive && self.watch.phase() == Phase::Serving;
-        };
-        self.server.counters.limit(limit).add(1);
-        false
-    }
-
-    /// Answers what is no request, after which nothing on the connection can be trusted.
-    fn refuse(&mut self, status: StatusCode, asked: Asked) {
-        let mut response = error_page::page(status);
-        let body = response.take_body();
-        self.put_head(&response, asked, Framing::of(&response, &body, asked), true);
-        match body.into_inner() {
-            Inner::Bytes(bytes) if !asked.head => self.out.push(bytes),
-            _ => {}
-        }
-    }
-
-    fn put_head(&mut self, response: &Response, asked: Asked, framing: Framing, close: bool) {
-        let out = self.out.small();
-        let len = match framing {
-            Framing::Sized(len) => Some(len),
-            _ => None,
-        };
-        let mut told = false;
-        match response.prepared_fields() {
-            Some(prepared) => {
-                self.server.put_start(out, response.status(), Standing::Both, self.now);
-                let (fields, sized) = prepared.http1(len);
-                out.extend_from_slice(fields);
-                told = sized;
-            }
-            None => put_fields(out, response, &self.server, framing, self.now),
-        }
-        match framing {
-            Framing::Sized(len) if !told => encode_content_length(out, len),
-            Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-            Framing::Sized(_) | Framing::None | Framing::UntilClose => {}
-        }
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            out.extend_from_slice(b"connection: upgrade\r\n");
-        } else if close {
-            out.extend_from_slice(b"connection: close\r\n");
-        } else if asked.version == Version::HTTP_10 {
-            out.extend_from_slice(b"connection: keep-alive\r\n");
-        }
-        out.extend_from_slice(b"\r\n");
-    }
-
     /// Says that nothing more comes, and waits a while for the client to see it.
     async fn linger(&mut self) {
         if self.io.shutdown().is_err() {
@@ -638,68 +441,21 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             }
         }
     }
-}
 
-/// How the end of an answer's content is told (RFC 9112, 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
-    /// There is none, and no field says so.
-    None,
-    Sized(u64),
-    Chunked,
-    UntilClose,
-}
-
-impl Framing {
-    fn of(response: &Response, body: &Body, asked: Asked) -> Self {
-        let status = response.status();
-        if status.is_informational() || matches!(status.as_u16(), 204 | 304) {
-            return Self::None;
-        }
-        if status == StatusCode::RESET_CONTENT {
-            // There is none, and this has to be said (RFC 9110, 15.3.6).
-            return Self::Sized(0);
-        }
-        match body.len() {
-            // What a HEAD is answered without may be of a length that only the handlet knows.
-            Some(0) if asked.head && response.headers().contains_key(CONTENT_LENGTH) => Self::None,
-            Some(len) => Self::Sized(len),
-            None if asked.version == Version::HTTP_10 => Self::UntilClose,
-            None => Self::Chunked,
-        }
+    fn may_go_on(&self, asked: Asked) -> bool {
+        let limit = if self.requests >= self.server.config.max_requests_per_conn {
+            Limit::RequestsPerConn
+        } else if asked.keep_alive && self.now >= self.until {
+            Limit::ConnAge
+        } else {
+            return asked.keep_alive && self.watch.phase() == Phase::Serving;
+        };
+        self.server.counters.limit(limit).add(1);
+        false
     }
-}
 
-/// Puts the fields that a handlet has made, but for those that are the connection's business.
-fn put_fields(
-    out: &mut BytesMut,
-    response: &Response,
-    server: &Shared,
-    framing: Framing,
-    now: Moment,
-) {
-    let map = response.headers();
-    // RFC 9110, 8.6: an answer without content may still name a length, but for 1xx and 204.
-    let keeps_length = framing == Framing::None
-        && !response.status().is_informational()
-        && response.status() != StatusCode::NO_CONTENT;
-    let standing = match (map.contains_key(DATE), map.contains_key(SERVER)) {
-        (false, false) => Standing::Both,
-        (false, true) => Standing::Date,
-        // Of one who knows the date we need not say who answers.
-        (true, _) => Standing::None,
-    };
-    server.put_start(out, response.status(), standing, now);
-    for (name, value) in map {
-        let ours = *name == CONNECTION
-            || *name == TRANSFER_ENCODING
-            || *name == KEEP_ALIVE
-            || (*name == CONTENT_LENGTH && !keeps_length);
-        if !ours {
-            out.extend_from_slice(name.as_str().as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value.as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
+    fn line(&mut self) -> Line<'_, I> {
+        let Self { io, rbuf, out, watch, server, .. } = self;
+        Line { io, rbuf, out, watch, config: &server.config }
     }
 }

@@ -1,4 +1,5 @@
-//! Every config that we show to people passes `gorox check`: files, and examples in the manual.
+//! Every config that we show to people passes `gorox check` and is as `gorox fmt` writes it: files,
+//! and examples in the manual and in the documentation of components.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,8 @@ use hemi_test::TempDir;
 use crate::Result;
 use crate::cargo::{build, cargo, command, output_of, root};
 
-/// Where config files of ours are.
-const PLACES: &[&str] = &["conf", "docs", "examples"];
+/// Where config files of gorox are.
+const PLACES: &[&str] = &["conf", "docs", "examples", "gorox"];
 
 /// The bench's config is a template.
 const TEMPLATE: &str = "bench/gorox.conf";
@@ -28,7 +29,7 @@ pub(super) fn check(files: &[PathBuf]) -> Result<Vec<String>> {
             None => root().join(&config.origin),
             Some(text) => dir.write("example.conf", text)?,
         };
-        let output = output_of(command(gorox).arg("check").arg("--config").arg(path))?;
+        let output = output_of(command(gorox).arg("check").arg("--config").arg(&path))?;
         if !output.status.success() {
             let why = [output.stdout, output.stderr].concat();
             let why = String::from_utf8_lossy(&why);
@@ -37,6 +38,8 @@ pub(super) fn check(files: &[PathBuf]) -> Result<Vec<String>> {
                 config.origin,
                 why.trim_end()
             ));
+        } else if output_of(command(gorox).arg("fmt").arg(&path))?.stdout != fs::read(&path)? {
+            findings.push(format!("{}: gorox fmt would write it differently", config.origin));
         }
     }
     Ok(findings)
@@ -61,8 +64,9 @@ fn collect(files: &[PathBuf]) -> Result<Vec<Config>> {
             let text = fs::read_to_string(root().join(path))?;
             let text = text.replace("@PORT@", "1").replace("@ROOT@", "/");
             configs.push(Config { origin, text: Some(text) });
-        } else if has_extension("md") {
+        } else if has_extension("md") || has_extension("rs") {
             let text = fs::read_to_string(root().join(path))?;
+            let text = if has_extension("rs") { docs(&text) } else { text };
             configs.extend(fenced(&text).into_iter().map(|(line, block)| Config {
                 origin: format!("{origin}:{line}"),
                 text: Some(block),
@@ -70,6 +74,12 @@ fn collect(files: &[PathBuf]) -> Result<Vec<Config>> {
         }
     }
     Ok(configs)
+}
+
+/// The `//!` documentation of a Rust file, each line where it stands.
+fn docs(text: &str) -> String {
+    let lines = text.lines().map(|line| line.strip_prefix("//!").unwrap_or_default());
+    lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect()
 }
 
 /// The blocks fenced as `gorox` in a Markdown text, each with the line it begins at.
@@ -96,5 +106,11 @@ mod tests {
         let found =
             fenced("a\n```gorox\nstage {\n}\n```\n```sh\n# ```gorox\n```\n  ```gorox\nx\n  ```");
         assert_eq!(found, [(3, "stage {\n}\n".to_owned()), (10, "x\n".to_owned())]);
+    }
+    #[test]
+    fn only_the_docs_of_a_rust_file_count() {
+        let found =
+            fenced(&docs("//! a\n//!\n//! ```gorox\n//! stage {}\n//! ```\n\n// ```gorox\n"));
+        assert_eq!(found, [(4, "stage {}\n".to_owned())]);
     }
 }

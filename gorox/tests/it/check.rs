@@ -1,0 +1,241 @@
+//! `gorox check`.
+
+use std::process::Command;
+
+use hemi_test::TempDir;
+
+use crate::cli::{Ended, GOROX, gorox, run};
+
+/// Checks `test.conf`, of this text, from its directory.
+fn check(text: &str) -> Ended {
+    let dir = TempDir::new().unwrap();
+    dir.write("test.conf", text).unwrap();
+    let mut command = Command::new(GOROX);
+    command.args(["check", "test.conf"]).current_dir(dir.path());
+    run(command)
+}
+
+/// What stands inside `stage { }` from line 2 on: the place and message of a mistake, and its hint.
+const BROKEN: &[(&str, &str, &str)] = &[
+    // Components.
+    (
+        "htpxServer \"s\" {}",
+        "2:1: error: unknown component `htpxServer`",
+        "did you mean `httpxServer`?",
+    ),
+    ("static { .webRoot = \"/\" }", "2:1: error: handlet `static` cannot stand in `stage`", ""),
+    (
+        "echoServer { .address = \":1\" }",
+        "2:1: error: `echoServer` needs a name",
+        "echoServer \"name\" {",
+    ),
+    ("fcache \"x\" {}", "2:8: error: there is one fcache in a stage", "remove the name"),
+    (
+        "fcache {}\nfcache {}",
+        "3:1: error: two fcaches are named \"fcache\"",
+        "2:1: note: the first is here",
+    ),
+    (
+        "webapp \"a\" { .hostnames = (\"a\") }\nwebapp \"a\" { .hostnames = (\"b\") }",
+        "3:8: error: two webapps are named \"a\"",
+        "2:8: note: the first is here",
+    ),
+    (
+        "webapp \"a\" { .hostnames = (\"a\") }",
+        "2:8: error: nothing uses the webapp \"a\"",
+        "or remove it",
+    ),
+    (
+        "simpleLogger \"a\" { .target = \"a\" }",
+        "2:14: error: nothing uses the logger \"a\"",
+        "refer to it by its name",
+    ),
+    // References.
+    (
+        "httpxServer \"s\" { .address = \":1\"  .webapps = (\"shop\") }",
+        "2:48: error: no webapp is named \"shop\"",
+        "there is none in this stage",
+    ),
+    (
+        "webapp \"shop\" { .hostnames = (\"*\") }\nhttpxServer \"s\" { .address = \":1\"  .webapps = (\"sohp\") }",
+        "3:48: error: no webapp is named \"sohp\"",
+        "did you mean \"shop\"?",
+    ),
+    // Properties.
+    (
+        "echoServer \"e\" {}",
+        "2:1: error: `echoServer` needs the property `.address`",
+        "add `.address",
+    ),
+    (
+        "echoServer \"e\" { .address = \":1\"  .idleTimeot = 1s }",
+        "2:35: error: unknown property `.idleTimeot`",
+        "did you mean `.idleTimeout`?",
+    ),
+    (
+        "echoServer \"e\" { .address = \":1\"  .idleTimeout = 5 }",
+        "2:50: error: expected a duration",
+        "did you mean 5s?",
+    ),
+    (
+        "echoServer \"e\" { .address = \":1\"  .maxConns = \"many\" }",
+        "2:47: error: expected an integer",
+        "",
+    ),
+    (
+        "echoServer \"e\" { .address = \"here\" }",
+        "2:29: error: \"here\" is not an address",
+        "127.0.0.1:80",
+    ),
+    ("fcache { .maxBytes = 1X }", "2:22: error: unknown unit `X`", ""),
+    (
+        "fcache { .maxBytes = %topDri }",
+        "2:22: error: unknown constant `%topDri`",
+        "did you mean `%topDir`?",
+    ),
+    (
+        "fcache { .maxBytes = 1K  .maxBytes = 2K }",
+        "2:26: error: `.maxBytes` is set twice",
+        "remove one",
+    ),
+    // Rules.
+    (
+        "webapp \"a\" { .hostnames = (\"a\")  rule $path ~= \"(\" {} }",
+        "2:48: error: bad regular expression",
+        "no backslash needs to be doubled",
+    ),
+    (
+        "webapp \"a\" { .hostnames = (\"a\")  rule $pth == \"/\" {} }",
+        "2:39: error: unknown variable `$pth`",
+        "did you mean `$path`?",
+    ),
+    (
+        "webapp \"a\" { .hostnames = (\"a\")  rule $path = \"/\" {} }",
+        "2:45: error: a single `=` does not compare",
+        "did you mean `==`?",
+    ),
+    (
+        "webapp \"a\" { .hostnames = (\"a\")  rule { .returnCode = 99 } }",
+        "2:55: error: 99 is not a status that ends a request",
+        "from 200 to 599",
+    ),
+    (
+        "webapp \"a\" { .hostnames = (\"a\")  rule { static {} } }",
+        "2:41: error: `static` needs the property `.webRoot`",
+        "add `.webRoot",
+    ),
+    (
+        "webapp \"a\" { .hostnames = (\"a\")  rule { static { .webRoot = \"/\"  .mimeTypes = [\"a\": \"b\"] } } }",
+        "2:85: error: \"b\" is not a media type",
+        "text/plain",
+    ),
+    // Text and includes.
+    ("webapp \"a\" {", "1:7: error: this `{` is never closed", "close it with `}`"),
+    ("fcache { .maxBytes = 1K }\n.", "3:1: error: unexpected `.`", ""),
+    ("<none.conf>", "2:1: error: cannot read `none.conf`", "relative to the directory"),
+    ("<test.conf>", "2:1: error: `test.conf` includes itself", "test.conf → test.conf"),
+];
+
+#[test]
+fn a_broken_config_is_refused_with_the_place_and_a_way_out() {
+    let mut failures = String::new();
+    for (inside, mistake, hint) in BROKEN {
+        let ended = check(&format!("stage {{\n{inside}\n}}\n"));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{inside}");
+        let place = format!("test.conf:{mistake}");
+        let line = ended.stderr.lines().any(|line| line.starts_with(&place));
+        if !line || !ended.stderr.contains(hint) {
+            failures += &format!("no {mistake} ({hint}) in\n{}\n", ended.stderr);
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+#[test]
+fn what_is_no_stage_is_refused() {
+    for (text, mistake) in [
+        ("", "test.conf:1:1: error: the config is empty"),
+        ("server {}", "test.conf:1:1: error: the outermost component must be `stage`"),
+        ("stage {}\nstage {}", "test.conf:2:1: error: nothing may follow the outermost component"),
+    ] {
+        let ended = check(text);
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.stderr.starts_with(mistake), "{}", ended.stderr);
+    }
+    let missing = gorox(&["check", "/no/such.conf"]);
+    assert_eq!(missing.code, Some(1));
+    assert!(missing.stderr.starts_with("error: cannot read `/no/such.conf`"), "{}", missing.stderr);
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let ended = check(
+        "stage {
+	fcache { .maxBites = 1K }
+	webapp \"shop\" {
+		.hostnames = (\"*\")
+		rule $pth == \"/\" {}
+		rule { .returnCode = 1000 }
+		rule { static {} }
+	}
+	echoServer \"echo\" {}
+	httpServer \"main\" { .address = \":1\"  .webapps = (\"shop\") }
+}
+",
+    );
+    let places = ["2:11", "5:8", "6:24", "7:10", "9:2", "10:2"];
+    let found = |place: &&&str| ended.stderr.contains(&format!("test.conf:{place}: error: "));
+    let missing: Vec<_> = places.iter().filter(|place| !found(place)).collect();
+    assert!(missing.is_empty(), "{missing:?} not in\n{}", ended.stderr);
+    assert_eq!(ended.code, Some(1));
+}
+
+#[test]
+fn a_mistake_in_an_included_file_is_shown_there() {
+    let dir = TempDir::new().unwrap();
+    dir.write("test.conf", "stage {\n\t<part.conf>\n}\n").unwrap();
+    dir.write("part.conf", "echoServer \"e\" { .adress = \":1\" }\n").unwrap();
+    let mut command = Command::new(GOROX);
+    command.args(["check", "test.conf"]).current_dir(dir.path());
+    let stderr = run(command).stderr;
+    for text in ["part.conf:1:18: error: unknown property `.adress`", "included from test.conf:2:2"]
+    {
+        assert!(stderr.contains(text), "{text} not in\n{stderr}");
+    }
+}
+
+#[test]
+fn our_own_configs_have_no_mistakes() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let conf = format!("{root}/conf/gorox.conf");
+    for args in [&["check", &conf][..], &["check", "--config", &conf], &["-config", &conf, "check"]]
+    {
+        let ended = gorox(args);
+        let expected = format!("{conf}: no mistakes found\n");
+        assert_eq!((ended.code, ended.stdout, ended.stderr), (Some(0), expected, String::new()));
+    }
+    let dir = TempDir::new().unwrap();
+    let mut command = Command::new(GOROX);
+    command.arg("check").current_dir(dir.path());
+    assert_eq!(run(command).stdout, "the default config: no mistakes found\n");
+    let mut command = Command::new(GOROX);
+    command.arg("check").current_dir(root);
+    assert_eq!(run(command).stdout, "conf/gorox.conf: no mistakes found\n");
+}
+
+#[test]
+fn nothing_of_the_surroundings_is_touched() {
+    let dir = TempDir::new().unwrap();
+    let (log, socket) = (dir.path().join("log/access.log"), dir.path().join("socket"));
+    let ended = check(&format!(
+        r#"stage {{
+            simpleLogger "a" {{ .target = "{}" }}
+            webapp "w" {{ .hostnames = ("*")  .useLogger = "a" }}
+            httpxServer "s" {{ .address = "{}"  .webapps = ("w") }}
+        }}"#,
+        log.display(),
+        socket.display()
+    ));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}

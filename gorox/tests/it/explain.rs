@@ -1,0 +1,65 @@
+//! `gorox explain`.
+
+use crate::cli::gorox;
+
+/// All signs that `explain` lists.
+fn signs() -> Vec<String> {
+    let list = gorox(&["explain"]);
+    assert_eq!(list.code, Some(0));
+    let components = list.stdout.lines().filter_map(|line| line.strip_prefix("  "));
+    components
+        .map(|line| {
+            let (sign, about) = line.split_once(' ').unwrap();
+            assert!(!about.trim().is_empty(), "`{sign}` says nothing about itself");
+            sign.to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn the_list_has_the_components_of_every_crate() {
+    let signs = signs();
+    for sign in ["fcache", "resolv", "webapp", "rule", "httpxServer", "static", "welcome"] {
+        assert!(signs.iter().any(|known| known == sign), "{sign} is not in {signs:?}");
+    }
+}
+
+#[test]
+fn every_component_and_property_is_documented() {
+    for sign in signs() {
+        let text = gorox(&["explain", &sign]).stdout;
+        let mut parts = text.split("\n\n");
+        let head = parts.next().unwrap();
+        assert!(head.starts_with(&format!("{sign} (")) && head.lines().count() > 1, "{head}");
+        for property in parts {
+            let (line, doc) = property.split_once('\n').unwrap_or((property, ""));
+            let (name, rest) = line.split_once(" = ").unwrap_or(("", ""));
+            let (kind, default) = rest.split_once("  (").unwrap_or(("", ""));
+            let named = name.strip_prefix('.').is_some_and(|name| !name.is_empty());
+            assert!(named && !kind.is_empty(), "{sign}: {line}");
+            let default = default.strip_suffix(')').unwrap_or_default();
+            let known = matches!(default, "required" | "not set");
+            assert!(known || default.len() > "default ".len(), "{sign}: {line}");
+            assert!(doc.starts_with("    ") && !doc.trim().is_empty(), "{sign}{name} has no docs");
+        }
+    }
+}
+
+#[test]
+fn a_component_is_described() {
+    let text = gorox(&["explain", "static"]).stdout;
+    for part in [
+        "static (handlet; stands inside another component)\n",
+        "\n.webRoot = path  (required)\n",
+        "\n.indexFile = string  (default \"index.html\")\n",
+    ] {
+        assert!(text.contains(part), "{part:?} not in\n{text}");
+    }
+}
+
+#[test]
+fn an_unknown_sign_is_refused() {
+    let ended = gorox(&["explain", "statik"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+    assert_eq!(ended.stderr, "there is no component `statik`; did you mean `static`?\n");
+}

@@ -1,0 +1,294 @@
+//! Answers on their way into the outbox: heads, and contents that are there or still come.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use hemi_core::clock::{self, Moment};
+use hemi_core::io::Io;
+use hemi_core::panics::catch_call;
+use hemi_proto::http1::{encode_chunk_head, encode_content_length, encode_last_chunk};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, SERVER, TRANSFER_ENCODING,
+};
+use http::{StatusCode, Version};
+use http_body::Body as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Asked, Conn, Cut, GATHERED, Next, Upload};
+use crate::body::{Body, Inner};
+use crate::httpx::{Shared, Standing};
+use crate::{Response, error_page};
+
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// What a body gives; none after its end.
+type NextFrame = Option<Result<http_body::Frame<Bytes>, crate::BodyError>>;
+
+impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
+    /// Puts an answer into the outbox, or streams it; returns the bytes of its content too.
+    pub(super) async fn respond(
+        &mut self,
+        response: &mut Response,
+        asked: Asked,
+        upload: &mut Option<Box<Upload>>,
+    ) -> Result<(Next, u64), Cut> {
+        let may_go_on = self.may_go_on(asked);
+        if let Some(prepared) = response.as_whole()
+            && upload.is_none()
+            && asked.is_plain()
+            && response.status() == StatusCode::OK
+            && may_go_on
+        {
+            // The most common answer in its shortest way.
+            let out = self.out.small();
+            self.server.put_start(out, StatusCode::OK, Standing::Both, self.now);
+            out.extend_from_slice(prepared.http1_whole());
+            return Ok((Next::Another, prepared.content_len()));
+        }
+        let body = response.take_body();
+        let framing = Framing::of(response, &body, asked);
+        // What somebody still reads may be what the answer is made of.
+        let give_up = upload.as_mut().filter(|upload| upload.is_abandoned()).is_some_and(|upload| {
+            upload.drop_buffered(&mut self.rbuf);
+            !upload.is_complete() && !upload.is_worth_reading()
+        });
+        let close = give_up || framing == Framing::UntilClose || !may_go_on;
+        self.put_head(response, asked, framing, close);
+        let mut sent = 0;
+        if !asked.head && !matches!(framing, Framing::None | Framing::Sized(0)) {
+            sent = body.len().unwrap_or_default();
+            match body.into_inner() {
+                Inner::Empty => {}
+                Inner::Bytes(bytes) => self.out.push(bytes),
+                Inner::File(file, range) => {
+                    self.out.push_file(file, range);
+                    // What follows would have to wait anyway.
+                    self.flush().await?;
+                }
+                other => {
+                    let body = Body::from_inner(other);
+                    let streamed = Box::pin(self.stream(body, framing, upload)).await;
+                    if streamed.is_err() && framing == Framing::UntilClose {
+                        self.io.reset();
+                    }
+                    sent = streamed?;
+                    self.now = clock::now();
+                }
+            }
+        }
+        let next = match upload.as_mut().filter(|upload| !upload.is_complete()) {
+            Some(upload) if !close && upload.is_worth_reading() => {
+                self.flush().await?;
+                poll_fn(|cx| upload.poll_drop(cx, &mut self.line())).await?;
+                self.now = clock::now();
+                Next::Another
+            }
+            Some(_) => Next::Linger,
+            None if !close => Next::Another,
+            // Who does not know that this answer is the last may be sending already.
+            None if asked.keep_alive || !self.rbuf.is_empty() => Next::Linger,
+            None => Next::Close,
+        };
+        Ok((next, sent))
+    }
+
+    /// Sends content as it comes, and meanwhile receives the request's, if that is what it is made of.
+    async fn stream(
+        &mut self,
+        mut body: Body,
+        framing: Framing,
+        upload: &mut Option<Box<Upload>>,
+    ) -> Result<u64, Cut> {
+        let mut sent = 0;
+        self.watch.unlimited();
+        loop {
+            let frame = poll_fn(|cx| self.poll_frame(cx, &mut body, upload)).await?;
+            let frame = match frame {
+                Some(Ok(frame)) => frame,
+                // Only an end that looks like none tells the client.
+                Some(Err(e)) => {
+                    let fault = upload.as_ref().and_then(|upload| upload.fault());
+                    let gone = || Cut::Gone(std::io::Error::other(e));
+                    return Err(fault.map_or_else(gone, |(_, limit)| Cut::Limit(limit)));
+                }
+                None => break,
+            };
+            match frame.into_data() {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => {
+                    sent += data.len() as u64;
+                    if matches!(framing, Framing::Sized(promised) if sent > promised) {
+                        // The client would take the rest for another answer.
+                        return Err(Cut::Gone(std::io::ErrorKind::InvalidData.into()));
+                    }
+                    self.put_data(data, framing);
+                }
+                Err(frame) => {
+                    if let (Ok(trailers), Framing::Chunked) = (frame.into_trailers(), framing) {
+                        encode_last_chunk(self.out.small(), &trailers);
+                        return Ok(sent);
+                    }
+                }
+            }
+            if self.out.in_memory() >= GATHERED {
+                self.flush().await?;
+                self.watch.unlimited();
+            }
+        }
+        match framing {
+            Framing::Chunked => encode_last_chunk(self.out.small(), &HeaderMap::new()),
+            Framing::Sized(promised) if sent != promised => {
+                return Err(Cut::Gone(std::io::ErrorKind::UnexpectedEof.into()));
+            }
+            _ => {}
+        }
+        Ok(sent)
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut Body,
+        upload: &mut Option<Box<Upload>>,
+    ) -> Poll<Result<NextFrame, Cut>> {
+        loop {
+            match catch_call(|| Pin::new(&mut *body).poll_frame(cx)) {
+                Ok(Poll::Ready(frame)) => return Poll::Ready(Ok(frame)),
+                Ok(Poll::Pending) => {}
+                Err(panic) => {
+                    self.count_panic(&panic);
+                    return Poll::Ready(Err(Cut::Gone(std::io::Error::other("a body panicked"))));
+                }
+            }
+            if let Poll::Ready(sent) = self.io.poll_send(cx, &mut self.out) {
+                sent?;
+            }
+            let fed = match upload {
+                Some(upload) => upload.pump(cx, &mut self.line())?,
+                None => false,
+            };
+            if !fed {
+                self.watch.pending(cx)?;
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn put_data(&mut self, data: Bytes, framing: Framing) {
+        if framing == Framing::Chunked {
+            encode_chunk_head(self.out.small(), data.len() as u64);
+            self.out.push(data);
+            self.out.small().extend_from_slice(b"\r\n");
+        } else {
+            self.out.push(data);
+        }
+    }
+
+    /// Answers what is no request, after which nothing on the connection can be trusted.
+    pub(super) fn refuse(&mut self, status: StatusCode, asked: Asked) {
+        let mut response = error_page::page(status);
+        let body = response.take_body();
+        self.put_head(&response, asked, Framing::of(&response, &body, asked), true);
+        match body.into_inner() {
+            Inner::Bytes(bytes) if !asked.head => self.out.push(bytes),
+            _ => {}
+        }
+    }
+
+    pub(super) fn put_head(&mut self, response: &Response, asked: Asked, framing: Framing, close: bool) {
+        let out = self.out.small();
+        let len = match framing {
+            Framing::Sized(len) => Some(len),
+            _ => None,
+        };
+        let mut told = false;
+        match response.prepared_fields() {
+            Some(prepared) => {
+                self.server.put_start(out, response.status(), Standing::Both, self.now);
+                let (fields, sized) = prepared.http1_fields(len);
+                out.extend_from_slice(fields);
+                told = sized;
+            }
+            None => put_fields(out, response, &self.server, framing, self.now),
+        }
+        match framing {
+            Framing::Sized(len) if !told => encode_content_length(out, len),
+            Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            Framing::Sized(_) | Framing::None | Framing::UntilClose => {}
+        }
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            out.extend_from_slice(b"connection: upgrade\r\n");
+        } else if close {
+            out.extend_from_slice(b"connection: close\r\n");
+        } else if asked.version == Version::HTTP_10 {
+            out.extend_from_slice(b"connection: keep-alive\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// How the end of an answer's content is told (RFC 9112, 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// There is none, and no field says so.
+    None,
+    Sized(u64),
+    Chunked,
+    UntilClose,
+}
+
+impl Framing {
+    pub(super) fn of(response: &Response, body: &Body, asked: Asked) -> Self {
+        let status = response.status();
+        if status.is_informational() || matches!(status.as_u16(), 204 | 304) {
+            return Self::None;
+        }
+        if status == StatusCode::RESET_CONTENT {
+            // There is none, and this has to be said (RFC 9110, 15.3.6).
+            return Self::Sized(0);
+        }
+        match body.len() {
+            // What a HEAD is answered without may be of a length that only the handlet knows.
+            Some(0) if asked.head && response.headers().contains_key(CONTENT_LENGTH) => Self::None,
+            Some(len) => Self::Sized(len),
+            None if asked.version == Version::HTTP_10 => Self::UntilClose,
+            None => Self::Chunked,
+        }
+    }
+}
+
+/// Puts the fields that a handlet has made, but for those that are the connection's business.
+fn put_fields(
+    out: &mut BytesMut,
+    response: &Response,
+    server: &Shared,
+    framing: Framing,
+    now: Moment,
+) {
+    let map = response.headers();
+    // RFC 9110, 8.6: an answer without content may still name a length, but for 1xx and 204.
+    let keeps_length = framing == Framing::None
+        && !response.status().is_informational()
+        && response.status() != StatusCode::NO_CONTENT;
+    let standing = match (map.contains_key(DATE), map.contains_key(SERVER)) {
+        (false, false) => Standing::Both,
+        (false, true) => Standing::Date,
+        // Of one who knows the date we need not say who answers.
+        (true, _) => Standing::None,
+    };
+    server.put_start(out, response.status(), standing, now);
+    for (name, value) in map {
+        let ours = *name == CONNECTION
+            || *name == TRANSFER_ENCODING
+            || *name == KEEP_ALIVE
+            || (*name == CONTENT_LENGTH && !keeps_length);
+        if !ours {
+            out.extend_from_slice(name.as_str().as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
