@@ -182,7 +182,7 @@ impl CreateCx<'_> {
     /// # Errors
     /// When there is none of that kind and name.
     pub fn follow<K: Kind>(&mut self, to: &Ref<K>) -> Result<Arc<K::Object>> {
-        self.build.parts.follow(to)
+        self.build.find::<K>(to.name(), || self.build.parts.dangling(to).into())
     }
 
     /// A fixture of the stage.
@@ -190,7 +190,7 @@ impl CreateCx<'_> {
     /// # Errors
     /// When the program has not registered it.
     pub fn fixture<K: Kind>(&mut self) -> Result<Arc<K::Object>> {
-        self.build.parts.find::<K>(K::NAME).ok_or_else(|| {
+        self.build.find::<K>(K::NAME, || {
             Error::config(self.span(), format!("this program has no {}", K::NAME))
         })
     }

@@ -90,9 +90,8 @@ impl Cores {
     pub(crate) fn stop(&self) {
         self.stop.cancel();
         if current().is_none() {
-            let threads = std::mem::take(
-                &mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner),
-            );
+            let threads =
+                std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
             for thread in threads {
                 // A panic there was reported when it happened.
                 let _ = thread.join();

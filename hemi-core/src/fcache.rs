@@ -196,7 +196,13 @@ impl Fcache {
         let file = directory.open_file(path)?;
         let meta = file.metadata()?;
         let changed = meta.mtime().wrapping_mul(1_000_000_000).wrapping_add(meta.mtime_nsec());
-        Ok(Found { file, len: meta.len(), kind: meta.file_type(), version: (meta.ino(), changed), modified: meta.modified()? })
+        Ok(Found {
+            file,
+            len: meta.len(),
+            kind: meta.file_type(),
+            version: (meta.ino(), changed),
+            modified: meta.modified()?,
+        })
     }
 }
 
@@ -402,7 +408,8 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_than_allowed_and_what_is_asked_for_stays() {
-        let config = FcacheConfig { max_small_files: 3, max_bytes: Size(100), ..Default::default() };
+        let config =
+            FcacheConfig { max_small_files: 3, max_bytes: Size(100), ..Default::default() };
         let (dir, fcache, root) = cache(config);
         for name in ["a", "b", "c", "d", "e"] {
             std::fs::write(dir.join(name), [b'x'; 30]).unwrap();

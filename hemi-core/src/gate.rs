@@ -442,11 +442,13 @@ mod tests {
     fn a_source_has_so_many_places_and_gets_them_back() {
         let state = Arc::new(State::new(1));
         let peer = |address: &str| Peer::Tcp(address.parse().unwrap());
-        let first: Vec<_> = (1..4).map(|n| state.admit(&peer(&format!("192.0.2.1:{n}")), 2)).collect();
+        let first: Vec<_> =
+            (1..4).map(|n| state.admit(&peer(&format!("192.0.2.1:{n}")), 2)).collect();
         assert_eq!(first.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false]);
         assert_eq!(state.counters.refused.sum(), 1);
         // Others are not concerned, and clients on this machine are not counted.
-        let others = ["192.0.2.2:1", "[2001:db8::1]:1", "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"];
+        let others =
+            ["192.0.2.2:1", "[2001:db8::1]:1", "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"];
         let others = others.map(|address| state.admit(&peer(address), 2).unwrap());
         let local = [(); 3].map(|()| state.admit(&Peer::Unix, 2).unwrap());
         assert_eq!(state.active.load(Ordering::Relaxed), 10);

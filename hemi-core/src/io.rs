@@ -14,8 +14,8 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 
 pub use outbox::{Outbox, SharedFile};
-pub use socket::Socket;
 pub(crate) use socket::Family;
+pub use socket::Socket;
 
 /// A connection's byte stream. `poll_*` follow the rules of [`std::future::Future::poll`].
 pub trait Io: Send + Unpin + 'static {

@@ -28,9 +28,7 @@ pub mod server;
 mod stage;
 mod sys;
 
-pub use component::{
-    BoxFuture, Component, CreateCx, DynLifecycle, Kind, Lifecycle, Place, Rank,
-};
+pub use component::{BoxFuture, Component, CreateCx, DynLifecycle, Kind, Lifecycle, Place, Rank};
 pub use config::Explain;
 pub use engine::{Engine, GRACE, check, serve};
 pub use error::{Error, Result};

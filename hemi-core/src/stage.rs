@@ -3,8 +3,8 @@
 mod build;
 mod parts;
 
-use std::collections::HashMap;
 use std::any::{Any, TypeId};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -124,7 +124,11 @@ impl Running {
                     if let Err(e) = task.await
                         && e.is_panic()
                     {
-                        error!(stage = stage.id, "a component panicked: {}", panics::text(&*e.into_panic()));
+                        error!(
+                            stage = stage.id,
+                            "a component panicked: {}",
+                            panics::text(&*e.into_panic())
+                        );
                     }
                 }
             }

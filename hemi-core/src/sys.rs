@@ -14,7 +14,8 @@ use tokio::io::unix::AsyncFd;
 /// A connection is handed to the server when its first bytes are there: what a connection per request
 /// costs drops by a fifth, for the server never waits for the request.
 pub(crate) fn defer_accept(socket: &Socket, wait: Duration) -> io::Result<()> {
-    let seconds = libc::c_int::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(libc::c_int::MAX);
+    let seconds =
+        libc::c_int::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(libc::c_int::MAX);
     // SAFETY: the kernel reads the four bytes of `seconds`, which outlives the call.
     let done = unsafe {
         libc::setsockopt(

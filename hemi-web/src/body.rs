@@ -166,7 +166,9 @@ impl HttpBody for Body {
         match &mut self.0 {
             Inner::Empty => Poll::Ready(None),
             Inner::Bytes(_) => {
-                let Inner::Bytes(bytes) = std::mem::take(&mut self.0) else { return Poll::Ready(None) };
+                let Inner::Bytes(bytes) = std::mem::take(&mut self.0) else {
+                    return Poll::Ready(None);
+                };
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Inner::File(_, range) if range.is_empty() => Poll::Ready(None),

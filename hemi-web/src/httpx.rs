@@ -24,9 +24,7 @@ use hemi_core::config::{Diagnostic, Ref, Spanned};
 use hemi_core::gate::{Gate, GateConfig};
 use hemi_core::listen::{Address, ListenOptions, Peer};
 use hemi_core::server::{Server, ServerKind};
-use hemi_core::{
-    Component, CreateCx, Explain, Lifecycle, Parts, Prepare, Result, Run,
-};
+use hemi_core::{Component, CreateCx, Explain, Lifecycle, Parts, Prepare, Result, Run};
 use hemi_proto::date::format_date;
 use hemi_proto::http1::{HeadLimits, encode_status_line};
 use http::StatusCode;

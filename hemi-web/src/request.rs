@@ -78,7 +78,9 @@ impl Request {
         let bad = StatusCode::BAD_REQUEST;
         self.path = match normalize(raw, EncodedSeparators::Keep) {
             Ok(Cow::Borrowed(_)) => None,
-            Ok(Cow::Owned(path)) => Some(String::from_utf8(path).map_err(|_| bad)?.into_boxed_str()),
+            Ok(Cow::Owned(path)) => {
+                Some(String::from_utf8(path).map_err(|_| bad)?.into_boxed_str())
+            }
             // As the target of CONNECT, or of OPTIONS for the whole server.
             Err(PathError::NotAbsolute) => None,
             Err(_) => return Err(bad),

@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use hemi_core::BoxFuture;
 use hemi_proto::http1::{encode_content_length, encode_fields};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, SERVER, TRANSFER_ENCODING,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, SERVER,
+    TRANSFER_ENCODING,
 };
 use http::{HeaderMap, StatusCode};
 
@@ -112,7 +113,13 @@ impl Response {
     /// A response with this status, without fields or content.
     #[must_use]
     pub fn new(status: StatusCode) -> Self {
-        Self { status, fields: Fields::Own(Box::default()), body: Body::empty(), whole: false, upgrade: None }
+        Self {
+            status,
+            fields: Fields::Own(Box::default()),
+            body: Body::empty(),
+            whole: false,
+            upgrade: None,
+        }
     }
 
     /// A response with fields that others share.

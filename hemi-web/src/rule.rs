@@ -18,9 +18,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use hemi_core::config::{Condition, ConfigType, KindName};
-use hemi_core::{
-    Component, CreateCx, DynLifecycle, Explain, Kind, Lifecycle, Place, Rank, Result,
-};
+use hemi_core::{Component, CreateCx, DynLifecycle, Explain, Kind, Lifecycle, Place, Rank, Result};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;

@@ -72,8 +72,21 @@ impl Variable for WebVar {
 
     fn known() -> &'static [&'static str] {
         &[
-            "method", "scheme", "authority", "hostname", "colonport", "path", "encodedPath", "uri",
-            "queryString", "contentType", "remoteAddr", "remotePort", "header_*", "cookie_*", "query_*",
+            "method",
+            "scheme",
+            "authority",
+            "hostname",
+            "colonport",
+            "path",
+            "encodedPath",
+            "uri",
+            "queryString",
+            "contentType",
+            "remoteAddr",
+            "remotePort",
+            "header_*",
+            "cookie_*",
+            "query_*",
         ]
     }
 }
@@ -100,7 +113,9 @@ impl Lookup<WebVar> for Seen<'_> {
             WebVar::ContentType => return field(req, &http::header::CONTENT_TYPE),
             WebVar::Header(name) => return field(req, name),
             WebVar::RemoteAddr => {
-                return req.remote_ip().map_or(Cow::default(), |ip| ip.to_string().into_bytes().into());
+                return req
+                    .remote_ip()
+                    .map_or(Cow::default(), |ip| ip.to_string().into_bytes().into());
             }
             WebVar::RemotePort => return remote_port(req),
             WebVar::Cookie(name) => {
@@ -144,4 +159,3 @@ fn remote_port(req: &Request) -> Cow<'static, [u8]> {
         hemi_core::listen::Peer::Unix => Cow::default(),
     }
 }
-

@@ -16,9 +16,7 @@ use std::sync::Arc;
 use hemi_core::config::{KindName, Ref, Size};
 use hemi_core::fcache::{Fcache, FcacheKind, Root};
 use hemi_core::logger::{Logger, LoggerKind};
-use hemi_core::{
-    Component, CreateCx, Explain, Kind, Lifecycle, Parts, Place, Rank, Result,
-};
+use hemi_core::{Component, CreateCx, Explain, Kind, Lifecycle, Parts, Place, Rank, Result};
 use http::StatusCode;
 use serde::Deserialize;
 

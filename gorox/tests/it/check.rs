@@ -144,11 +144,45 @@ fn a_broken_config_is_refused_with_the_place_and_a_way_out() {
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{inside}");
         let place = format!("test.conf:{mistake}");
         let line = ended.stderr.lines().any(|line| line.starts_with(&place));
-        if !line || !ended.stderr.contains(hint) {
-            failures += &format!("no {mistake} ({hint}) in\n{}\n", ended.stderr);
+        let alone = ended.stderr.matches(": error: ").count() == 1;
+        if !line || !alone || !ended.stderr.contains(hint) {
+            failures += &format!("not {mistake} ({hint}) alone in\n{}\n", ended.stderr);
         }
     }
     assert!(failures.is_empty(), "{failures}");
+}
+
+#[test]
+fn one_mistake_makes_no_others() {
+    for (text, mistake) in [
+        // On one line, where a default fixture has the place of the webapp's sign.
+        (
+            "stage { webapp \"w\" { .hostnames = \"*\"  rule {} }
+                httpxServer \"s\" { .address = \":1\"  .webapps = (\"w\") } }",
+            "test.conf:1:35: error: expected a list",
+        ),
+        (
+            "stage {
+    webapp \"w\" { .hostnames = (\"*\")  .useLogger = \"l\" }
+    simpleLogger \"l\" { .target = 5 }
+    httpxServer \"s\" { .address = \":1\"  .webapps = (\"w\") }
+}",
+            "test.conf:3:34: error: expected a string",
+        ),
+        (
+            "stage {
+    fcache { .cacheTimeout = 5 }
+    webapp \"w\" { .hostnames = (\"*\") }
+    httpxServer \"s\" { .address = \":1\"  .webapps = (\"w\") }
+}",
+            "test.conf:2:30: error: expected a duration",
+        ),
+    ] {
+        let ended = check(text);
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.stderr.starts_with(mistake), "{}", ended.stderr);
+        assert_eq!(ended.stderr.matches(": error: ").count(), 1, "{}", ended.stderr);
+    }
 }
 
 #[test]

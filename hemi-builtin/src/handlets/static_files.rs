@@ -206,7 +206,9 @@ fn whole(entry: &Entry, answer: &Answer) -> Response {
         Content::Small(bytes) if bytes.len() <= WHOLE => {
             Response::whole(StatusCode::OK, answer.fields.clone())
         }
-        _ => Response::prepared(StatusCode::OK, answer.fields.clone(), content(entry, 0..entry.len)),
+        _ => {
+            Response::prepared(StatusCode::OK, answer.fields.clone(), content(entry, 0..entry.len))
+        }
     }
 }
 
@@ -245,8 +247,9 @@ fn redirect_to_slash(req: &Request) -> Response {
 }
 
 fn respond(req: &Request, entry: &Entry, answer: &Answer) -> Response {
-    if req.headers().len() == usize::from(req.headers().contains_key(HOST)) {
-        // No more than the host: there is nothing to consider.
+    let headers = req.headers();
+    if headers.is_empty() || headers.len() == 1 && headers.contains_key(HOST) {
+        // There is nothing to consider.
         return whole(entry, answer);
     }
     let etag = ETag::parse(answer.etag.as_bytes());

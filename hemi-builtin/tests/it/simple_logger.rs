@@ -181,16 +181,28 @@ fn a_full_disk_costs_lines_but_tears_none() {
 }
 
 #[test]
-fn a_log_that_was_moved_away_is_begun_anew() {
+fn a_log_that_is_moved_away_under_load_loses_nothing() {
+    const REQUESTS: usize = 500;
     let dir = TempDir::new().unwrap();
-    let (target, moved) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
+    let target = dir.path().join("access.log");
     let server = logged(2, &target, ".delay = 1ms");
-    send(&server, 5);
-    assert!(eventually(SOON, || read(&target).lines().count() == 5));
-    fs::rename(&target, &moved).unwrap();
-    send(&server, 7);
+    let moved: Vec<_> = (0..3).map(|n| dir.path().join(format!("access.log.{n}"))).collect();
+    thread::scope(|scope| {
+        scope.spawn(|| send(&server, REQUESTS));
+        scope.spawn(|| send(&server, REQUESTS));
+        for moved in &moved {
+            assert!(eventually(SOON, || !read(&target).is_empty()));
+            fs::rename(&target, moved).unwrap();
+            // The file that takes its place.
+            send(&server, 1);
+            assert!(eventually(SOON, || target.exists()));
+        }
+    });
     server.quit();
-    assert_eq!((read(&moved).lines().count(), read(&target).lines().count()), (5, 7));
+    let logs: Vec<String> = moved.iter().chain([&target]).map(|path| read(path)).collect();
+    assert!(logs.iter().all(|log| log.ends_with('\n') && log.lines().all(is_whole)));
+    let lines: usize = logs.iter().map(|log| log.lines().count()).sum();
+    assert_eq!(lines, 2 * REQUESTS + moved.len());
 }
 
 #[test]

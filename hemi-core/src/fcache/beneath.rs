@@ -10,7 +10,8 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// Read only; a pipe does not make us wait for its writer.
-const FILE: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+const FILE: OFlags =
+    OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// A directory that paths are resolved below.
 #[derive(Debug)]
@@ -61,7 +62,12 @@ impl Directory {
                 return Err(io::ErrorKind::PermissionDenied.into());
             };
             let flags = if parts.peek().is_some() { enter } else { FILE | OFlags::NOFOLLOW };
-            at = Some(rustix::fs::openat(at.as_ref().unwrap_or(&self.0), name, flags, Mode::empty())?);
+            at = Some(rustix::fs::openat(
+                at.as_ref().unwrap_or(&self.0),
+                name,
+                flags,
+                Mode::empty(),
+            )?);
         }
         match at {
             Some(file) => Ok(file.into()),

@@ -13,8 +13,8 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::outbox::{Next, Outbox};
 use super::Io;
+use super::outbox::{Next, Outbox};
 
 /// Slices in one `writev`.
 const SLICES: usize = 32;
@@ -135,7 +135,8 @@ impl Socket {
             }
             Next::Slices => self.send_slices(out)?,
             Next::File(file, range) => {
-                let most = usize::try_from(range.end - range.start).unwrap_or(SENDFILE).min(SENDFILE);
+                let most =
+                    usize::try_from(range.end - range.start).unwrap_or(SENDFILE).min(SENDFILE);
                 let mut at = range.start;
                 match self.try_send(|fd| rustix::fs::sendfile(fd, file, Some(&mut at), most))? {
                     0 => return Err(io::ErrorKind::UnexpectedEof.into()),

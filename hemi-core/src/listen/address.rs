@@ -25,7 +25,9 @@ pub enum Address {
 
 /// A text that is no address.
 #[derive(Debug, thiserror::Error)]
-#[error("\"{0}\" is not an address: write \"127.0.0.1:80\", \"[::1]:80\", \":80\" or the path of a Unix socket")]
+#[error(
+    "\"{0}\" is not an address: write \"127.0.0.1:80\", \"[::1]:80\", \":80\" or the path of a Unix socket"
+)]
 pub struct AddressError(String);
 
 impl FromStr for Address {

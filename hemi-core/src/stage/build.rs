@@ -1,5 +1,6 @@
 //! From a config to the components of a stage. Nothing here touches the system: `check` does all of it.
 
+use std::any::TypeId;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ pub(crate) struct Build {
     begun: HashSet<Span>,
     /// Those of them that came to be.
     made: HashSet<Span>,
+    /// Kinds and names of components that did not: what refers to them is not wrong for that.
+    failed: HashSet<(TypeId, String)>,
     unnamed: usize,
 }
 
@@ -38,6 +41,7 @@ impl Build {
             errors: Diagnostics::default(),
             begun: HashSet::new(),
             made: HashSet::new(),
+            failed: HashSet::new(),
             unnamed: 0,
         }
     }
@@ -63,9 +67,13 @@ impl Build {
             Ok((entry, config::load(&Source::text("defaults", text), &self.dirs)?))
         });
         let defaults: Vec<(&Entry, Tree)> = defaults.collect::<Result<_>>()?;
+        // Fixtures come before all others.
         for (entry, tree) in &defaults {
-            tops.extend(tree.root().children().map(|scope| (*entry, scope)));
+            tree.root().children().for_each(|scope| entry.create(registry, scope, &mut self));
         }
+        // Their places are not of this config.
+        self.begun.clear();
+        self.made.clear();
         tops.sort_by_key(|(entry, _)| entry.rank());
         for (entry, scope) in tops {
             entry.create(registry, scope, &mut self);
@@ -95,9 +103,11 @@ impl Build {
         let name = self.name::<K>(scope)?;
         let identity = Identity { kind: K::NAME, name: name.clone(), digest: 0 };
         let made = catch_call(|| factory(&mut CreateCx { registry, scope, build: self, identity }))
-            .unwrap_or_else(|panic| Err(Error::other(format!("{} panicked: {panic}", scope.sign()))));
+            .unwrap_or_else(|panic| {
+                Err(Error::other(format!("{} panicked: {panic}", scope.sign())))
+            });
         let added = made.and_then(|(object, life)| {
-            self.parts.insert::<K>(name, Some(scope.name_span()), object.clone(), life)?;
+            self.parts.insert::<K>(name.clone(), Some(scope.name_span()), object.clone(), life)?;
             Ok(object)
         });
         match added {
@@ -108,9 +118,24 @@ impl Build {
             Err(e) => {
                 scope.excuse_condition();
                 self.errors.extend(e.into_diagnostics(scope.span()));
+                self.failed.insert((TypeId::of::<K>(), name));
                 None
             }
         }
+    }
+
+    /// The component of this kind and name. If it failed, the error is empty: its own mistakes are told.
+    pub(crate) fn find<K: Kind>(
+        &self,
+        name: &str,
+        missing: impl FnOnce() -> Error,
+    ) -> Result<Arc<K::Object>> {
+        self.parts.find::<K>(name).ok_or_else(|| {
+            match self.failed.contains(&(TypeId::of::<K>(), name.to_owned())) {
+                true => Diagnostics::default().into(),
+                false => missing(),
+            }
+        })
     }
 
     fn name<K: Kind>(&mut self, scope: Scope<'_>) -> Option<String> {
@@ -118,7 +143,9 @@ impl Build {
             (Place::Fixture, None) => Some(K::NAME.to_owned()),
             (Place::Fixture, Some(_)) => {
                 let message = format!("there is one {} in a stage: it takes no name", K::NAME);
-                self.errors.push(Diagnostic::new(scope.name_span(), message).help("remove the name"));
+                self.errors
+                    .push(Diagnostic::new(scope.name_span(), message).help("remove the name"));
+                self.failed.insert((TypeId::of::<K>(), K::NAME.to_owned()));
                 None
             }
             (Place::Stage | Place::Referred, None) => {
@@ -151,7 +178,9 @@ impl Build {
         self.errors.push(match registry.entry(sign) {
             Some(entry) => {
                 let outer = scope.outer().map_or("stage", |outer| outer.sign());
-                scope.diagnostic(format!("{} `{sign}` cannot stand in `{outer}`", entry.kind()))
+                let kind = Some(entry.kind()).filter(|kind| *kind != sign);
+                let kind = kind.map(|kind| format!("{kind} ")).unwrap_or_default();
+                scope.diagnostic(format!("{kind}`{sign}` cannot stand in `{outer}`"))
             }
             None => {
                 let signs = registry.entries().filter(|entry| fits(entry)).map(Entry::sign);

@@ -96,18 +96,16 @@ impl Parts {
         named.object.downcast_ref::<Arc<K::Object>>().cloned()
     }
 
-    pub(crate) fn follow<K: Kind>(&self, to: &Ref<K>) -> Result<Arc<K::Object>> {
-        self.find::<K>(to.name()).ok_or_else(|| {
-            let message = format!("no {} is named \"{}\"", K::NAME, to.name());
-            let names = || self.named.keys().filter(|k| k.0 == TypeId::of::<K>()).map(|k| &*k.1);
-            let diagnostic = Diagnostic::new(to.span(), message);
-            match suggest(to.name(), names()) {
-                Some(near) => diagnostic.help(format!("did you mean \"{near}\"?")),
-                None if names().next().is_none() => diagnostic.help("there is none in this stage"),
-                None => diagnostic,
-            }
-            .into()
-        })
+    /// The mistake of referring to a component that there is none of.
+    pub(crate) fn dangling<K: Kind>(&self, to: &Ref<K>) -> Diagnostic {
+        let message = format!("no {} is named \"{}\"", K::NAME, to.name());
+        let names = || self.named.keys().filter(|k| k.0 == TypeId::of::<K>()).map(|k| &*k.1);
+        let diagnostic = Diagnostic::new(to.span(), message);
+        match suggest(to.name(), names()) {
+            Some(near) => diagnostic.help(format!("did you mean \"{near}\"?")),
+            None if names().next().is_none() => diagnostic.help("there is none in this stage"),
+            None => diagnostic,
+        }
     }
 
     /// Components that only make sense if another refers to them, and that nobody refers to.

@@ -135,7 +135,7 @@ fn common_status_line(status: StatusCode) -> Option<&'static [u8]> {
 mod tests {
     use http::HeaderValue;
 
-    use super::super::{RequestHead, BodyDecoder, BodyLength, Decoded, HeadLimits, HeadReader};
+    use super::super::{BodyDecoder, BodyLength, Decoded, HeadLimits, HeadReader, RequestHead};
     use super::*;
 
     fn fields() -> HeaderMap {

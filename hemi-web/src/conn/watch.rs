@@ -51,7 +51,8 @@ impl Watch {
 
     /// What is waited for now must come by then.
     pub(super) fn until(&mut self, at: Moment, limit: Limit) {
-        (self.at, self.limit) = if self.total < at { (self.total, Limit::TotalTimeout) } else { (at, limit) };
+        (self.at, self.limit) =
+            if self.total < at { (self.total, Limit::TotalTimeout) } else { (at, limit) };
     }
 
     /// What is waited for now may take as long as it likes, but for the exchange's own deadline.
@@ -112,7 +113,8 @@ impl Pace {
         if rate == 0 {
             return since.after(most);
         }
-        let earned = config.rate_grace + Duration::from_millis(self.bytes.saturating_mul(1000) / rate);
+        let earned =
+            config.rate_grace + Duration::from_millis(self.bytes.saturating_mul(1000) / rate);
         since.after(most.min(earned.saturating_sub(self.waited)))
     }
 }

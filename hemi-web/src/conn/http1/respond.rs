@@ -50,10 +50,11 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         let body = response.take_body();
         let framing = Framing::of(response, &body, asked);
         // What somebody still reads may be what the answer is made of.
-        let give_up = upload.as_mut().filter(|upload| upload.is_abandoned()).is_some_and(|upload| {
-            upload.drop_buffered(&mut self.rbuf);
-            !upload.is_complete() && !upload.is_worth_reading()
-        });
+        let give_up =
+            upload.as_mut().filter(|upload| upload.is_abandoned()).is_some_and(|upload| {
+                upload.drop_buffered(&mut self.rbuf);
+                !upload.is_complete() && !upload.is_worth_reading()
+            });
         let close = give_up || framing == Framing::UntilClose || !may_go_on;
         self.put_head(response, asked, framing, close);
         let mut sent = 0;
@@ -197,7 +198,13 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         }
     }
 
-    pub(super) fn put_head(&mut self, response: &Response, asked: Asked, framing: Framing, close: bool) {
+    pub(super) fn put_head(
+        &mut self,
+        response: &Response,
+        asked: Asked,
+        framing: Framing,
+        close: bool,
+    ) {
         let out = self.out.small();
         let len = match framing {
             Framing::Sized(len) => Some(len),
