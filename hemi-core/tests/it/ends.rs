@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hemi_core::config::{KindName, Source};
@@ -9,6 +10,7 @@ use hemi_core::{
     Component, CreateCx, Engine, Explain, Kind, Lifecycle, Place, Prepare, Rank, Registry, Result,
     Run,
 };
+use hemi_test::eventually;
 use serde::Deserialize;
 
 /// A kind of each rank that a test needs.
@@ -41,6 +43,11 @@ impl<const RANK: u8> Part<RANK> {
         EVENTS.lock().unwrap().push((self.of.clone(), format!("{what} {RANK}")));
     }
 }
+
+/// Parts of the engine that is dropped.
+static RUNNING: AtomicU64 = AtomicU64::new(0);
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn events(of: &str) -> Vec<String> {
     let events = EVENTS.lock().unwrap();
@@ -76,12 +83,29 @@ impl<const RANK: u8> Lifecycle for Part<RANK> {
     }
 
     async fn run(&self, cx: &Run) {
+        RUNNING.fetch_add(u64::from(self.of == "dropped"), Ordering::SeqCst);
+        let mut told = Told { part: self, to_end: false };
         cx.shut().cancelled().await;
+        told.to_end = true;
         self.note("end");
         match self.ends.as_str() {
             "panicking" => panic!("asked to"),
             "never" => std::future::pending().await,
             _ => {}
+        }
+    }
+}
+
+/// Writes down if it goes without having been told to.
+struct Told<'a, const RANK: u8> {
+    part: &'a Part<RANK>,
+    to_end: bool,
+}
+
+impl<const RANK: u8> Drop for Told<'_, RANK> {
+    fn drop(&mut self) {
+        if !self.to_end {
+            self.part.note("cut");
         }
     }
 }
@@ -114,11 +138,20 @@ fn ranks_start_from_below_and_end_from_above() {
 #[test]
 fn who_does_not_end_is_given_up() {
     quit(engine("stubborn", "never").grace(Duration::from_millis(100)));
-    assert_eq!(events("stubborn"), [&STARTS[..], &["end 90"]].concat());
+    let mut events = events("stubborn").split_off(STARTS.len());
+    events.sort_unstable();
+    // Those below it never had their turn.
+    assert_eq!(events, ["cut 10", "cut 50", "end 90"]);
 }
 
 #[test]
-fn an_engine_that_is_dropped_takes_its_threads_along() {
-    drop(engine("dropped", "never"));
+fn an_engine_that_is_dropped_takes_its_components_along() {
+    let engine = engine("dropped", "never");
     assert_eq!(events("dropped"), STARTS);
+    // Until they run there is nothing to cut.
+    assert!(eventually(PATIENCE, || RUNNING.load(Ordering::SeqCst) == 3));
+    drop(engine);
+    let mut events = events("dropped").split_off(STARTS.len());
+    events.sort_unstable();
+    assert_eq!(events, ["cut 10", "cut 50", "cut 90"]);
 }

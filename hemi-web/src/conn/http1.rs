@@ -141,17 +141,15 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     async fn hand_over(mut self, mut response: Response) {
         let early = self.rbuf.split().freeze();
         let Some(go_on) = response.take_upgrade() else { return };
-        let mut watch = self.watch;
-        watch.unlimited();
-        let mut work = catch(go_on(Upgraded::new(early, self.io, watch.outlook())));
+        self.watch.unlimited();
+        let mut work = catch(go_on(Upgraded::new(early, self.io, self.watch.outlook())));
         let done = poll_fn(|cx| match Pin::new(&mut work).poll(cx) {
-            Poll::Ready(done) => Poll::Ready(Ok::<_, Cut>(done)),
-            Poll::Pending => match watch.pending(cx) {
-                Ok(()) => Poll::Pending,
-                Err(cut) => Poll::Ready(Err(cut)),
-            },
+            Poll::Ready(done) => Poll::Ready(done),
+            // When the time to drain is over, the work is dropped.
+            Poll::Pending if self.watch.pending(cx).is_err() => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
         });
-        if let Ok(Err(panic)) = done.await {
+        if let Err(panic) = done.await {
             self.server.counters.panics.add(1);
             error!(peer = %self.peer, "upgraded connection panicked: {panic}");
         }

@@ -25,6 +25,7 @@ static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// What a body gives; none after its end.
 type NextFrame = Option<Result<http_body::Frame<Bytes>, crate::BodyError>>;
+
 impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     /// Puts an answer into the outbox, or streams it; returns the bytes of its content too.
     pub(super) async fn respond(
@@ -33,11 +34,12 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         asked: Asked,
         upload: &mut Option<Box<Upload>>,
     ) -> Result<(Next, u64), Cut> {
+        let may_go_on = self.may_go_on(asked);
         if let Some(prepared) = response.as_whole()
             && upload.is_none()
             && asked.is_plain()
             && response.status() == StatusCode::OK
-            && self.may_go_on(asked)
+            && may_go_on
         {
             // The most common answer in its shortest way.
             let out = self.out.small();
@@ -53,7 +55,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 upload.drop_buffered(&mut self.rbuf);
                 !upload.is_complete() && !upload.is_worth_reading()
             });
-        let close = give_up || framing == Framing::UntilClose || !self.may_go_on(asked);
+        let close = give_up || framing == Framing::UntilClose || !may_go_on;
         self.put_head(response, asked, framing, close);
         let mut sent = 0;
         if !asked.head && !matches!(framing, Framing::None | Framing::Sized(0)) {
