@@ -6,10 +6,10 @@
 //! }
 //! ```
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use hemi_core::gate::{Accepted, Gate, GateConfig};
+use hemi_core::gate::{Accepted, Gate, GateConfig, GateCounters};
 use hemi_core::io::Socket;
 use hemi_core::listen::{Address, ListenOptions};
 use hemi_core::server::Server;
@@ -38,6 +38,7 @@ fn one_minute() -> Duration {
 pub struct EchoServer {
     config: EchoConfig,
     gate_config: GateConfig,
+    counters: Arc<GateCounters>,
     gate: OnceLock<Gate>,
 }
 
@@ -45,15 +46,19 @@ impl Component for EchoServer {
     const SIGN: &'static str = "echoServer";
     type Config = (EchoConfig, GateConfig);
 
-    fn create((config, gate_config): Self::Config, _: &mut CreateCx<'_>) -> Result<Self> {
-        Ok(Self { config, gate_config, gate: OnceLock::new() })
+    fn create((config, gate_config): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+        let cores = cx.cores();
+        let counters = cx.keep(|| GateCounters::new(cores));
+        Ok(Self { config, gate_config, counters, gate: OnceLock::new() })
     }
 }
 
 impl Lifecycle for EchoServer {
     fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
         let options = ListenOptions::default();
-        let _ = self.gate.set(Gate::open(cx, &self.config.address, &self.gate_config, options)?);
+        let counters = self.counters.clone();
+        let gate = Gate::open(cx, &self.config.address, &self.gate_config, options, counters)?;
+        let _ = self.gate.set(gate);
         Ok(())
     }
 
@@ -74,7 +79,7 @@ impl Server for EchoServer {
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.gate.get().map(|gate| gate.counters().named().to_vec()).unwrap_or_default()
+        self.counters.named().to_vec()
     }
 }
 

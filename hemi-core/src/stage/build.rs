@@ -138,6 +138,18 @@ impl Build {
         })
     }
 
+    /// What the stage before has of this identity and type, else what `make` makes.
+    pub(crate) fn carry<T: Send + Sync + 'static>(
+        &mut self,
+        identity: Identity,
+        make: impl FnOnce() -> T,
+    ) -> Arc<T> {
+        let key = (identity, TypeId::of::<T>());
+        let state = self.earlier.get(&key).cloned().unwrap_or_else(|| Arc::new(make()));
+        self.carried.insert(key, state.clone());
+        state.downcast().unwrap_or_else(|_| unreachable!("the key holds the type"))
+    }
+
     fn name<K: Kind>(&mut self, scope: Scope<'_>) -> Option<String> {
         match (K::PLACE, scope.name()) {
             (Place::Fixture, None) => Some(K::NAME.to_owned()),
