@@ -9,6 +9,7 @@ use hemi_core::{
     Component, CreateCx, Engine, Explain, Kind, Lifecycle, Place, Prepare, Rank, Registry, Result,
     Run,
 };
+use hemi_test::eventually;
 use serde::Deserialize;
 
 /// A kind of each rank that a test needs.
@@ -33,6 +34,8 @@ struct Part<const RANK: u8> {
     /// What it is part of.
     of: String,
 }
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 static EVENTS: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
@@ -80,18 +83,34 @@ impl<const RANK: u8> Lifecycle for Part<RANK> {
         self.note("end");
         match self.ends.as_str() {
             "panicking" => panic!("asked to"),
-            "never" => std::future::pending().await,
+            "never" => {
+                let _aborted = Aborted(self);
+                std::future::pending().await
+            }
             _ => {}
         }
     }
 }
 
+/// Writes down that a part that never ends was ended.
+struct Aborted<'a, const RANK: u8>(&'a Part<RANK>);
+
+impl<const RANK: u8> Drop for Aborted<'_, RANK> {
+    fn drop(&mut self) {
+        self.0.note("abort");
+    }
+}
+
 fn engine(of: &str, ends: &str) -> Engine {
     let mut engine = Engine::on(registry(), NonZeroUsize::new(2).unwrap()).unwrap();
+    engine.load(&config(of, ends)).unwrap();
+    engine
+}
+
+fn config(of: &str, ends: &str) -> Source {
     let part = |sign| format!("{sign} \"{sign}\" {{ .of = \"{of}\"  .ends = \"{ends}\" }}");
     let parts = ["high", "low", "middle"].map(part).concat();
-    engine.load(&Source::text("parts", format!("stage {{ {parts} }}"))).unwrap();
-    engine
+    Source::text("parts", format!("stage {{ {parts} }}"))
 }
 
 fn quit(engine: Engine) {
@@ -113,8 +132,12 @@ fn ranks_start_from_below_and_end_from_above() {
 
 #[test]
 fn who_does_not_end_is_given_up() {
-    quit(engine("stubborn", "never").grace(Duration::from_millis(100)));
-    assert_eq!(events("stubborn"), [&STARTS[..], &["end 90"]].concat());
+    let mut engine = engine("stubborn", "never").grace(Duration::from_millis(100));
+    // The engine goes on: what is left of the stage ends by the stage's own doing.
+    engine.load(&config("next", "well")).unwrap();
+    let expected = [&STARTS[..], &["end 90", "abort 90"]].concat();
+    assert!(eventually(PATIENCE, || events("stubborn") == expected), "{:?}", events("stubborn"));
+    quit(engine);
 }
 
 #[test]
