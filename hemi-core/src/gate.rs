@@ -225,7 +225,7 @@ impl Gate {
 }
 
 impl Ticket {
-    /// What the server expects now. One relaxed read.
+    /// What the server expects now. One read, and no lock.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.state.phase()
@@ -291,7 +291,7 @@ impl State {
     }
 
     fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Relaxed) {
+        match self.phase.load(Ordering::Acquire) {
             0 => Phase::Serving,
             1 => Phase::Draining,
             _ => Phase::Ending,
@@ -299,7 +299,8 @@ impl State {
     }
 
     fn enter(&self, phase: Phase, cores: &Cores) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
+        // Who sees the phase sees until when to linger, too.
+        self.phase.store(phase as u8, Ordering::Release);
         for core in 0..cores.count() {
             let group = self.group;
             cores.spawn(core, async move { deadline::wake(group) });
@@ -396,9 +397,15 @@ where
     F: Fn(Accepted) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    while let Ok((socket, peer)) = accept(socket_of(core, listening)) {
-        if let Some(ticket) = state.admit(&peer, 0) {
-            tokio::spawn(serve(Accepted { socket, peer, ticket }));
+    loop {
+        match accept(socket_of(core, listening)) {
+            Ok((socket, peer)) => {
+                if let Some(ticket) = state.admit(&peer, 0) {
+                    tokio::spawn(serve(Accepted { socket, peer, ticket }));
+                }
+            }
+            Err(e) if of_the_connection(e) => {}
+            Err(_) => return,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
@@ -117,6 +117,7 @@ impl Running {
         let stage = self.stage.clone();
         let stop = stage.stop.clone();
         let _ = stage.linger.set(linger);
+        let aborts: Vec<_> = self.tasks.iter().map(|(_, task)| task.abort_handle()).collect();
         let drained = async {
             while let Some(rank) = self.tasks.iter().map(|(rank, _)| *rank).max() {
                 stage.shuts[&rank].cancel();
@@ -142,7 +143,8 @@ impl Running {
         tokio::select! {
             () = drained => info!(stage = stage.id, "stage has ended"),
             () = hurry => {
-                self.tasks.iter().for_each(|(_, task)| task.abort());
+                // Those too that are not in `self.tasks` any more, for they are being awaited.
+                aborts.iter().for_each(AbortHandle::abort);
                 error!(stage = stage.id, "stage did not end: giving it up");
             }
         }

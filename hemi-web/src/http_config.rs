@@ -6,7 +6,7 @@ use std::time::Duration;
 use hemi_core::Explain;
 use hemi_core::config::{ConfigType, Size};
 use hemi_core::cores::Counter;
-use hemi_proto::http1::HeadLimits;
+use hemi_proto::http1::{HeadError, HeadLimits};
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 use serde::Deserialize;
@@ -103,8 +103,14 @@ impl HttpConfig {
 /// A limit that ended a request or connection: counted, and the reason in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// A head that was refused, for its size or its form.
+    /// A head that was refused for its form.
     BadHead,
+    /// `maxHeadSize`
+    HeadSize,
+    /// `maxFields`
+    Fields,
+    /// `maxTargetSize`
+    TargetSize,
     /// `headTimeout`
     HeadTimeout,
     /// `bodyTimeout`, or `minRate` of content
@@ -127,8 +133,11 @@ pub enum Limit {
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::BadHead,
+        Self::HeadSize,
+        Self::Fields,
+        Self::TargetSize,
         Self::HeadTimeout,
         Self::BodyTimeout,
         Self::BadBody,
@@ -140,11 +149,24 @@ impl Limit {
         Self::ConnAge,
     ];
 
+    /// What a head was refused for.
+    pub(crate) fn of_head(e: HeadError) -> Self {
+        match e {
+            HeadError::HeadTooLarge => Self::HeadSize,
+            HeadError::TooManyFields => Self::Fields,
+            HeadError::TargetTooLong => Self::TargetSize,
+            _ => Self::BadHead,
+        }
+    }
+
     /// Its name in metrics and logs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::BadHead => "bad_head",
+            Self::HeadSize => "head_size",
+            Self::Fields => "fields",
+            Self::TargetSize => "target_size",
             Self::HeadTimeout => "head_timeout",
             Self::BodyTimeout => "body_timeout",
             Self::BadBody => "bad_body",

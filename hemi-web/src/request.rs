@@ -102,7 +102,9 @@ impl Request {
 
     /// Gives the memory of an ended request to others of this core.
     pub(crate) fn release(&mut self) {
-        let map = std::mem::take(&mut self.head.headers);
+        let mut map = std::mem::take(&mut self.head.headers);
+        // Of a request that was refused the fields are still there, and the read buffer with them.
+        map.clear();
         MAPS.with_borrow_mut(|maps| {
             if maps.len() < MAPS_KEPT && map.capacity() > 0 {
                 maps.push(map);

@@ -14,6 +14,9 @@ use http::{HeaderMap, StatusCode};
 use crate::body::Body;
 use crate::upgrade::Upgraded;
 
+/// A field that tells about the connection, as answers of other servers may bring it along.
+pub(crate) const KEEP_ALIVE: &str = "keep-alive";
+
 /// A response. Date, server and framing fields are the connection's business, and added by it.
 #[derive(Debug)]
 pub struct Response {
@@ -71,6 +74,7 @@ impl Prepared {
         for name in [CONNECTION, CONTENT_LENGTH, DATE, SERVER, TRANSFER_ENCODING] {
             map.remove(name);
         }
+        map.remove(KEEP_ALIVE);
         let mut http1 = BytesMut::new();
         encode_fields(&mut http1, &map);
         let fields_end = http1.len();

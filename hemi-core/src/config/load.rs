@@ -35,16 +35,26 @@ const MAX_FILES: usize = 10_000;
 /// # Errors
 /// Everything that is wrong with the text, not only the first mistake.
 pub fn load(source: &Source, constants: &Constants) -> Result<Tree, Error> {
+    let tree = load_tolerantly(source, constants)?;
+    match tree.mistakes().is_empty() {
+        true => Ok(tree),
+        false => Err(tree.error(tree.mistakes().clone())),
+    }
+}
+
+/// The same, but gives a tree in spite of [mistakes](Tree::mistakes) that leave its shape clear, so that
+/// those that show only when it is read are found in the same run.
+///
+/// # Errors
+/// When the text has no clear shape.
+pub(crate) fn load_tolerantly(source: &Source, constants: &Constants) -> Result<Tree, Error> {
     let mut loader = Loader::default();
     let root = loader.root(source);
-    let Loader { sources, mut errors, unsure, .. } = loader;
+    let Loader { sources, errors, unsure, .. } = loader;
     let sources = Arc::new(sources);
-    let tree = root
+    match root {
         // What would be found in a text whose braces are wrong is mostly not there.
-        .filter(|_| !unsure)
-        .map(|root| evaluate(&root, constants, sources.clone(), &mut errors));
-    match tree {
-        Some(tree) if errors.is_empty() => Ok(tree),
+        Some(root) if !unsure => Ok(evaluate(&root, constants, sources, errors)),
         _ => Err(errors.into_error(sources)),
     }
 }

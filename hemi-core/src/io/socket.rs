@@ -259,6 +259,7 @@ impl AsyncWrite for Socket {
             ready!(self.poll_writable(cx))?;
             match self.try_send(|fd| rustix::net::send(fd, bytes, SendFlags::NOSIGNAL)) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 done => return Poll::Ready(done),
             }
         }

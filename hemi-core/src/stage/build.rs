@@ -51,6 +51,7 @@ impl Build {
     /// # Errors
     /// With all mistakes that were found.
     pub(crate) fn config(mut self, registry: &Registry, tree: &Tree) -> Result<(Parts, Carried)> {
+        self.errors.extend(tree.mistakes().iter().cloned());
         let mut tops: Vec<(&Entry, Scope<'_>)> = Vec::new();
         for scope in tree.root().children() {
             match registry.entry(scope.sign()) {

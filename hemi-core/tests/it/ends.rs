@@ -36,6 +36,8 @@ struct Part<const RANK: u8> {
     of: String,
 }
 
+const PATIENCE: Duration = Duration::from_secs(30);
+
 static EVENTS: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
 impl<const RANK: u8> Part<RANK> {
@@ -46,8 +48,6 @@ impl<const RANK: u8> Part<RANK> {
 
 /// Parts of the engine that is dropped.
 static RUNNING: AtomicU64 = AtomicU64::new(0);
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn events(of: &str) -> Vec<String> {
     let events = EVENTS.lock().unwrap();
@@ -90,7 +90,10 @@ impl<const RANK: u8> Lifecycle for Part<RANK> {
         self.note("end");
         match self.ends.as_str() {
             "panicking" => panic!("asked to"),
-            "never" => std::future::pending().await,
+            "never" => {
+                let _aborted = Aborted(self);
+                std::future::pending::<()>().await;
+            }
             _ => {}
         }
     }
@@ -110,12 +113,25 @@ impl<const RANK: u8> Drop for Told<'_, RANK> {
     }
 }
 
+/// Writes down that a part that never ends was ended.
+struct Aborted<'a, const RANK: u8>(&'a Part<RANK>);
+
+impl<const RANK: u8> Drop for Aborted<'_, RANK> {
+    fn drop(&mut self) {
+        self.0.note("abort");
+    }
+}
+
 fn engine(of: &str, ends: &str) -> Engine {
     let mut engine = Engine::on(registry(), NonZeroUsize::new(2).unwrap()).unwrap();
+    engine.load(&config(of, ends)).unwrap();
+    engine
+}
+
+fn config(of: &str, ends: &str) -> Source {
     let part = |sign| format!("{sign} \"{sign}\" {{ .of = \"{of}\"  .ends = \"{ends}\" }}");
     let parts = ["high", "low", "middle"].map(part).concat();
-    engine.load(&Source::text("parts", format!("stage {{ {parts} }}"))).unwrap();
-    engine
+    Source::text("parts", format!("stage {{ {parts} }}"))
 }
 
 fn quit(engine: Engine) {
@@ -137,11 +153,17 @@ fn ranks_start_from_below_and_end_from_above() {
 
 #[test]
 fn who_does_not_end_is_given_up() {
-    quit(engine("stubborn", "never").grace(Duration::from_millis(100)));
-    let mut events = events("stubborn").split_off(STARTS.len());
-    events.sort_unstable();
-    // Those below it never had their turn.
-    assert_eq!(events, ["cut 10", "cut 50", "end 90"]);
+    let mut engine = engine("stubborn", "never").grace(Duration::from_millis(100));
+    // The engine goes on: what is left of the stage ends by the stage's own doing.
+    engine.load(&config("next", "well")).unwrap();
+    let ended = || {
+        let mut events = events("stubborn").split_off(STARTS.len());
+        events.sort_unstable();
+        // Those below it never had their turn.
+        events == ["abort 90", "cut 10", "cut 50", "end 90"]
+    };
+    assert!(eventually(PATIENCE, ended), "{:?}", events("stubborn"));
+    quit(engine);
 }
 
 #[test]

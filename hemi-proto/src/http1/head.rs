@@ -193,11 +193,14 @@ fn too_large(buf: &[u8], limits: &HeadLimits, kind: Kind) -> HeadError {
     }
 }
 
-/// Lends room for `fields` parsed fields, on the stack up to the default limit.
+/// Lends room for the parsed fields of `head`, on the stack up to the default limit.
 pub(super) fn with_slots<'head, T>(
-    fields: usize,
+    head: &[u8],
+    limits: &HeadLimits,
     parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'head>>]) -> T,
 ) -> T {
+    // Whatever the limit is: a head has fewer fields than bytes.
+    let fields = limits.fields.min(head.len());
     let mut slots = [const { MaybeUninit::uninit() }; 128];
     match slots.get_mut(..fields) {
         Some(slots) => parse(slots),

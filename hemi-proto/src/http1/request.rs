@@ -71,7 +71,7 @@ pub(super) fn parse(
     into: &mut RequestHead,
     limits: &HeadLimits,
 ) -> Result<(), HeadError> {
-    with_slots(limits.fields, |slots| {
+    with_slots(head, limits, |slots| {
         let mut request = httparse::Request::new(&mut []);
         request
             .parse_with_uninit_headers(head, slots)

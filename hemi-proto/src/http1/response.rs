@@ -34,7 +34,7 @@ pub(super) fn parse(
     spare: &mut HeaderMap,
     limits: &HeadLimits,
 ) -> Result<ResponseHead, HeadError> {
-    with_slots(limits.fields, |slots| {
+    with_slots(head, limits, |slots| {
         let mut response = httparse::Response::new(&mut []);
         httparse::ParserConfig::default()
             .parse_response_with_uninit_headers(&mut response, head, slots)

@@ -162,8 +162,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                     // Else the kernel would keep what the client does not take.
                     self.io.reset();
                 }
-                self.server.counters.limit(*limit).add(1);
-                debug!(peer = %self.peer, limit = limit.name(), "connection closed");
+                self.hit(*limit);
             }
             Cut::Gone(e) => debug!(peer = %self.peer, "connection lost: {e}"),
             Cut::Shut => {}
@@ -178,7 +177,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 Ok(head) => head,
                 // Of the silent nothing is known: neither do they get an answer.
                 Err(Cut::Limit(Limit::HeadTimeout)) if self.heads.is_midway() => {
-                    self.server.counters.limit(Limit::HeadTimeout).add(1);
+                    self.hit(Limit::HeadTimeout);
                     self.refuse(StatusCode::REQUEST_TIMEOUT, Asked::UNKNOWN);
                     return Ok(Next::Close);
                 }
@@ -188,7 +187,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 Head::Complete => self.exchange(&server).await?,
                 Head::None => return Ok(Next::Close),
                 Head::Bad(e) => {
-                    self.server.counters.limit(Limit::BadHead).add(1);
+                    self.hit(Limit::of_head(e));
                     debug!(peer = %self.peer, "bad request: {}", e.name());
                     self.refuse(e.status(), Asked::UNKNOWN);
                     Next::Linger
@@ -322,6 +321,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             self.req.set_body(body);
         }
         if let Err(status) = self.req.begin() {
+            self.hit(Limit::BadHead);
             self.refuse(status, asked);
             return Ok(Next::Linger);
         }
@@ -330,12 +330,14 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             None => Answered { response: StatusCode::NOT_FOUND.into(), logged: true },
         };
         if let Some((status, limit)) = upload.as_ref().and_then(|upload| upload.fault()) {
-            server.counters.limit(limit).add(1);
+            self.hit(limit);
             answered.response = error_page::page(status);
         }
         let status = answered.response.status();
         if status == StatusCode::SWITCHING_PROTOCOLS && self.req.wants_upgrade() {
             self.put_head(&answered.response, asked, Framing::None, false);
+            self.record(webapp, &answered, 0);
+            self.watch.total(Moment::NEVER);
             return Ok(Next::Upgrade(Box::new(answered.response)));
         }
         if status.is_informational() {
@@ -346,11 +348,8 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             // What the answer does not hold nobody reads any more.
             drop(self.req.take_body());
         }
-        let status = answered.response.status();
         let (next, sent) = self.respond(&mut answered.response, asked, &mut upload).await?;
-        if let Some(logger) = webapp.and_then(|w| w.logger()).filter(|_| answered.logged) {
-            logger.log(&Exchange { req: &self.req, status, sent, at: clock::calendar() });
-        }
+        self.record(webapp, &answered, sent);
         if self.out.in_memory() >= GATHERED {
             self.flush().await?;
         }
@@ -372,7 +371,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 Err(panic) => return Ok(self.panicked(&panic)),
             }
         } else if self.req.body().len().is_some_and(|len| len > webapp.max_body_size()) {
-            self.server.counters.limit(Limit::BodySize).add(1);
+            self.hit(Limit::BodySize);
             return Ok(Answered { response: StatusCode::PAYLOAD_TOO_LARGE.into(), logged: true });
         }
         // Kept out of the connection's own state, which an idle one pays for.
@@ -416,6 +415,19 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         result.map_or_else(|panic| Ok(self.panicked(&panic)), Ok)
     }
 
+    /// Writes the exchange to the access log, if it is to be there.
+    fn record(&self, webapp: Option<&Webapp>, answered: &Answered, sent: u64) {
+        if let Some(logger) = webapp.and_then(Webapp::logger).filter(|_| answered.logged) {
+            let (status, at) = (answered.response.status(), clock::calendar());
+            logger.log(&Exchange { req: &self.req, status, sent, at });
+        }
+    }
+
+    fn hit(&self, limit: Limit) {
+        self.server.counters.limit(limit).add(1);
+        debug!(peer = %self.peer, limit = limit.name(), "limit hit");
+    }
+
     fn count_panic(&self, panic: &Panicked) {
         self.server.counters.panics.add(1);
         error!(peer = %self.peer, "handlet panicked: {panic}");
@@ -442,15 +454,19 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         }
     }
 
+    /// Whether another request may follow. A limit that forbids it is counted: ask once per answer.
     fn may_go_on(&self, asked: Asked) -> bool {
+        if !asked.keep_alive || self.watch.phase() != Phase::Serving {
+            return false;
+        }
         let limit = if self.requests >= self.server.config.max_requests_per_conn {
             Limit::RequestsPerConn
-        } else if asked.keep_alive && self.now >= self.until {
+        } else if self.now >= self.until {
             Limit::ConnAge
         } else {
-            return asked.keep_alive && self.watch.phase() == Phase::Serving;
+            return true;
         };
-        self.server.counters.limit(limit).add(1);
+        self.hit(limit);
         false
     }
 

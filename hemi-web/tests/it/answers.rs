@@ -126,6 +126,22 @@ fn a_connection_serves_as_many_requests_as_it_may() {
     client.expect_close().unwrap();
     assert_eq!(site.counter("requests"), 3);
     assert_eq!(site.counter("requests_per_conn"), 1);
+    // Of an answer that was prepared the limit is counted once too, and not if the client ends it.
+    for (client_ends, count) in [("", 1), ("connection: close\r\n", 0)] {
+        let site = Site::of(
+            r#"stage {
+                webapp "w" { .hostnames = ("*")  rule { .returnCode = 200  .returnText = "ok" } }
+                httpxServer "main" {
+                    .address = "127.0.0.1:0"  .webapps = ("w")  .maxRequestsPerConn = 1
+                }
+            }"#,
+        );
+        let mut client = site.connect();
+        client.send(format!("GET / HTTP/1.1\r\nhost: x\r\n{client_ends}\r\n")).unwrap();
+        assert_eq!(client.read_response().unwrap().header("connection"), Some("close"));
+        client.expect_close().unwrap();
+        assert_eq!(site.counter("requests_per_conn"), count);
+    }
 }
 
 #[test]

@@ -121,6 +121,21 @@ fn a_panic_after_the_upgrade_ends_the_connection_alone() {
 }
 
 #[test]
+fn an_upgraded_connection_may_last_longer_than_a_request() {
+    let site = Site::with(".totalTimeout = 200ms");
+    let mut upgraded = site.connect();
+    upgraded.send(format!("{HEAD}\r\n")).unwrap();
+    assert_eq!(upgraded.read_response().unwrap().status, 101);
+    // A request that began later is cut.
+    let mut client = site.connect();
+    client.send("GET /wait/600000 HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    site.expect_counter("total_timeout", 1);
+    upgraded.send("still").unwrap();
+    assert_eq!(upgraded.read_exact(5).unwrap(), b"STILL");
+    assert_eq!(site.counter("total_timeout"), 1);
+}
+
+#[test]
 fn an_upgraded_connection_hears_of_the_end_and_does_not_outlive_the_grace() {
     let site = Site::with("").grace(Duration::from_millis(300));
     let mut client = site.connect();

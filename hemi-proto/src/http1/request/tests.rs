@@ -363,12 +363,14 @@ fn limits_are_exact() {
 
 #[test]
 fn more_fields_than_fit_on_the_stack() {
-    let limits = HeadLimits { fields: 500, ..HeadLimits::default() };
-    let mut buf = BytesMut::from("GET / HTTP/1.1\r\nHost: a\r\n");
-    buf.extend_from_slice("A: b\r\n".repeat(499).as_bytes());
-    buf.extend_from_slice(b"\r\n");
-    let head = next(&mut HeadReader::default(), &mut buf, &limits);
-    assert_eq!(head.expect("head").expect("complete").headers.len(), 500);
+    for fields in [500, usize::MAX] {
+        let limits = HeadLimits { fields, ..HeadLimits::default() };
+        let mut buf = BytesMut::from("GET / HTTP/1.1\r\nHost: a\r\n");
+        buf.extend_from_slice("A: b\r\n".repeat(499).as_bytes());
+        buf.extend_from_slice(b"\r\n");
+        let head = next(&mut HeadReader::default(), &mut buf, &limits);
+        assert_eq!(head.expect("head").expect("complete").headers.len(), 500);
+    }
 }
 
 #[test]

@@ -9,9 +9,7 @@ use hemi_core::clock::{self, Moment};
 use hemi_core::io::Io;
 use hemi_core::panics::catch_call;
 use hemi_proto::http1::{encode_chunk_head, encode_content_length, encode_last_chunk};
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, SERVER, TRANSFER_ENCODING,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, SERVER, TRANSFER_ENCODING};
 use http::{StatusCode, Version};
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,9 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{Asked, Conn, Cut, GATHERED, Next, Upload};
 use crate::body::{Body, Inner};
 use crate::httpx::{Shared, Standing};
+use crate::response::KEEP_ALIVE;
 use crate::{Response, error_page};
-
-static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// What a body gives; none after its end.
 type NextFrame = Option<Result<http_body::Frame<Bytes>, crate::BodyError>>;
@@ -34,12 +31,12 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         asked: Asked,
         upload: &mut Option<Box<Upload>>,
     ) -> Result<(Next, u64), Cut> {
-        let may_go_on = self.may_go_on(asked);
+        let goes_on = self.may_go_on(asked);
         if let Some(prepared) = response.as_whole()
+            && goes_on
             && upload.is_none()
             && asked.is_plain()
             && response.status() == StatusCode::OK
-            && may_go_on
         {
             // The most common answer in its shortest way.
             let out = self.out.small();
@@ -55,7 +52,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 upload.drop_buffered(&mut self.rbuf);
                 !upload.is_complete() && !upload.is_worth_reading()
             });
-        let close = give_up || framing == Framing::UntilClose || !may_go_on;
+        let close = give_up || framing == Framing::UntilClose || !goes_on;
         self.put_head(response, asked, framing, close);
         let mut sent = 0;
         if !asked.head && !matches!(framing, Framing::None | Framing::Sized(0)) {
@@ -289,7 +286,7 @@ fn put_fields(
     for (name, value) in map {
         let ours = *name == CONNECTION
             || *name == TRANSFER_ENCODING
-            || *name == KEEP_ALIVE
+            || name == KEEP_ALIVE
             || (*name == CONTENT_LENGTH && !keeps_length);
         if !ours {
             out.extend_from_slice(name.as_str().as_bytes());
