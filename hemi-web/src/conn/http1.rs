@@ -333,6 +333,11 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             Some(webapp) => self.answer(webapp, upload.as_deref_mut()).await?,
             None => Answered { response: StatusCode::NOT_FOUND.into(), logged: true },
         };
+        // What the answer does not hold nobody reads any more.
+        drop(self.req.take_body());
+        if let Some(upload) = upload.as_mut().filter(|upload| upload.is_abandoned()) {
+            upload.drop_buffered(&mut self.rbuf);
+        }
         if let Some((status, limit)) = upload.as_ref().and_then(|upload| upload.fault()) {
             server.counters.limit(limit).add(1);
             answered.response = error_page::page(status);
@@ -346,8 +351,6 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             error!(peer = %self.peer, "a handlet answered {status}, which is no answer");
             answered.response = StatusCode::INTERNAL_SERVER_ERROR.into();
         }
-        // What the answer does not hold nobody reads any more.
-        drop(self.req.take_body());
         let status = answered.response.status();
         let (next, sent) = self.respond(&mut answered.response, asked, &mut upload).await?;
         if let Some(logger) = webapp.and_then(|w| w.logger()).filter(|_| answered.logged) {
