@@ -9,7 +9,7 @@ mod dirs;
 mod options;
 mod term;
 
-use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use hemi_core::Registry;
@@ -29,7 +29,7 @@ use options::{Action, Options};
 ///         default_config: "stage {}",
 ///         register: |_| {},
 ///     };
-///     program.run(std::env::args().skip(1), std::env::vars().collect())
+///     program.run(std::env::args_os().skip(1), std::env::vars_os())
 /// }
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -53,15 +53,20 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 
 impl Program {
-    /// Does what the arguments say; `env` is what configs see as `%env.NAME`.
+    /// Does what the arguments say; `env` is what configs see as `%env.NAME`, which is text: variables
+    /// that are not UTF-8 are left out.
     ///
     /// The exit status is 0 if it was done, 1 if it was refused or failed, 2 if the command line is wrong.
     pub fn run(
         self,
-        args: impl IntoIterator<Item = String>,
-        env: BTreeMap<String, String>,
+        args: impl IntoIterator<Item = OsString>,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> ExitCode {
-        let options = match Options::parse(args) {
+        let text = |(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        let env = env.into_iter().filter_map(text).collect();
+        let options = match utf8(args).and_then(Options::parse) {
             Ok(options) => options,
             Err(e) => {
                 term::complain(&format!("{}: {e}\nTry `{} help`.", self.name, self.name));
@@ -96,4 +101,12 @@ impl Program {
         (self.register)(&mut registry);
         registry
     }
+}
+
+/// All the program deals with is text, its config above all.
+fn utf8(args: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, String> {
+    let text = |arg: OsString| {
+        arg.into_string().map_err(|arg| format!("`{}` is not UTF-8", arg.display()))
+    };
+    args.into_iter().map(text).collect()
 }

@@ -1,6 +1,10 @@
 //! The command line itself.
 
-use crate::cli::gorox;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+
+use crate::cli::{GOROX, gorox, run};
 
 #[test]
 fn the_version_is_told() {
@@ -39,4 +43,18 @@ fn a_wrong_command_line_is_exit_status_2() {
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{args:?}");
         assert_eq!(ended.stderr, format!("gorox: {message}\nTry `gorox help`.\n"));
     }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_refused_as_arguments_and_left_out_of_the_environment() {
+    let strange = OsStr::from_bytes(b"--config=\xff");
+    let mut command = Command::new(GOROX);
+    command.arg(strange);
+    let ended = run(command);
+    let message = "gorox: `--config=\u{fffd}` is not UTF-8\nTry `gorox help`.\n";
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(2), message));
+
+    let mut command = Command::new(GOROX);
+    command.arg("explain").env("STRANGE", strange).env(strange, "x");
+    assert_eq!(run(command).code, Some(0));
 }

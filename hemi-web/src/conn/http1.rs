@@ -329,6 +329,13 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             Some(webapp) => self.answer(webapp, upload.as_deref_mut()).await?,
             None => Answered { response: StatusCode::NOT_FOUND.into(), logged: true },
         };
+        if let Some(upload) = &mut upload {
+            // What the answer does not hold nobody reads any more.
+            drop(self.req.take_body());
+            if upload.is_abandoned() {
+                upload.drop_buffered(&mut self.rbuf);
+            }
+        }
         if let Some((status, limit)) = upload.as_ref().and_then(|upload| upload.fault()) {
             self.hit(limit);
             answered.response = error_page::page(status);
@@ -343,10 +350,6 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         if status.is_informational() {
             error!(peer = %self.peer, "a handlet answered {status}, which is no answer");
             answered.response = StatusCode::INTERNAL_SERVER_ERROR.into();
-        }
-        if upload.is_some() {
-            // What the answer does not hold nobody reads any more.
-            drop(self.req.take_body());
         }
         let (next, sent) = self.respond(&mut answered.response, asked, &mut upload).await?;
         self.record(webapp, &answered, sent);
