@@ -9,6 +9,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use hemi_core::config::Spanned;
 use hemi_core::gate::{Accepted, Gate, GateConfig};
 use hemi_core::io::Socket;
 use hemi_core::listen::{Address, ListenOptions};
@@ -23,7 +24,7 @@ use tokio::time::timeout;
 #[serde(rename_all = "camelCase")]
 pub struct EchoConfig {
     /// Where to listen: `"127.0.0.1:7"`, `":7"`, or the path of a Unix socket.
-    pub address: Address,
+    pub address: Spanned<Address>,
     /// How long a connection may be silent, or keep its answers waiting.
     #[serde(default = "one_minute")]
     pub idle_timeout: Duration,
@@ -45,7 +46,8 @@ impl Component for EchoServer {
     const SIGN: &'static str = "echoServer";
     type Config = (EchoConfig, GateConfig);
 
-    fn create((config, gate_config): Self::Config, _: &mut CreateCx<'_>) -> Result<Self> {
+    fn create((config, gate_config): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+        cx.listen_on(&config.address)?;
         Ok(Self { config, gate_config, gate: OnceLock::new() })
     }
 }
