@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::config::{Condition, KindName, Ref, Scope, Span, Variable};
+use crate::config::{
+    Condition, Diagnostic, Diagnostics, KindName, Ref, Scope, Span, Spanned, Variable,
+};
+use crate::listen::Address;
 use crate::stage::{Build, Identity};
 use crate::{Error, Explain, Prepare, Registry, Result, Run};
 
@@ -182,6 +185,44 @@ impl CreateCx<'_> {
     /// When there is none of that kind and name.
     pub fn follow<K: Kind>(&mut self, to: &Ref<K>) -> Result<Arc<K::Object>> {
         self.build.find::<K>(to.name(), || self.build.parts.dangling(to).into())
+    }
+
+    /// The same for several properties, or a list; every one that there is none for is told.
+    ///
+    /// # Errors
+    /// When there is one that refers to nothing.
+    pub fn follow_all<'r, K: Kind>(
+        &mut self,
+        to: impl IntoIterator<Item = &'r Ref<K>>,
+    ) -> Result<Vec<Arc<K::Object>>> {
+        let (mut found, mut errors, mut failed) = (Vec::new(), Diagnostics::default(), false);
+        for to in to {
+            match self.follow(to) {
+                Ok(object) => found.push(object),
+                Err(e) => {
+                    errors.extend(e.into_diagnostics(to.span()));
+                    failed = true;
+                }
+            }
+        }
+        if failed { Err(errors.into()) } else { Ok(found) }
+    }
+
+    /// Says that the component listens on an address, which no other of the stage does.
+    ///
+    /// # Errors
+    /// When another does.
+    pub fn listen_on(&mut self, address: &Spanned<Address>) -> Result<()> {
+        let claimed = &mut self.build.claimed;
+        if let Some(first) = claimed.get(&address.value) {
+            let message = format!("two servers listen on {}", address.value);
+            return Err(Diagnostic::new(address.span, message)
+                .help("give one of them another address")
+                .note(*first, "the first is here")
+                .into());
+        }
+        claimed.insert(address.value.clone(), address.span);
+        Ok(())
     }
 
     /// A fixture of the stage.

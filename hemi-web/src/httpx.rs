@@ -40,7 +40,7 @@ use crate::webapp::{Webapp, WebappKind};
 #[serde(rename_all = "camelCase")]
 pub struct HttpxConfig {
     /// Where to listen: `"127.0.0.1:80"`, `":80"`, or the path of a Unix socket.
-    pub address: Address,
+    pub address: Spanned<Address>,
     /// The webapps it serves, by their names; the host asked for decides which.
     pub webapps: Spanned<Vec<Ref<WebappKind>>>,
     /// How long the kernel holds a connection back until its first bytes are there; 0s hands over
@@ -112,21 +112,19 @@ impl Component for HttpxServer {
     type Config = (HttpxConfig, HttpConfig, GateConfig);
 
     fn create((own, http, gate): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
-        let mut webapps = Vec::new();
-        for webapp in &own.webapps.value {
-            webapps.push((webapp.span(), cx.follow(webapp)?));
-        }
+        cx.listen_on(&own.address)?;
+        let webapps = cx.follow_all(&own.webapps.value)?;
         let mut routes = Routes::default();
-        for (span, webapp) in webapps {
-            if let Some(host) = routes.add(&webapp) {
+        for (webapp, name) in webapps.iter().zip(&own.webapps.value) {
+            if let Some(host) = routes.add(webapp) {
                 let message = format!("another webapp here has the hostname \"{host}\" too");
-                return Err(Diagnostic::new(span, message).into());
+                return Err(Diagnostic::new(name.span(), message).into());
             }
         }
         let cores = cx.cores();
         let counters = cx.keep(|| HttpCounters::new(cores));
         Ok(Self {
-            address: own.address,
+            address: own.address.value,
             defer_accept: own.defer_accept,
             gate_config: gate,
             gate_counters: cx.keep(|| GateCounters::new(cores)),

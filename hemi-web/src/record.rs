@@ -12,7 +12,7 @@ use crate::Request;
 pub(crate) struct Exchange<'a> {
     pub(crate) req: &'a Request,
     pub(crate) status: StatusCode,
-    /// Bytes of content sent.
+    /// Bytes of content sent; 0 if the connection was cut under way.
     pub(crate) sent: u64,
     pub(crate) at: SystemTime,
 }

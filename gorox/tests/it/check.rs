@@ -87,6 +87,11 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "2:29: error: \"here\" is not an address",
         "127.0.0.1:80",
     ),
+    (
+        "echoServer \"a\" { .address = \":1\" }\nechoServer \"b\" { .address = \"*:1\" }",
+        "3:29: error: two servers listen on ",
+        "2:29: note: the first is here",
+    ),
     ("fcache { .maxBytes = 1X }", "2:22: error: unknown unit `X`", ""),
     (
         "fcache { .maxBytes = %topDri }",
@@ -177,6 +182,13 @@ fn one_mistake_makes_no_others() {
 }",
             "test.conf:2:30: error: expected a duration",
         ),
+        (
+            "stage {
+    webapp \"w\" { .hostnames = (\"*\")  .webRoot = 5  rule { static {} } }
+    httpxServer \"s\" { .address = \":1\"  .webapps = (\"w\") }
+}",
+            "test.conf:2:49: error: expected a string",
+        ),
     ] {
         let ended = check(text);
         assert_eq!(ended.code, Some(1));
@@ -214,10 +226,18 @@ fn all_mistakes_are_told_at_once() {
 	}
 	echoServer \"echo\" {}
 	httpServer \"main\" { .address = \":1\"  .webapps = (\"shop\") }
+	webapp \"blog\" {
+		.hostnames = 5
+		rule { .returnCode = 1000  static { .webRoot = 5  sttic {} } }
+	}
+	httpxServer \"main\" { .address = \":1\"  .webapps = (\"shpo\", \"shop\", \"blgo\") }
 }
 ",
     );
-    let places = ["2:11", "5:8", "6:24", "7:10", "9:2", "10:2"];
+    let places = [
+        "2:11", "5:8", "6:24", "7:10", "9:2", "10:2", "12:16", "13:24", "13:50", "13:53", "15:52",
+        "15:68",
+    ];
     let found = |place: &&&str| ended.stderr.contains(&format!("test.conf:{place}: error: "));
     let missing: Vec<_> = places.iter().filter(|place| !found(place)).collect();
     assert!(missing.is_empty(), "{missing:?} not in\n{}", ended.stderr);

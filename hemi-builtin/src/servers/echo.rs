@@ -9,6 +9,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use hemi_core::config::Spanned;
 use hemi_core::gate::{Accepted, Gate, GateConfig, GateCounters};
 use hemi_core::io::Socket;
 use hemi_core::listen::{Address, ListenOptions};
@@ -23,7 +24,7 @@ use tokio::time::timeout;
 #[serde(rename_all = "camelCase")]
 pub struct EchoConfig {
     /// Where to listen: `"127.0.0.1:7"`, `":7"`, or the path of a Unix socket.
-    pub address: Address,
+    pub address: Spanned<Address>,
     /// How long a connection may be silent, or keep its answers waiting.
     #[serde(default = "one_minute")]
     pub idle_timeout: Duration,
@@ -47,6 +48,7 @@ impl Component for EchoServer {
     type Config = (EchoConfig, GateConfig);
 
     fn create((config, gate_config): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+        cx.listen_on(&config.address)?;
         let cores = cx.cores();
         let counters = cx.keep(|| GateCounters::new(cores));
         Ok(Self { config, gate_config, counters, gate: OnceLock::new() })

@@ -1,11 +1,12 @@
 //! From a config to the components of a stage. Nothing here touches the system: `check` does all of it.
 
 use std::any::TypeId;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::component::{CreateCx, Kind, Place};
 use crate::config::{self, Constants, Diagnostic, Diagnostics, Scope, Source, Span, Tree};
+use crate::listen::Address;
 use crate::panics::catch_call;
 use crate::registry::{Entry, Factory, Registry};
 use crate::{Error, Result};
@@ -27,6 +28,8 @@ pub(crate) struct Build {
     made: HashSet<Span>,
     /// Kinds and names of components that did not: what refers to them is not wrong for that.
     failed: HashSet<(TypeId, String)>,
+    /// Where servers listen, with the place that says so.
+    pub(crate) claimed: HashMap<Address, Span>,
     unnamed: usize,
 }
 
@@ -42,6 +45,7 @@ impl Build {
             begun: HashSet::new(),
             made: HashSet::new(),
             failed: HashSet::new(),
+            claimed: HashMap::new(),
             unnamed: 0,
         }
     }
@@ -120,7 +124,21 @@ impl Build {
                 scope.excuse_condition();
                 self.errors.extend(e.into_diagnostics(scope.span()));
                 self.failed.insert((TypeId::of::<K>(), name));
+                self.see_inside(registry, scope);
                 None
+            }
+        }
+    }
+
+    /// Finds the mistakes inside a component that failed before it asked for what is inside it.
+    fn see_inside(&mut self, registry: &Registry, failed: Scope<'_>) {
+        for scope in failed.children() {
+            match registry.entry(scope.sign()) {
+                _ if self.begun.contains(&scope.span()) => {}
+                Some(entry) if entry.place() == Place::Inside => {
+                    entry.create(registry, scope, self);
+                }
+                _ => self.misplaced(registry, scope, |e| e.place() == Place::Inside),
             }
         }
     }

@@ -351,8 +351,10 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             error!(peer = %self.peer, "a handlet answered {status}, which is no answer");
             answered.response = StatusCode::INTERNAL_SERVER_ERROR.into();
         }
-        let (next, sent) = self.respond(&mut answered.response, asked, &mut upload).await?;
-        self.record(webapp, &answered, sent);
+        let responded = self.respond(&mut answered.response, asked, &mut upload).await;
+        // Who was cut under way has a line in the log too.
+        self.record(webapp, &answered, responded.as_ref().map_or(0, |(_, sent)| *sent));
+        let (next, _) = responded?;
         if self.out.in_memory() >= GATHERED {
             self.flush().await?;
         }

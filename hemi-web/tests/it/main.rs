@@ -6,6 +6,7 @@ mod faults;
 mod framing;
 mod heads;
 mod lifecycle;
+mod log;
 mod probe;
 mod site;
 mod slow;

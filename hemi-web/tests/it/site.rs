@@ -12,7 +12,7 @@ use hemi_core::{Engine, Registry, Stage};
 use hemi_test::eventually;
 use hemi_test::raw::Client;
 
-use crate::{probe, upgrade};
+use crate::{log, probe, upgrade};
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,6 +33,7 @@ impl Site {
     pub(crate) fn of(config: &str) -> Self {
         let mut registry = Registry::new();
         hemi_web::register(&mut registry);
+        log::register(&mut registry);
         probe::register(&mut registry);
         upgrade::register(&mut registry);
         let mut engine = Engine::on(registry, NonZeroUsize::new(2).unwrap()).unwrap();
