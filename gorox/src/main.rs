@@ -24,5 +24,5 @@ fn main() -> ExitCode {
             welcome::register(registry);
         },
     };
-    program.run(std::env::args().skip(1), std::env::vars().collect())
+    program.run(std::env::args_os().skip(1), std::env::vars_os())
 }

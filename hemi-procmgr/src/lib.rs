@@ -9,7 +9,7 @@ mod dirs;
 mod options;
 mod term;
 
-use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use hemi_core::Registry;
@@ -29,7 +29,7 @@ use options::{Action, Options};
 ///         default_config: "stage {}",
 ///         register: |_| {},
 ///     };
-///     program.run(std::env::args().skip(1), std::env::vars().collect())
+///     program.run(std::env::args_os().skip(1), std::env::vars_os())
 /// }
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -58,10 +58,20 @@ impl Program {
     /// The exit status is 0 if it was done, 1 if it was refused or failed, 2 if the command line is wrong.
     pub fn run(
         self,
-        args: impl IntoIterator<Item = String>,
-        env: BTreeMap<String, String>,
+        args: impl IntoIterator<Item = OsString>,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> ExitCode {
-        let options = match Options::parse(args) {
+        let utf8 = |arg: OsString| {
+            let odd = |arg: OsString| format!("`{}` is not UTF-8", arg.to_string_lossy());
+            arg.into_string().map_err(odd)
+        };
+        let args = args.into_iter().map(utf8).collect::<Result<Vec<_>, _>>();
+        // What is not UTF-8 no config can use.
+        let env = env.into_iter();
+        let env =
+            env.filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+        let env = env.collect();
+        let options = match args.and_then(Options::parse) {
             Ok(options) => options,
             Err(e) => {
                 term::complain(&format!("{}: {e}\nTry `{} help`.", self.name, self.name));

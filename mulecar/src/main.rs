@@ -23,5 +23,5 @@ fn main() -> ExitCode {
             registry.handlet::<dump::Dump>().cronjob::<heartbeat::HeartbeatCronjob>();
         },
     };
-    program.run(std::env::args().skip(1), std::env::vars().collect())
+    program.run(std::env::args_os().skip(1), std::env::vars_os())
 }

@@ -1,6 +1,10 @@
 //! The command line itself.
 
-use crate::cli::gorox;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+
+use crate::cli::{GOROX, gorox, run};
 
 #[test]
 fn the_version_is_told() {
@@ -39,4 +43,17 @@ fn a_wrong_command_line_is_exit_status_2() {
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{args:?}");
         assert_eq!(ended.stderr, format!("gorox: {message}\nTry `gorox help`.\n"));
     }
+}
+
+#[test]
+fn what_is_not_utf8_is_no_reason_to_panic() {
+    let odd = OsStr::from_bytes(b"\xff");
+    let mut command = Command::new(GOROX);
+    command.arg("version").env("ODD", odd).env(odd, "odd");
+    assert_eq!(run(command).code, Some(0));
+    let mut command = Command::new(GOROX);
+    command.arg("check").arg(odd);
+    let ended = run(command);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("is not UTF-8"), "{}", ended.stderr);
 }
