@@ -25,8 +25,8 @@
 //!
 //! [`load`] turns text into a [`Tree`]. The components in it are seen through [`Scope`]s, which
 //! [`read`](Scope::read) plain structs with `#[derive(Deserialize)]`; what a component does not set
-//! it inherits from those around it. Such structs document themselves with `#[derive(Explain)]`. All mistakes are reported in one go, each with its place in
-//! the text and what to do about it.
+//! it inherits from those around it. Such structs document themselves with `#[derive(Explain)]`. All
+//! mistakes are reported in one go, each with its place in the text and what to do about it.
 
 mod condition;
 mod de;
@@ -57,5 +57,5 @@ pub use load::load;
 pub(crate) use load::load_tolerantly;
 pub use source::{Constants, Location, Source, Sources, Span};
 pub use template::{Lookup, Template, Variable};
-pub use tree::{Reference, Scope, Tree};
+pub use tree::{Scope, Tree};
 pub use types::{KindName, Ref, Size, Spanned};

@@ -32,6 +32,7 @@ use serde::Deserialize;
 
 use crate::Request;
 use crate::conn::http1;
+use crate::hostname::{Hostname, Pattern};
 use crate::http_config::{HttpConfig, HttpCounters};
 use crate::webapp::{Webapp, WebappKind};
 
@@ -297,16 +298,13 @@ struct Routes {
 
 impl Routes {
     /// Adds a webapp; the first of its hostnames that another has is returned.
-    fn add(&mut self, webapp: &Arc<Webapp>) -> Option<String> {
+    fn add(&mut self, webapp: &Arc<Webapp>) -> Option<Hostname> {
         for host in webapp.hosts() {
-            let taken = if host == "*" {
-                self.default.replace(webapp.clone()).is_some()
-            } else if let Some(suffix) = host.strip_prefix('*') {
-                insert_longest_first(&mut self.suffixes, suffix, webapp)
-            } else if let Some(prefix) = host.strip_suffix('*') {
-                insert_longest_first(&mut self.prefixes, prefix, webapp)
-            } else {
-                self.exact.insert(host.clone(), webapp.clone()).is_some()
+            let taken = match host.pattern() {
+                Pattern::Any => self.default.replace(webapp.clone()).is_some(),
+                Pattern::Suffix(suffix) => insert_longest_first(&mut self.suffixes, suffix, webapp),
+                Pattern::Prefix(prefix) => insert_longest_first(&mut self.prefixes, prefix, webapp),
+                Pattern::Exact(host) => self.exact.insert(host.clone(), webapp.clone()).is_some(),
             };
             if taken {
                 return Some(host.clone());
@@ -321,6 +319,8 @@ impl Routes {
     }
 
     fn find(&self, host: &str) -> Option<&Arc<Webapp>> {
+        // A dot at the end says that the name is complete, as ours are.
+        let host = host.strip_suffix('.').unwrap_or(host);
         if let Some(webapp) = self.exact.get(host) {
             return Some(webapp);
         }
@@ -358,7 +358,8 @@ mod tests {
             ("prefix", &["shop.*"]),
             ("default", &["*"]),
         ] {
-            let webapp = Arc::new(Webapp::new(name).hostnames(hosts.iter().copied()));
+            let hosts = hosts.iter().map(|host| host.parse().unwrap());
+            let webapp = Arc::new(Webapp::new(name).hostnames(hosts));
             assert_eq!(routes.add(&webapp), None);
         }
         for (host, expected) in [
@@ -368,12 +369,14 @@ mod tests {
             ("a.eu.shop.test", "longer"),
             (".shop.test", "default"),
             ("shop.example", "prefix"),
+            ("shop.test.", "exact"),
             ("other.test", "default"),
             ("", "default"),
         ] {
             assert_eq!(routes.find(host).unwrap().name(), expected, "{host}");
         }
-        let again = Arc::new(Webapp::new("again").hostnames(["*.shop.test"]));
-        assert_eq!(routes.add(&again).as_deref(), Some("*.shop.test"));
+        let host: Hostname = "*.shop.test".parse().unwrap();
+        let again = Arc::new(Webapp::new("again").hostnames([host.clone()]));
+        assert_eq!(routes.add(&again), Some(host));
     }
 }

@@ -163,6 +163,11 @@ impl Rule {
         self.condition.as_ref().is_none_or(|condition| condition.matches(seen))
     }
 
+    /// Whether its condition looks for files.
+    pub(crate) fn tests_files(&self) -> bool {
+        self.condition.as_ref().is_some_and(Condition::tests_files)
+    }
+
     pub(crate) fn is_logged(&self) -> bool {
         !self.unlogged
     }

@@ -13,13 +13,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hemi_core::config::{KindName, Ref, Size};
+use hemi_core::config::{Diagnostic, KindName, Ref, Size};
 use hemi_core::fcache::{Fcache, FcacheKind, Root};
 use hemi_core::logger::{Logger, LoggerKind};
 use hemi_core::{Component, CreateCx, Explain, Kind, Lifecycle, Parts, Place, Rank, Result};
 use http::StatusCode;
 use serde::Deserialize;
 
+use crate::hostname::Hostname;
 use crate::rule::{Rule, RuleKind};
 use crate::vars::Seen;
 use crate::{Reply, Request, Response};
@@ -43,7 +44,7 @@ impl Kind for WebappKind {
 #[serde(rename_all = "camelCase")]
 pub struct WebappConfig {
     /// The hosts it answers for: `"shop.test"`, `"*.shop.test"`, `"shop.*"`, or `"*"` for all others.
-    pub hostnames: Vec<String>,
+    pub hostnames: Vec<Hostname>,
     /// The directory of its files, for `-f` and its like in conditions. Components inside inherit it.
     #[serde(default)]
     pub web_root: Option<PathBuf>,
@@ -62,7 +63,7 @@ fn sixteen_mebibytes() -> Size {
 /// A webapp.
 pub struct Webapp {
     name: String,
-    hostnames: Vec<String>,
+    hostnames: Vec<Hostname>,
     files: Option<(Arc<Fcache>, Root)>,
     max_body_size: u64,
     logger: Option<Arc<dyn Logger>>,
@@ -79,14 +80,19 @@ impl Component for Webapp {
             let root = fcache.root(cx.path(path));
             (fcache, root)
         });
+        let rules = cx.children::<RuleKind>();
+        if files.is_none() && rules.iter().any(|rule| rule.tests_files()) {
+            let message = "a rule of this webapp tests files, but there is no `.webRoot`";
+            return Err(Diagnostic::new(cx.span(), message).help("add `.webRoot = …`").into());
+        }
         let logger = config.use_logger.map(|logger| cx.follow(&logger)).transpose()?;
         Ok(Self {
             name: cx.name().to_owned(),
-            hostnames: config.hostnames.iter().map(|h| h.to_ascii_lowercase()).collect(),
+            hostnames: config.hostnames,
             files,
             max_body_size: config.max_body_size.0,
             logger,
-            rules: cx.children::<RuleKind>(),
+            rules,
         })
     }
 }
@@ -99,7 +105,7 @@ impl Webapp {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            hostnames: vec!["*".to_owned()],
+            hostnames: Vec::from([Hostname::ANY]),
             files: None,
             max_body_size: sixteen_mebibytes().0,
             logger: None,
@@ -107,10 +113,10 @@ impl Webapp {
         }
     }
 
-    /// The same for these hosts only, given as in [`WebappConfig::hostnames`].
+    /// The same for these hosts only.
     #[must_use]
-    pub fn hostnames<S: Into<String>>(mut self, hostnames: impl IntoIterator<Item = S>) -> Self {
-        self.hostnames = hostnames.into_iter().map(|h| h.into().to_ascii_lowercase()).collect();
+    pub fn hostnames(mut self, hostnames: impl IntoIterator<Item = Hostname>) -> Self {
+        self.hostnames = hostnames.into_iter().collect();
         self
     }
 
@@ -142,7 +148,7 @@ impl Webapp {
         &self.name
     }
 
-    pub(crate) fn hosts(&self) -> &[String] {
+    pub(crate) fn hosts(&self) -> &[Hostname] {
         &self.hostnames
     }
 

@@ -134,6 +134,16 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "2:85: error: \"b\" is not a media type",
         "text/plain",
     ),
+    (
+        "webapp \"a\" { .hostnames = (\"a\")  rule !($path -f) { .returnCode = 404 } }",
+        "2:1: error: a rule of this webapp tests files, but there is no `.webRoot`",
+        "add `.webRoot",
+    ),
+    (
+        "webapp \"a\" { .hostnames = (\"a\", \"b:80\") }",
+        "2:33: error: \"b:80\" is not a hostname",
+        "without scheme or port",
+    ),
     // Text and includes.
     ("webapp \"a\" {", "1:7: error: this `{` is never closed", "close it with `}`"),
     ("fcache { .maxBytes = 1K }\n.", "3:1: error: unexpected `.`", ""),

@@ -26,6 +26,11 @@ impl<V: Variable> Condition<V> {
         })
     }
 
+    /// Whether it looks for a file or directory somewhere.
+    pub fn tests_files(&self) -> bool {
+        self.0.any(&|check| matches!(check, Check::Path { .. }))
+    }
+
     /// Gives the names of an untyped condition their meaning.
     pub(super) fn new(untyped: &Logic<Test<Vec<Text>>>) -> Result<Self, Diagnostics> {
         let mut errors = Diagnostics::default();
@@ -123,6 +128,15 @@ impl<T> Logic<T> {
             Self::Not(inner) => !inner.holds(test),
             Self::All(parts) => parts.iter().all(|part| part.holds(test)),
             Self::Any(parts) => parts.iter().any(|part| part.holds(test)),
+        }
+    }
+
+    /// Whether some test is such.
+    fn any(&self, such: &impl Fn(&T) -> bool) -> bool {
+        match self {
+            Self::Test(leaf) => such(leaf),
+            Self::Not(inner) => inner.any(such),
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.any(such)),
         }
     }
 

@@ -15,7 +15,7 @@ use serde::de::{
 
 use super::{
     diagnostic::{Diagnostic, Diagnostics},
-    tree::{Reference, Scope},
+    tree::Scope,
     value::Value,
 };
 pub(super) use access::spanned;
@@ -30,17 +30,15 @@ pub(super) const TEMPLATE: &str = "$hemi::Template";
 
 /// Reads typed properties of a component.
 pub(super) fn read<T: DeserializeOwned>(scope: Scope<'_>) -> Result<T, Diagnostics> {
-    let reading = Reading { scope, bad: RefCell::default(), references: RefCell::default() };
+    let reading = Reading { scope, bad: RefCell::default() };
     // serde stops at the first bad property. It is noted and left out of the next attempt, until an
     // attempt reaches the end.
     let result = loop {
-        reading.references.borrow_mut().clear();
         match T::deserialize(ScopeDe(&reading)) {
             Err(ReadError::Noted) => {}
             result => break result,
         }
     };
-    scope.record(reading.references.into_inner());
     let bad = reading.bad.into_inner();
     let mut errors = Diagnostics::default();
     let missing = match &result {
@@ -64,7 +62,6 @@ struct Reading<'a> {
     scope: Scope<'a>,
     /// Properties with bad values; without an error if it is reported already.
     bad: RefCell<Vec<(&'static str, Option<Diagnostic>)>>,
-    references: RefCell<Vec<Reference>>,
 }
 
 /// A component as a struct, or as a tuple of structs.

@@ -23,13 +23,12 @@ pub struct Tree {
     sources: Arc<Sources>,
     /// The first is the root.
     nodes: Vec<Node>,
-    references: RefCell<Vec<Reference>>,
     mistakes: Diagnostics,
 }
 
 impl Tree {
     pub(super) fn new(sources: Arc<Sources>, nodes: Vec<Node>, mistakes: Diagnostics) -> Self {
-        Self { sources, nodes, references: RefCell::default(), mistakes }
+        Self { sources, nodes, mistakes }
     }
 
     /// What is wrong with values, as far as it is known without their types. Nothing, if the tree
@@ -46,11 +45,6 @@ impl Tree {
     /// The texts of the config, to show places in.
     pub fn sources(&self) -> &Sources {
         &self.sources
-    }
-
-    /// Everything that was read as a [`Ref`](super::Ref) so far, in the order of reading.
-    pub fn references(&self) -> Vec<Reference> {
-        self.references.borrow().clone()
     }
 
     /// What nobody has read: properties that no component knows, conditions where none may stand.
@@ -127,17 +121,6 @@ pub(super) struct Property {
     /// None if it is bad, which is reported already.
     pub(super) value: Option<Value>,
     pub(super) read: Cell<bool>,
-}
-
-/// A name that refers to a component of some kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
-    /// [`KindName::NAME`](super::KindName::NAME)
-    pub kind: &'static str,
-    /// The name of the component.
-    pub name: String,
-    /// Where the name stands.
-    pub span: Span,
 }
 
 /// A component together with all that enclose it, whose properties it inherits.
@@ -288,9 +271,5 @@ impl<'a> Scope<'a> {
             }
         }
         Some(property)
-    }
-
-    pub(super) fn record(&self, references: Vec<Reference>) {
-        self.tree.references.borrow_mut().extend(references);
     }
 }

@@ -58,9 +58,6 @@ pub trait KindName: 'static {
 }
 
 /// The name of another component in a property, with its place.
-///
-/// Every one that is read is also noted in [`Tree::references`](super::Tree::references), so that
-/// dangling ones are found in one go.
 pub struct Ref<K> {
     name: String,
     span: Span,

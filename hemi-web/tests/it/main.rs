@@ -8,6 +8,7 @@ mod heads;
 mod lifecycle;
 mod log;
 mod probe;
+mod rules;
 mod site;
 mod slow;
 mod upgrade;

@@ -9,7 +9,7 @@ use super::{
     error::{ReadError, expected_but, unknown_word},
 };
 use crate::config::{
-    Diagnostic, Reference, Span,
+    Diagnostic, Span,
     literal::{Number, parse_number, quote, show_size},
     template::unknown_variable_of,
     value::{Data, Part, Value},
@@ -134,9 +134,7 @@ impl<'r, 'a> ValueDe<'r, 'a> {
         kind: &'static str,
         visitor: V,
     ) -> Result<V::Value, ReadError> {
-        let name = self.text(&format!("the name of a {kind}"))?.to_owned();
-        let span = self.value.span;
-        self.reading.references.borrow_mut().push(Reference { kind, name, span });
+        self.text(&format!("the name of a {kind}"))?;
         visitor.visit_seq(WithSpan { value: self, step: 0 })
     }
 
