@@ -196,10 +196,14 @@ impl Loader {
 
 /// Reads a text, or fails if it is not UTF-8 or far too large.
 fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     // One byte more than allowed tells too large from just right.
-    File::open(path)?.take(MAX_SIZE as u64 + 1).read_to_string(&mut text)?;
-    Ok(text)
+    File::open(path)?.take(MAX_SIZE as u64 + 1).read_to_end(&mut bytes)?;
+    String::from_utf8(bytes).map_err(|e| {
+        let text = e.as_bytes().iter().take(e.utf8_error().valid_up_to());
+        let line = text.filter(|byte| **byte == b'\n').count() + 1;
+        io::Error::new(io::ErrorKind::InvalidData, format!("line {line} is not UTF-8"))
+    })
 }
 
 pub(super) fn too_large(span: Span) -> Diagnostic {
