@@ -9,6 +9,7 @@ mod body;
 mod conn;
 mod error_page;
 mod handlet;
+mod hosts;
 mod http_config;
 mod httpx;
 mod record;
@@ -23,6 +24,7 @@ mod webapp;
 
 pub use body::{Body, BodyError, BoxError};
 pub use handlet::{DynHandlet, Handlet, HandletKind, HandletRegistry, Reply};
+pub use hosts::{HostPattern, NotAHost};
 pub use http_config::HttpConfig;
 pub use httpx::{HttpxConfig, HttpxServer};
 pub use request::{Request, Scheme};

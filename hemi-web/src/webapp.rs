@@ -20,6 +20,7 @@ use hemi_core::{Component, CreateCx, Explain, Kind, Lifecycle, Parts, Place, Ran
 use http::StatusCode;
 use serde::Deserialize;
 
+use crate::hosts::HostPattern;
 use crate::rule::{Rule, RuleKind};
 use crate::vars::Seen;
 use crate::{Reply, Request, Response};
@@ -43,7 +44,7 @@ impl Kind for WebappKind {
 #[serde(rename_all = "camelCase")]
 pub struct WebappConfig {
     /// The hosts it answers for: `"shop.test"`, `"*.shop.test"`, `"shop.*"`, or `"*"` for all others.
-    pub hostnames: Vec<String>,
+    pub hostnames: Vec<HostPattern>,
     /// The directory of its files, for `-f` and its like in conditions. Components inside inherit it.
     #[serde(default)]
     pub web_root: Option<PathBuf>,
@@ -82,7 +83,7 @@ impl Component for Webapp {
         let logger = config.use_logger.map(|logger| cx.follow(&logger)).transpose()?;
         Ok(Self {
             name: cx.name().to_owned(),
-            hostnames: config.hostnames.iter().map(|h| h.to_ascii_lowercase()).collect(),
+            hostnames: config.hostnames.into_iter().map(|pattern| pattern.0).collect(),
             files,
             max_body_size: config.max_body_size.0,
             logger,

@@ -87,6 +87,11 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "2:29: error: \"here\" is not an address",
         "127.0.0.1:80",
     ),
+    (
+        "webapp \"a\" { .hostnames = (\"shop.test\", \"http://shop.test\") }",
+        "2:41: error: \"http://shop.test\" is not a hostname",
+        "write \"shop.test\"",
+    ),
     ("fcache { .maxBytes = 1X }", "2:22: error: unknown unit `X`", ""),
     (
         "fcache { .maxBytes = %topDri }",
