@@ -25,6 +25,12 @@ fn a_config_that_can_not_be_served_ends_the_program_with_its_reason() {
         (server(&taken.to_string()), "in use"),
         (server("/no/such/directory/socket"), "cannot listen on /no/such/directory/socket"),
         (server("192.0.2.1:80"), "cannot listen on 192.0.2.1:80"),
+        (
+            "stage { echoServer \"a\" { .address = \"127.0.0.1:0\" }
+             echoServer \"b\" { .address = \"127.0.0.1:0\" } }"
+                .to_owned(),
+            "two servers of the stage listen on 127.0.0.1:0",
+        ),
     ];
     for (config, why) in rows {
         let file = dir.write("test.conf", &config).unwrap();
