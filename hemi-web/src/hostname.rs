@@ -44,7 +44,8 @@ impl FromStr for Hostname {
     type Err = HostnameError;
 
     fn from_str(text: &str) -> Result<Self, HostnameError> {
-        let lower = text.to_ascii_lowercase();
+        // With the dot of the DNS root it is the same host.
+        let lower = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         let pattern = if lower == "*" {
             Pattern::Any
         } else if let Some(suffix) = lower.strip_prefix('*').filter(|s| s.starts_with('.')) {
@@ -123,12 +124,14 @@ mod tests {
             ("http://shop.test", None),
             ("shop.test/", None),
             ("shop..test", None),
-            ("shop.test.", None),
+            ("shop.test.", Some("shop.test")),
             ("*shop.test", None),
             ("*.", None),
             (".*", None),
             ("*.*", None),
             ("a.*.b", None),
+            ("shop*", None),
+            ("u@shop.test", None),
             ("::1", None),
             ("schön.test", None),
         ] {

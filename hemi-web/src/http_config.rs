@@ -17,7 +17,7 @@ use serde::Deserialize;
 pub struct HttpConfig {
     /// Bytes of a request's head, at most: 431 beyond.
     pub max_head_size: Size,
-    /// Fields of a request, at most: 431 beyond.
+    /// Fields of a request, at most: 431 beyond; more than 16384 there never are.
     pub max_fields: usize,
     /// Bytes of a request's target, at most: 414 beyond.
     pub max_target_size: Size,
@@ -43,6 +43,9 @@ pub struct HttpConfig {
     /// The `server` field of answers; `""` for none.
     pub server_field: ServerField,
 }
+
+/// What a `HeaderMap` holds in any case.
+const MAX_FIELDS: usize = 16 << 10;
 
 impl Default for HttpConfig {
     fn default() -> Self {
@@ -94,7 +97,7 @@ impl HttpConfig {
         let bytes = |size: Size| usize::try_from(size.0).unwrap_or(usize::MAX);
         HeadLimits {
             head_size: bytes(self.max_head_size),
-            fields: self.max_fields,
+            fields: self.max_fields.min(MAX_FIELDS),
             target_size: bytes(self.max_target_size),
         }
     }

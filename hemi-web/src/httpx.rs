@@ -12,7 +12,6 @@
 //! ```
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -32,8 +31,8 @@ use serde::Deserialize;
 
 use crate::Request;
 use crate::conn::http1;
-use crate::hostname::{Hostname, Pattern};
 use crate::http_config::{HttpConfig, HttpCounters};
+use crate::routes::Routes;
 use crate::webapp::{Webapp, WebappKind};
 
 /// Serves webapps over HTTP/1.1.
@@ -226,11 +225,7 @@ impl Shared {
 
     /// The webapp for the host that a request asks for.
     pub(crate) fn route(&self, req: &Request) -> Option<&Webapp> {
-        let webapp = match self.routes.is_trivial() {
-            true => self.routes.default.as_ref(),
-            false => self.routes.find(req.hostname()),
-        };
-        webapp.map(|webapp| &**webapp)
+        self.routes.find(|| req.hostname()).map(|webapp| &**webapp)
     }
 
     /// Appends the status line, and those of the fields that every answer has that `standing` names.
@@ -282,101 +277,5 @@ impl Shared {
     pub(crate) fn conn_age(&self, peer: &Peer) -> Duration {
         let spread = self.jitter.hash_one(peer) % 201;
         self.config.max_conn_age / 1000 * (900 + spread as u32)
-    }
-}
-
-/// Finds webapps by the host asked for.
-#[derive(Debug, Default)]
-struct Routes {
-    exact: HashMap<String, Arc<Webapp>>,
-    /// `.x` for `*.x`; the longest first.
-    suffixes: Vec<(String, Arc<Webapp>)>,
-    /// `x.` for `x.*`; the longest first.
-    prefixes: Vec<(String, Arc<Webapp>)>,
-    default: Option<Arc<Webapp>>,
-}
-
-impl Routes {
-    /// Adds a webapp; the first of its hostnames that another has is returned.
-    fn add(&mut self, webapp: &Arc<Webapp>) -> Option<Hostname> {
-        for host in webapp.hosts() {
-            let taken = match host.pattern() {
-                Pattern::Any => self.default.replace(webapp.clone()).is_some(),
-                Pattern::Suffix(suffix) => insert_longest_first(&mut self.suffixes, suffix, webapp),
-                Pattern::Prefix(prefix) => insert_longest_first(&mut self.prefixes, prefix, webapp),
-                Pattern::Exact(host) => self.exact.insert(host.clone(), webapp.clone()).is_some(),
-            };
-            if taken {
-                return Some(host.clone());
-            }
-        }
-        None
-    }
-
-    /// Whether all hosts have the same webapp.
-    fn is_trivial(&self) -> bool {
-        self.exact.is_empty() && self.suffixes.is_empty() && self.prefixes.is_empty()
-    }
-
-    fn find(&self, host: &str) -> Option<&Arc<Webapp>> {
-        // A dot at the end says that the name is complete, as ours are.
-        let host = host.strip_suffix('.').unwrap_or(host);
-        if let Some(webapp) = self.exact.get(host) {
-            return Some(webapp);
-        }
-        // The part that `*` stands for must not be empty.
-        let ends = |s: &&(String, _)| host.len() > s.0.len() && host.ends_with(&*s.0);
-        let starts = |p: &&(String, _)| host.len() > p.0.len() && host.starts_with(&*p.0);
-        let suffix = self.suffixes.iter().find(ends);
-        let pattern = suffix.or_else(|| self.prefixes.iter().find(starts));
-        pattern.map(|(_, webapp)| webapp).or(self.default.as_ref())
-    }
-}
-
-fn insert_longest_first(
-    list: &mut Vec<(String, Arc<Webapp>)>,
-    affix: &str,
-    webapp: &Arc<Webapp>,
-) -> bool {
-    let taken = list.iter().any(|(a, _)| a == affix);
-    list.push((affix.to_owned(), webapp.clone()));
-    list.sort_by_key(|(a, _)| std::cmp::Reverse(a.len()));
-    taken
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_find_their_webapps() {
-        let mut routes = Routes::default();
-        for (name, hosts) in [
-            ("exact", &["shop.test", "www.shop.test"][..]),
-            ("suffix", &["*.shop.test"]),
-            ("longer", &["*.eu.shop.test"]),
-            ("prefix", &["shop.*"]),
-            ("default", &["*"]),
-        ] {
-            let hosts = hosts.iter().map(|host| host.parse().unwrap());
-            let webapp = Arc::new(Webapp::new(name).hostnames(hosts));
-            assert_eq!(routes.add(&webapp), None);
-        }
-        for (host, expected) in [
-            ("shop.test", "exact"),
-            ("www.shop.test", "exact"),
-            ("a.shop.test", "suffix"),
-            ("a.eu.shop.test", "longer"),
-            (".shop.test", "default"),
-            ("shop.example", "prefix"),
-            ("shop.test.", "exact"),
-            ("other.test", "default"),
-            ("", "default"),
-        ] {
-            assert_eq!(routes.find(host).unwrap().name(), expected, "{host}");
-        }
-        let host: Hostname = "*.shop.test".parse().unwrap();
-        let again = Arc::new(Webapp::new("again").hostnames([host.clone()]));
-        assert_eq!(routes.add(&again), Some(host));
     }
 }

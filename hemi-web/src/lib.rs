@@ -16,6 +16,7 @@ mod record;
 mod request;
 mod response;
 mod reviser;
+mod routes;
 mod rule;
 mod socklet;
 mod upgrade;

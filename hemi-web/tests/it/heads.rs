@@ -195,3 +195,11 @@ fn pipelined_requests_whose_answers_are_not_read_are_held_back() {
     assert!(sent < 2000, "all was taken");
     site.expect_alive();
 }
+
+#[test]
+fn a_limit_beyond_all_memory_is_no_harm() {
+    let huge = i64::MAX;
+    let site =
+        Site::with(&format!(".maxHeadSize = {huge}  .maxTargetSize = {huge}  .maxFields = {huge}"));
+    assert_eq!(ask(&mut site.connect(), "GET", "/now").1, "now");
+}
