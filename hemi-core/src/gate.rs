@@ -153,7 +153,7 @@ impl Gate {
         counters: Arc<GateCounters>,
     ) -> Result<Self> {
         options.backlog = limits.backlog;
-        let listening = cx.listen(address, &options)?;
+        let listening = cx.listeners().open(address, cx.cores(), &options)?;
         let mut limits = limits.clone();
         if limits.max_conns == 0 {
             limits.max_conns = affordable_conns();

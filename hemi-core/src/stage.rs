@@ -4,9 +4,9 @@ mod build;
 mod parts;
 
 use std::any::{Any, TypeId};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinHandle};
@@ -15,7 +15,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::component::{Kind, Rank};
 use crate::cores::Cores;
-use crate::listen::{Address, ListenOptions, Listeners, Listening};
+use crate::listen::Listeners;
 use crate::panics::{self, catch_call};
 use crate::{Error, Result};
 
@@ -72,7 +72,7 @@ impl Stage {
 
     /// Prepares every component in the order of ranks.
     pub(crate) fn prepare(&self, listeners: &Listeners, cores: usize) -> Result<()> {
-        let cx = Prepare { listeners, cores, taken: Mutex::default() };
+        let cx = Prepare { listeners, cores };
         for life in self.parts.lives() {
             catch_call(|| life.component.prepare(&cx)).unwrap_or_else(|panic| {
                 Err(Error::other(format!("{} \"{}\" panicked: {panic}", life.kind, life.name)))
@@ -156,22 +156,13 @@ impl Running {
 pub struct Prepare<'a> {
     listeners: &'a Listeners,
     cores: usize,
-    /// Where servers of the stage listen.
-    taken: Mutex<HashSet<Address>>,
 }
 
 impl Prepare<'_> {
-    /// The sockets that listen on `address`: those of an earlier stage, or new ones, one per core.
-    ///
-    /// # Errors
-    /// When another server of the stage listens there: the two would take each other's connections.
-    /// When the address is in use by another program, is not of this machine, or not allowed to this user.
-    pub fn listen(&self, address: &Address, options: &ListenOptions) -> Result<Arc<Listening>> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if !taken.insert(address.clone()) {
-            return Err(Error::other(format!("two servers of the stage listen on {address}")));
-        }
-        self.listeners.open(address, self.cores, options)
+    /// The listening sockets of this process.
+    #[must_use]
+    pub fn listeners(&self) -> &Listeners {
+        self.listeners
     }
 
     /// How many cores the engine has.

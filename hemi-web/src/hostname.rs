@@ -45,7 +45,8 @@ impl FromStr for Hostname {
 
     fn from_str(text: &str) -> Result<Self, HostnameError> {
         // With the dot of the DNS root it is the same host.
-        let lower = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        let lower = text.strip_suffix('.').filter(|name| !name.ends_with('*')).unwrap_or(text);
+        let lower = lower.to_ascii_lowercase();
         let pattern = if lower == "*" {
             Pattern::Any
         } else if let Some(suffix) = lower.strip_prefix('*').filter(|s| s.starts_with('.')) {
