@@ -85,7 +85,7 @@ impl<const RANK: u8> Lifecycle for Part<RANK> {
             "panicking" => panic!("asked to"),
             "never" => {
                 let _aborted = Aborted(self);
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             _ => {}
         }
