@@ -331,7 +331,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         }
         let mut answered = match webapp {
             Some(webapp) => self.answer(webapp, upload.as_deref_mut()).await?,
-            None => Answered { response: StatusCode::NOT_FOUND.into(), logged: true },
+            None => Answered::not_found(),
         };
         if let Some((status, limit)) = upload.as_ref().and_then(|upload| upload.fault()) {
             self.hit(limit);
