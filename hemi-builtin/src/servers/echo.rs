@@ -37,7 +37,8 @@ fn one_minute() -> Duration {
 /// Sends back what it gets.
 #[derive(Debug)]
 pub struct EchoServer {
-    config: EchoConfig,
+    address: Address,
+    idle: Duration,
     gate_config: GateConfig,
     gate: OnceLock<Gate>,
 }
@@ -47,21 +48,21 @@ impl Component for EchoServer {
     type Config = (EchoConfig, GateConfig);
 
     fn create((config, gate_config): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
-        cx.listen_on(&config.address)?;
-        Ok(Self { config, gate_config, gate: OnceLock::new() })
+        let address = cx.listen_on(config.address)?;
+        Ok(Self { address, idle: config.idle_timeout, gate_config, gate: OnceLock::new() })
     }
 }
 
 impl Lifecycle for EchoServer {
     fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
         let options = ListenOptions::default();
-        let _ = self.gate.set(Gate::open(cx, &self.config.address, &self.gate_config, options)?);
+        let _ = self.gate.set(Gate::open(cx, &self.address, &self.gate_config, options)?);
         Ok(())
     }
 
     async fn run(&self, cx: &Run) {
         let Some(gate) = self.gate.get() else { return };
-        let (idle, shut, stop) = (self.config.idle_timeout, cx.shut().clone(), cx.stop().clone());
+        let (idle, shut, stop) = (self.idle, cx.shut().clone(), cx.stop().clone());
         gate.run(cx, move |accepted| echo(accepted, idle, shut.clone(), stop.clone())).await;
     }
 }
