@@ -1,6 +1,5 @@
 //! What a component is: a sign in the config, typed properties, a constructor, a life.
 
-use std::any::TypeId;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -248,14 +247,17 @@ impl CreateCx<'_> {
         Ok(self.scope.condition()?)
     }
 
-    /// State that outlives a reload: what the component of the same kind, name and properties had in the
-    /// stage before, else what `make` makes.
+    /// State that outlives a reload as long as the component stays as it is: what that of the same
+    /// kind, name and properties had in the stage before, else what `make` makes.
     pub fn carry<T: Send + Sync + 'static>(&mut self, make: impl FnOnce() -> T) -> Arc<T> {
-        let key = (self.identity.clone(), TypeId::of::<T>());
-        let earlier = self.build.earlier.get(&key).cloned();
-        let state = earlier.unwrap_or_else(|| Arc::new(make()));
-        self.build.carried.insert(key, state.clone());
-        state.downcast().unwrap_or_else(|_| unreachable!("the key holds the type"))
+        self.build.carry(self.identity.clone(), make)
+    }
+
+    /// State that outlives every reload, such as counters: what the component of the same kind and name
+    /// had in the stage before, else what `make` makes.
+    pub fn keep<T: Send + Sync + 'static>(&mut self, make: impl FnOnce() -> T) -> Arc<T> {
+        let identity = Identity { digest: 0, ..self.identity.clone() };
+        self.build.carry(identity, make)
     }
 
     /// A path from the config as the process can open it: relative ones start at the top directory.

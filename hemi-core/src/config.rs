@@ -54,6 +54,7 @@ pub use explain::{ConfigType, DefaultValue, Explain, Property};
 pub use format::fmt;
 pub use hemi_derive::Explain;
 pub use load::load;
+pub(crate) use load::load_tolerantly;
 pub use source::{Constants, Location, Source, Sources, Span};
 pub use template::{Lookup, Template, Variable};
 pub use tree::{Scope, Tree};

@@ -93,7 +93,7 @@ impl Engine {
     /// # Errors
     /// With all mistakes of the config; or with what the surroundings refused.
     pub fn load(&mut self, source: &Source) -> Result<Arc<Stage>> {
-        let tree = config::load(source, &self.constants)?;
+        let tree = config::load_tolerantly(source, &self.constants)?;
         let earlier = self.stage().map(|stage| stage.carried()).unwrap_or_default();
         let build = Build::new(self.constants.clone(), self.cores.count(), earlier);
         let (parts, carried) = build.config(&self.registry, &tree)?;
@@ -172,7 +172,7 @@ impl std::fmt::Debug for Engine {
 /// # Errors
 /// With all mistakes.
 pub fn check(registry: &Registry, source: &Source, constants: &Constants) -> Result<()> {
-    let tree = config::load(source, constants)?;
+    let tree = config::load_tolerantly(source, constants)?;
     Build::new(Arc::new(constants.clone()), 1, Arc::default()).config(registry, &tree).map(drop)
 }
 

@@ -107,6 +107,13 @@ pub struct GateCounters {
 }
 
 impl GateCounters {
+    /// All at zero, for this many cores.
+    #[must_use]
+    pub fn new(cores: usize) -> Self {
+        let counter = || Counter::new(cores);
+        Self { accepted: counter(), refused: counter(), full: counter(), failed: counter() }
+    }
+
     /// What they counted, by their names in metrics.
     #[must_use]
     pub fn named(&self) -> [(&'static str, u64); 4] {
@@ -129,11 +136,12 @@ struct State {
     sources: Mutex<HashMap<IpAddr, usize>>,
     /// Told when a connection has ended while somebody waits for that.
     ended: Notify,
-    counters: GateCounters,
+    counters: Arc<GateCounters>,
 }
 
 impl Gate {
-    /// Binds the address, or takes over the sockets that an earlier stage bound.
+    /// Binds the address, or takes over the sockets that an earlier stage bound; counts into
+    /// `counters`, which [`crate::CreateCx::keep`] carries over reloads.
     ///
     /// # Errors
     /// When the address can't be bound.
@@ -142,6 +150,7 @@ impl Gate {
         address: &Address,
         limits: &GateConfig,
         mut options: ListenOptions,
+        counters: Arc<GateCounters>,
     ) -> Result<Self> {
         options.backlog = limits.backlog;
         let listening = cx.listeners().open(address, cx.cores(), &options)?;
@@ -149,7 +158,7 @@ impl Gate {
         if limits.max_conns == 0 {
             limits.max_conns = affordable_conns();
         }
-        let state = Arc::new(State::new(cx.cores()));
+        let state = Arc::new(State::new(counters));
         let address = listening.address().clone();
         Ok(Self { address, listening: Mutex::new(Some(listening)), limits, state })
     }
@@ -268,9 +277,8 @@ impl Outlook {
 }
 
 impl State {
-    fn new(cores: usize) -> Self {
+    fn new(counters: Arc<GateCounters>) -> Self {
         static NEXT_GROUP: AtomicU64 = AtomicU64::new(0);
-        let counter = || Counter::new(cores);
         Self {
             phase: AtomicU8::new(Phase::Serving as u8),
             linger: AtomicU64::new(0),
@@ -278,12 +286,7 @@ impl State {
             active: AtomicUsize::new(0),
             sources: Mutex::default(),
             ended: Notify::new(),
-            counters: GateCounters {
-                accepted: counter(),
-                refused: counter(),
-                full: counter(),
-                failed: counter(),
-            },
+            counters,
         }
     }
 
@@ -449,7 +452,7 @@ mod tests {
 
     #[test]
     fn a_source_has_so_many_places_and_gets_them_back() {
-        let state = Arc::new(State::new(1));
+        let state = Arc::new(State::new(Arc::new(GateCounters::new(1))));
         let peer = |address: &str| Peer::Tcp(address.parse().unwrap());
         let first: Vec<_> =
             (1..4).map(|n| state.admit(&peer(&format!("192.0.2.1:{n}")), 2)).collect();

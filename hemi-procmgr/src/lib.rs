@@ -53,7 +53,8 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 
 impl Program {
-    /// Does what the arguments say; `env` is what configs see as `%env.NAME`.
+    /// Does what the arguments say; `env` is what configs see as `%env.NAME`, which is text: variables
+    /// that are not UTF-8 are left out.
     ///
     /// The exit status is 0 if it was done, 1 if it was refused or failed, 2 if the command line is wrong.
     pub fn run(
@@ -61,17 +62,11 @@ impl Program {
         args: impl IntoIterator<Item = OsString>,
         env: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> ExitCode {
-        let utf8 = |arg: OsString| {
-            let odd = |arg: OsString| format!("`{}` is not UTF-8", arg.to_string_lossy());
-            arg.into_string().map_err(odd)
+        let text = |(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        let args = args.into_iter().map(utf8).collect::<Result<Vec<_>, _>>();
-        // What is not UTF-8 no config can use.
-        let env = env.into_iter();
-        let env =
-            env.filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
-        let env = env.collect();
-        let options = match args.and_then(Options::parse) {
+        let env = env.into_iter().filter_map(text).collect();
+        let options = match utf8(args).and_then(Options::parse) {
             Ok(options) => options,
             Err(e) => {
                 term::complain(&format!("{}: {e}\nTry `{} help`.", self.name, self.name));
@@ -106,4 +101,12 @@ impl Program {
         (self.register)(&mut registry);
         registry
     }
+}
+
+/// All the program deals with is text, its config above all.
+fn utf8(args: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, String> {
+    let text = |arg: OsString| {
+        arg.into_string().map_err(|arg| format!("`{}` is not UTF-8", arg.display()))
+    };
+    args.into_iter().map(text).collect()
 }

@@ -98,42 +98,35 @@ fn host_length(text: &[u8]) -> Result<usize, AuthorityError> {
         };
     }
     let mut at = 0;
-    while let Some(&b) = text.get(at) {
-        match b {
-            b':' => break,
-            b'%' => match text.get(at + 1..at + 3) {
-                Some(&[high, low]) if hex_value(high).is_some() && hex_value(low).is_some() => {
-                    at += 3;
-                }
-                _ => return Err(AuthorityError::Host),
-            },
-            _ if is_reg_name(b) => at += 1,
+    loop {
+        let plain = text.get(at..).unwrap_or_default();
+        at += plain.iter().position(|&b| !REG_NAME[usize::from(b)]).unwrap_or(plain.len());
+        match text.get(at..).unwrap_or_default() {
+            [] | [b':', ..] => return Ok(at),
+            [b'%', high, low, ..] if hex_value(*high).is_some() && hex_value(*low).is_some() => {
+                at += 3;
+            }
             _ => return Err(AuthorityError::Host),
         }
     }
-    Ok(at)
 }
 
-const fn is_reg_name(b: u8) -> bool {
-    b.is_ascii_alphanumeric()
-        || matches!(
-            b,
-            b'-' | b'.'
-                | b'_'
-                | b'~'
-                | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b';'
-                | b'='
-        )
-}
+/// The bytes of a `reg-name` (RFC 3986 section 3.2.2) besides percent escapes.
+const REG_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = 0;
+    while b < 128 {
+        table[b] = (b as u8).is_ascii_alphanumeric();
+        b += 1;
+    }
+    let marks = b"-._~!$&'()*+,;=";
+    let mut at = 0;
+    while at < marks.len() {
+        table[marks[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

@@ -180,7 +180,7 @@ impl Limit {
     }
 }
 
-/// Numbers of a server that speaks HTTP. They outlive reloads that change nothing about the server.
+/// Numbers of a server that speaks HTTP. They outlive reloads.
 #[derive(Debug)]
 pub struct HttpCounters {
     /// Requests answered.

@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 use bytes::BytesMut;
 use hemi_core::clock::{self, Moment};
 use hemi_core::config::{Diagnostic, Ref, Spanned};
-use hemi_core::gate::{Gate, GateConfig};
+use hemi_core::gate::{Gate, GateConfig, GateCounters};
 use hemi_core::listen::{Address, ListenOptions, Peer};
 use hemi_core::server::{Server, ServerKind};
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Parts, Prepare, Result, Run};
@@ -60,6 +60,7 @@ pub struct HttpxServer {
     address: Address,
     defer_accept: Duration,
     gate_config: GateConfig,
+    gate_counters: Arc<GateCounters>,
     shared: Arc<Shared>,
     gate: OnceLock<Gate>,
 }
@@ -122,11 +123,12 @@ impl Component for HttpxServer {
             }
         }
         let cores = cx.cores();
-        let counters = cx.carry(|| HttpCounters::new(cores));
+        let counters = cx.keep(|| HttpCounters::new(cores));
         Ok(Self {
             address,
             defer_accept: own.defer_accept,
             gate_config: gate,
+            gate_counters: cx.keep(|| GateCounters::new(cores)),
             shared: Arc::new(Shared::new(http, routes, counters)),
             gate: OnceLock::new(),
         })
@@ -142,11 +144,13 @@ impl HttpxServer {
             // Of two webapps with the same hostname the first has it.
             let _ = routes.add(&webapp);
         }
-        let counters = Arc::new(HttpCounters::new(hemi_core::cores::available().get()));
+        let cores = hemi_core::cores::available().get();
+        let counters = Arc::new(HttpCounters::new(cores));
         Self {
             address,
             defer_accept: one_second(),
             gate_config: GateConfig::default(),
+            gate_counters: Arc::new(GateCounters::new(cores)),
             shared: Arc::new(Shared::new(HttpConfig::default(), routes, counters)),
             gate: OnceLock::new(),
         }
@@ -172,7 +176,8 @@ impl HttpxServer {
 impl Lifecycle for HttpxServer {
     fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
         let options = ListenOptions { defer: self.defer_accept, ..ListenOptions::default() };
-        let gate = Gate::open(cx, &self.address, &self.gate_config, options)?;
+        let gate =
+            Gate::open(cx, &self.address, &self.gate_config, options, self.gate_counters.clone())?;
         let _ = self.gate.set(gate);
         Ok(())
     }
@@ -197,8 +202,7 @@ impl Server for HttpxServer {
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        let gate = self.gate.get().map(|gate| gate.counters().named());
-        self.shared.counters.named().chain(gate.into_iter().flatten()).collect()
+        self.shared.counters.named().chain(self.gate_counters.named()).collect()
     }
 }
 

@@ -72,7 +72,7 @@ impl Request {
     ///
     /// # Errors
     /// 400 if the path can't be decoded, is not UTF-8 then, or would lead above the root.
-    pub(crate) fn begin(&mut self, body: Body) -> Result<(), StatusCode> {
+    pub(crate) fn begin(&mut self) -> Result<(), StatusCode> {
         let raw = self.head.target.raw_path();
         let bad = StatusCode::BAD_REQUEST;
         self.path = match normalize(raw, EncodedSeparators::Keep) {
@@ -84,8 +84,12 @@ impl Request {
             Err(PathError::NotAbsolute) => None,
             Err(_) => return Err(bad),
         };
-        self.body = body;
         Ok(())
+    }
+
+    /// Gives the request its content.
+    pub(crate) fn set_body(&mut self, body: Body) {
+        self.body = body;
     }
 
     /// Makes room for the next request.

@@ -6,7 +6,7 @@ use hemi_test::process::CpuTime;
 use hemi_test::raw::Client;
 use hemi_test::{Program, eventually};
 
-use crate::gorox::{PATIENCE, ping, pong, with_few_files};
+use crate::pong::{PATIENCE, ping, pong, with_few_files};
 
 fn served(gorox: &Program, count: usize) -> Vec<Client> {
     let connect = || gorox.connect().unwrap().with_timeout(PATIENCE);

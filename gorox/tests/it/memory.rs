@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use hemi_test::{Program, process};
 
-use crate::gorox::{BINARY, PATIENCE, ping, pong};
+use crate::cli::GOROX;
+use crate::pong::{PATIENCE, ping, pong};
 
 #[test]
 fn answers_that_nobody_reads_are_not_gathered() {
-    let gorox = Program::serve(BINARY, &pong(".maxRequestsPerConn = 1000000000")).unwrap();
+    let gorox = Program::serve(GOROX, &pong(".maxRequestsPerConn = 1000000000")).unwrap();
     ping(&mut gorox.connect().unwrap());
     let before = process::resident_bytes(&gorox.pids());
     let batch = "GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(10_000);
@@ -28,7 +29,7 @@ fn answers_that_nobody_reads_are_not_gathered() {
 
 #[test]
 fn idle_connections_hold_little() {
-    let gorox = Program::serve(BINARY, &pong("")).unwrap();
+    let gorox = Program::serve(GOROX, &pong("")).unwrap();
     let mut clients: Vec<_> = (0..100).map(|_| gorox.connect().unwrap()).collect();
     clients.iter_mut().for_each(ping);
     let before = process::resident_bytes(&gorox.pids());

@@ -46,14 +46,15 @@ fn a_wrong_command_line_is_exit_status_2() {
 }
 
 #[test]
-fn what_is_not_utf8_is_no_reason_to_panic() {
-    let odd = OsStr::from_bytes(b"\xff");
+fn bytes_that_are_no_text_are_refused_as_arguments_and_left_out_of_the_environment() {
+    let strange = OsStr::from_bytes(b"--config=\xff");
     let mut command = Command::new(GOROX);
-    command.arg("version").env("ODD", odd).env(odd, "odd");
-    assert_eq!(run(command).code, Some(0));
-    let mut command = Command::new(GOROX);
-    command.arg("check").arg(odd);
+    command.arg(strange);
     let ended = run(command);
-    assert_eq!(ended.code, Some(2));
-    assert!(ended.stderr.contains("is not UTF-8"), "{}", ended.stderr);
+    let message = "gorox: `--config=\u{fffd}` is not UTF-8\nTry `gorox help`.\n";
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(2), message));
+
+    let mut command = Command::new(GOROX);
+    command.arg("explain").env("STRANGE", strange).env(strange, "x");
+    assert_eq!(run(command).code, Some(0));
 }

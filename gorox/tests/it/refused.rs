@@ -1,37 +1,25 @@
 //! Configs that can't be served, at the start and in the place of another.
 
-use std::process::Command;
-
 use hemi_core::config::Source;
 use hemi_core::{Engine, Registry};
 use hemi_test::TempDir;
 
-use crate::gorox::BINARY;
+use crate::cli::gorox;
 
 #[test]
-fn a_config_that_can_not_be_served_ends_the_program_with_its_reason() {
+fn an_address_that_can_not_be_had_ends_the_program_with_its_reason() {
     let dir = TempDir::new().unwrap();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = taken.local_addr().unwrap();
-    let server = |address: &str| {
-        format!(
+    // A directory that is not there, and an address of no machine (RFC 5737).
+    for address in ["/no/such/directory/socket", "192.0.2.1:80"] {
+        let config = format!(
             "stage {{ webapp \"w\" {{ .hostnames = (\"*\") rule {{ .returnCode = 200 }} }}
              httpxServer \"s\" {{ .address = \"{address}\" .webapps = (\"w\") }} }}"
-        )
-    };
-    #[rustfmt::skip]
-    let rows = [
-        ("stage {".to_owned(), "test.conf:1:"),
-        (server(&taken.to_string()), "in use"),
-        (server("/no/such/directory/socket"), "cannot listen on /no/such/directory/socket"),
-        (server("192.0.2.1:80"), "cannot listen on 192.0.2.1:80"),
-    ];
-    for (config, why) in rows {
+        );
         let file = dir.write("test.conf", &config).unwrap();
-        let output = Command::new(BINARY).arg("serve").arg("--config").arg(file).output().unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(stderr.contains(why), "{why}: {stderr}");
+        let ended = gorox(&["serve", "--config", &file.display().to_string()]);
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        let why = format!("cannot listen on {address}");
+        assert!(ended.stderr.contains(&why), "{}", ended.stderr);
     }
 }
 

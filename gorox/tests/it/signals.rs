@@ -2,7 +2,8 @@
 
 use hemi_test::{Program, Signal, Site, eventually};
 
-use crate::gorox::{BINARY, PATIENCE, ping, pong};
+use crate::cli::GOROX;
+use crate::pong::{PATIENCE, ping, pong};
 
 fn files(site: &Site) -> Program {
     let config = format!(
@@ -12,7 +13,7 @@ fn files(site: &Site) -> Program {
         }}"#,
         site.root().display()
     );
-    Program::serve(BINARY, &config).unwrap()
+    Program::serve(GOROX, &config).unwrap()
 }
 
 #[test]
@@ -44,7 +45,7 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn idle_clients_do_not_delay_the_end() {
-    let mut gorox = Program::serve(BINARY, &pong("")).unwrap();
+    let mut gorox = Program::serve(GOROX, &pong("")).unwrap();
     let mut clients = [gorox.connect().unwrap(), gorox.connect().unwrap()];
     clients.iter_mut().for_each(ping);
     gorox.signal(Signal::TERM).unwrap();

@@ -12,8 +12,9 @@
 //! ```
 //!
 //! Paths that are not found are left to the next handlet or rule. So are hidden files: any segment of
-//! the path that starts with a dot, but for `.well-known` (RFC 8615). What is found answers GET and
-//! HEAD, and 405 to all else.
+//! the path that starts with a dot, but for `.well-known` (RFC 8615), and copies that editors and
+//! people leave beside a file: `a~`, `a.bak`, `a.old`, `a.orig`, `a.save` and `a.swp`. What is found
+//! answers GET and HEAD, and 405 to all else.
 
 mod media_types;
 
@@ -217,10 +218,18 @@ fn is_passing(e: &io::Error) -> bool {
     matches!(e.raw_os_error(), Some(12 | 23 | 24))
 }
 
-/// Whether a segment of the path starts with a dot.
+/// Whether a segment of the path starts with a dot, or the last one names a copy.
 fn is_hidden(path: &str) -> bool {
     let dotted = path.starts_with('.') || path.contains("/.");
-    dotted && path.split('/').any(|segment| segment.starts_with('.') && segment != ".well-known")
+    is_copy(path)
+        || dotted && path.split('/').any(|part| part.starts_with('.') && part != ".well-known")
+}
+
+/// Copies of scripts and configs show what the originals keep to themselves.
+fn is_copy(path: &str) -> bool {
+    const COPIES: [&str; 5] = ["bak", "old", "orig", "save", "swp"];
+    let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
+    path.ends_with('~') || COPIES.iter().any(|copy| extension.eq_ignore_ascii_case(copy))
 }
 
 /// To the same path with a slash, by which links in the directory's page are resolved.

@@ -10,11 +10,12 @@
 //!
 //! Lines are gathered per core and written by a thread of their own: a request never waits for a disk.
 //! What the disk does not take is dropped, and counted; of a line that it took the beginning of, the
-//! rest is kept. A file that was moved away or removed is begun anew at the next write.
+//! rest is kept. A file that was moved away or removed is begun anew at the next write. The target may
+//! be a named pipe; nobody waits for its reader either.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -24,6 +25,8 @@ use hemi_core::config::Size;
 use hemi_core::cores::PerCore;
 use hemi_core::logger::{Logger, Record};
 use hemi_core::{Component, CreateCx, Error, Explain, Lifecycle, Prepare, Result, Run};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use serde::Deserialize;
 use tokio::sync::Notify;
 use tracing::warn;
@@ -37,7 +40,7 @@ pub struct SimpleLoggerConfig {
     /// Bytes gathered on each core, at most; lines beyond are dropped.
     #[serde(default = "one_mebibyte")]
     pub buf_size: Size,
-    /// How long a line waits before it is written.
+    /// How long a line waits before it is written, at most.
     #[serde(default = "two_hundred_millis")]
     pub delay: Duration,
 }
@@ -67,6 +70,8 @@ struct Lines {
     /// Something was gathered since the writer last looked.
     fresh: AtomicBool,
     wake: Notify,
+    /// Told when a core has gathered half of what it may: lines should wait no longer.
+    urgent: Notify,
     file: OnceLock<Mutex<Target>>,
 }
 
@@ -92,6 +97,7 @@ impl Component for SimpleLogger {
             dropped: AtomicU64::new(0),
             fresh: AtomicBool::new(false),
             wake: Notify::new(),
+            urgent: Notify::new(),
             file: OnceLock::new(),
         };
         Ok(Self { delay: config.delay, lines: Arc::new(lines) })
@@ -115,7 +121,7 @@ impl Lifecycle for SimpleLogger {
         while !over {
             let due = async {
                 self.lines.wake.notified().await;
-                tokio::time::sleep(self.delay).await;
+                let _ = tokio::time::timeout(self.delay, self.lines.urgent.notified()).await;
             };
             tokio::select! {
                 () = cx.shut().cancelled() => over = true,
@@ -137,9 +143,14 @@ impl Logger for SimpleLogger {
             lines.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        let before = gathered.len();
         record.common(&mut gathered);
         gathered.push(b'\n');
+        let after = gathered.len();
         drop(gathered);
+        if before < lines.most / 2 && after >= lines.most / 2 {
+            lines.urgent.notify_one();
+        }
         if !lines.fresh.load(Ordering::Relaxed) && !lines.fresh.swap(true, Ordering::AcqRel) {
             lines.wake.notify_one();
         }
@@ -234,8 +245,18 @@ impl Target {
     }
 }
 
+/// Opens the file without ever waiting: of a pipe whose reader is slow, or not there, nobody knows when
+/// it takes more.
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    match options.open(path) {
+        // A pipe without a reader opens for one that is its reader too, and holds lines for those to come.
+        Err(e) if e.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
+            options.read(true).open(path)
+        }
+        opened => opened,
+    }
 }
 
 fn count(lines: &[u8]) -> u64 {

@@ -6,11 +6,11 @@
 //! }
 //! ```
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hemi_core::config::Spanned;
-use hemi_core::gate::{Accepted, Gate, GateConfig};
+use hemi_core::gate::{Accepted, Gate, GateConfig, GateCounters};
 use hemi_core::io::Socket;
 use hemi_core::listen::{Address, ListenOptions};
 use hemi_core::server::Server;
@@ -40,6 +40,7 @@ pub struct EchoServer {
     address: Address,
     idle: Duration,
     gate_config: GateConfig,
+    counters: Arc<GateCounters>,
     gate: OnceLock<Gate>,
 }
 
@@ -49,14 +50,19 @@ impl Component for EchoServer {
 
     fn create((config, gate_config): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         let address = cx.listen_on(config.address)?;
-        Ok(Self { address, idle: config.idle_timeout, gate_config, gate: OnceLock::new() })
+        let cores = cx.cores();
+        let counters = cx.keep(|| GateCounters::new(cores));
+        let (idle, gate) = (config.idle_timeout, OnceLock::new());
+        Ok(Self { address, idle, gate_config, counters, gate })
     }
 }
 
 impl Lifecycle for EchoServer {
     fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
         let options = ListenOptions::default();
-        let _ = self.gate.set(Gate::open(cx, &self.address, &self.gate_config, options)?);
+        let counters = self.counters.clone();
+        let gate = Gate::open(cx, &self.address, &self.gate_config, options, counters)?;
+        let _ = self.gate.set(gate);
         Ok(())
     }
 
@@ -77,7 +83,7 @@ impl Server for EchoServer {
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.gate.get().map(|gate| gate.counters().named().to_vec()).unwrap_or_default()
+        self.counters.named().to_vec()
     }
 }
 

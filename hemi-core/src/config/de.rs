@@ -15,7 +15,8 @@ use serde::de::{
 
 use super::{
     diagnostic::{Diagnostic, Diagnostics},
-    tree::{Property, Scope},
+    tree::Scope,
+    value::Value,
 };
 pub(super) use access::spanned;
 use error::ReadError;
@@ -44,9 +45,10 @@ pub(super) fn read<T: DeserializeOwned>(scope: Scope<'_>) -> Result<T, Diagnosti
         Err(ReadError::Missing(field)) => bad.iter().any(|(name, _)| name == field),
         _ => false,
     };
-    errors.extend(bad.into_iter().map(|(_, error)| error));
+    let good = bad.is_empty();
+    errors.extend(bad.into_iter().filter_map(|(_, error)| error));
     match result {
-        Ok(value) if errors.is_empty() => return Ok(value),
+        Ok(value) if good => return Ok(value),
         Ok(_) => {}
         // Not missing: bad.
         Err(_) if missing => {}
@@ -58,8 +60,8 @@ pub(super) fn read<T: DeserializeOwned>(scope: Scope<'_>) -> Result<T, Diagnosti
 /// One call of [`read`].
 struct Reading<'a> {
     scope: Scope<'a>,
-    /// Properties with bad values.
-    bad: RefCell<Vec<(&'static str, Diagnostic)>>,
+    /// Properties with bad values; without an error if it is reported already.
+    bad: RefCell<Vec<(&'static str, Option<Diagnostic>)>>,
 }
 
 /// A component as a struct, or as a tuple of structs.
@@ -83,8 +85,13 @@ impl<'de> Deserializer<'de> for ScopeDe<'_, '_> {
         let Reading { scope, bad, .. } = self.0;
         let found = fields.iter().filter_map(|&name| {
             let property = scope.take(name)?;
-            let known_bad = bad.borrow().iter().any(|(bad, _)| *bad == name);
-            (!known_bad).then_some((name, property))
+            if bad.borrow().iter().any(|(bad, _)| *bad == name) {
+                return None;
+            }
+            if property.value.is_none() {
+                bad.borrow_mut().push((name, None));
+            }
+            Some((name, property.value.as_ref()?))
         });
         let found: Vec<_> = found.collect();
         visitor.visit_map(Properties { reading: self.0, found: found.into_iter(), next: None })
@@ -136,8 +143,8 @@ impl<'de> Deserializer<'de> for ScopeDe<'_, '_> {
 /// The properties of a component that a struct has fields for.
 struct Properties<'r, 'a> {
     reading: &'r Reading<'a>,
-    found: std::vec::IntoIter<(&'static str, &'a Property)>,
-    next: Option<(&'static str, &'a Property)>,
+    found: std::vec::IntoIter<(&'static str, &'a Value)>,
+    next: Option<(&'static str, &'a Value)>,
 }
 
 impl<'de> MapAccess<'de> for Properties<'_, '_> {
@@ -152,13 +159,13 @@ impl<'de> MapAccess<'de> for Properties<'_, '_> {
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, ReadError> {
-        let Some((name, property)) = self.next.take() else {
+        let Some((name, value)) = self.next.take() else {
             return Err(ReadError::Message("a value without a key".into()));
         };
-        let value = ValueDe { reading: self.reading, value: &property.value };
-        seed.deserialize(value).map_err(|error| match error.at(&property.value) {
+        let reader = ValueDe { reading: self.reading, value };
+        seed.deserialize(reader).map_err(|error| match error.at(value) {
             ReadError::Placed(error) => {
-                self.reading.bad.borrow_mut().push((name, *error));
+                self.reading.bad.borrow_mut().push((name, Some(*error)));
                 ReadError::Noted
             }
             error => error,

@@ -14,22 +14,22 @@ use super::{
     value::{Data, Part, Text, Value},
 };
 
-/// Builds the tree; it is worth nothing if there are errors.
+/// Builds the tree, with the errors found so far and those of its values.
 pub(super) fn evaluate(
     root: &Component,
     constants: &Constants,
     sources: Arc<Sources>,
-    errors: &mut Diagnostics,
+    errors: Diagnostics,
 ) -> Tree {
     let mut evaluator =
         Evaluator { constants, errors, nodes: Vec::new(), open: Vec::new(), copied: 0 };
     evaluator.component(root, None);
-    Tree::new(sources, evaluator.nodes)
+    Tree::new(sources, evaluator.nodes, evaluator.errors)
 }
 
 struct Evaluator<'c> {
     constants: &'c Constants,
-    errors: &'c mut Diagnostics,
+    errors: Diagnostics,
     nodes: Vec<Node>,
     /// The components around the place being evaluated, outermost first.
     open: Vec<Enclosing<'c>>,
@@ -45,15 +45,13 @@ const MAX_COPIED: usize = 64 << 20;
 struct Enclosing<'c> {
     id: usize,
     items: &'c [Item],
-    /// Properties with bad values: what refers to them is not worth another message.
-    bad: Vec<&'c Text>,
 }
 
 impl<'c> Evaluator<'c> {
     fn component(&mut self, component: &'c Component, parent: Option<usize>) -> usize {
         let id = self.nodes.len();
-        let condition = component.condition.as_ref().and_then(Option::as_ref);
-        let condition = condition.and_then(|condition| self.condition(condition));
+        let written = component.condition.as_ref().and_then(Option::as_ref);
+        let condition = written.and_then(|condition| self.condition(condition));
         self.nodes.push(Node {
             sign: component.sign.clone(),
             name: component.name.clone(),
@@ -64,7 +62,7 @@ impl<'c> Evaluator<'c> {
             children: Vec::new(),
             inherited: RefCell::default(),
         });
-        self.open.push(Enclosing { id, items: &component.items, bad: Vec::new() });
+        self.open.push(Enclosing { id, items: &component.items });
         for item in &component.items {
             match item {
                 Item::Property(property) => {
@@ -82,27 +80,18 @@ impl<'c> Evaluator<'c> {
         id
     }
 
-    fn property(&mut self, id: usize, name: &'c Text, value: Option<&Expr>) {
-        let good = self.nodes[id].properties.iter().map(|property| &property.name);
-        let bad = self.open.last().into_iter().flat_map(|open| open.bad.iter().copied());
-        if let Some(first) = good.chain(bad).find(|known| *known == name) {
+    fn property(&mut self, id: usize, name: &Text, value: Option<&Expr>) {
+        let mut known = self.nodes[id].properties.iter().map(|property| &property.name);
+        if let Some(first) = known.find(|known| *known == name) {
             let error = Diagnostic::new(name.span, format!("`.{}` is set twice", name.text))
                 .help("remove one of them")
                 .note(first.span, "first set here");
             self.errors.push(error);
             return;
         }
-        match value.and_then(|value| self.value(value, Some(&name.text))) {
-            Some(value) => {
-                let property = Property { name: name.clone(), value, read: Cell::new(false) };
-                self.nodes[id].properties.push(property);
-            }
-            None => {
-                if let Some(open) = self.open.last_mut() {
-                    open.bad.push(name);
-                }
-            }
-        }
+        let value = value.and_then(|value| self.value(value, Some(&name.text)));
+        let property = Property { name: name.clone(), value, read: Cell::new(false) };
+        self.nodes[id].properties.push(property);
     }
 
     /// `None` if the value is bad, which is then reported. `property` is what is being set.
@@ -204,7 +193,8 @@ impl<'c> Evaluator<'c> {
             if let Some(property) = properties.iter().find(|p| p.name.text == name) {
                 // Some configs set a property only to refer to it.
                 property.read.set(true);
-                let data = &property.value.data;
+                // What refers to a bad value is not worth another message.
+                let data = &property.value.as_ref()?.data;
                 self.copied = self.copied.saturating_add(data.weight());
                 if self.copied <= MAX_COPIED {
                     return Some(data.clone());
@@ -212,9 +202,6 @@ impl<'c> Evaluator<'c> {
                 let message = "the references of this config copy too much";
                 let error = Diagnostic::new(span, message);
                 self.errors.push(error.help("refer to smaller values, or less often"));
-                return None;
-            }
-            if open.bad.iter().any(|bad| bad.text == name) {
                 return None;
             }
         }

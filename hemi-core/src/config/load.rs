@@ -35,16 +35,26 @@ const MAX_FILES: usize = 10_000;
 /// # Errors
 /// Everything that is wrong with the text, not only the first mistake.
 pub fn load(source: &Source, constants: &Constants) -> Result<Tree, Error> {
+    let tree = load_tolerantly(source, constants)?;
+    match tree.mistakes().is_empty() {
+        true => Ok(tree),
+        false => Err(tree.error(tree.mistakes().clone())),
+    }
+}
+
+/// The same, but gives a tree in spite of [mistakes](Tree::mistakes) that leave its shape clear, so that
+/// those that show only when it is read are found in the same run.
+///
+/// # Errors
+/// When the text has no clear shape.
+pub(crate) fn load_tolerantly(source: &Source, constants: &Constants) -> Result<Tree, Error> {
     let mut loader = Loader::default();
     let root = loader.root(source);
-    let Loader { sources, mut errors, unsure, .. } = loader;
+    let Loader { sources, errors, unsure, .. } = loader;
     let sources = Arc::new(sources);
-    let tree = root
+    match root {
         // What would be found in a text whose braces are wrong is mostly not there.
-        .filter(|_| !unsure)
-        .map(|root| evaluate(&root, constants, sources.clone(), &mut errors));
-    match tree {
-        Some(tree) if errors.is_empty() => Ok(tree),
+        Some(root) if !unsure => Ok(evaluate(&root, constants, sources, errors)),
         _ => Err(errors.into_error(sources)),
     }
 }
@@ -186,10 +196,14 @@ impl Loader {
 
 /// Reads a text, or fails if it is not UTF-8 or far too large.
 fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     // One byte more than allowed tells too large from just right.
-    File::open(path)?.take(MAX_SIZE as u64 + 1).read_to_string(&mut text)?;
-    Ok(text)
+    File::open(path)?.take(MAX_SIZE as u64 + 1).read_to_end(&mut bytes)?;
+    String::from_utf8(bytes).map_err(|e| {
+        let text = e.as_bytes().iter().take(e.utf8_error().valid_up_to());
+        let line = text.filter(|byte| **byte == b'\n').count() + 1;
+        io::Error::new(io::ErrorKind::InvalidData, format!("line {line} is not UTF-8"))
+    })
 }
 
 pub(super) fn too_large(span: Span) -> Diagnostic {

@@ -23,11 +23,18 @@ pub struct Tree {
     sources: Arc<Sources>,
     /// The first is the root.
     nodes: Vec<Node>,
+    mistakes: Diagnostics,
 }
 
 impl Tree {
-    pub(super) fn new(sources: Arc<Sources>, nodes: Vec<Node>) -> Self {
-        Self { sources, nodes }
+    pub(super) fn new(sources: Arc<Sources>, nodes: Vec<Node>, mistakes: Diagnostics) -> Self {
+        Self { sources, nodes, mistakes }
+    }
+
+    /// What is wrong with values, as far as it is known without their types. Nothing, if the tree
+    /// comes from [`load`](super::load).
+    pub(crate) fn mistakes(&self) -> &Diagnostics {
+        &self.mistakes
     }
 
     /// The `stage`.
@@ -111,7 +118,8 @@ pub(super) struct Node {
 pub(super) struct Property {
     /// Its span covers the dot.
     pub(super) name: Text,
-    pub(super) value: Value,
+    /// None if it is bad, which is reported already.
+    pub(super) value: Option<Value>,
     pub(super) read: Cell<bool>,
 }
 

@@ -55,6 +55,7 @@ impl Build {
     /// # Errors
     /// With all mistakes that were found.
     pub(crate) fn config(mut self, registry: &Registry, tree: &Tree) -> Result<(Parts, Carried)> {
+        self.errors.extend(tree.mistakes().iter().cloned());
         let mut tops: Vec<(&Entry, Scope<'_>)> = Vec::new();
         for scope in tree.root().children() {
             match registry.entry(scope.sign()) {
@@ -154,6 +155,18 @@ impl Build {
                 false => missing(),
             }
         })
+    }
+
+    /// What the stage before has of this identity and type, else what `make` makes.
+    pub(crate) fn carry<T: Send + Sync + 'static>(
+        &mut self,
+        identity: Identity,
+        make: impl FnOnce() -> T,
+    ) -> Arc<T> {
+        let key = (identity, TypeId::of::<T>());
+        let state = self.earlier.get(&key).cloned().unwrap_or_else(|| Arc::new(make()));
+        self.carried.insert(key, state.clone());
+        state.downcast().unwrap_or_else(|_| unreachable!("the key holds the type"))
     }
 
     fn name<K: Kind>(&mut self, scope: Scope<'_>) -> Option<String> {

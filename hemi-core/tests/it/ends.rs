@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hemi_core::config::{KindName, Source};
@@ -45,6 +46,9 @@ impl<const RANK: u8> Part<RANK> {
     }
 }
 
+/// Parts of the engine that is dropped.
+static RUNNING: AtomicU64 = AtomicU64::new(0);
+
 fn events(of: &str) -> Vec<String> {
     let events = EVENTS.lock().unwrap();
     events.iter().filter(|(whose, _)| whose == of).map(|(_, what)| what.clone()).collect()
@@ -79,7 +83,10 @@ impl<const RANK: u8> Lifecycle for Part<RANK> {
     }
 
     async fn run(&self, cx: &Run) {
+        RUNNING.fetch_add(u64::from(self.of == "dropped"), Ordering::SeqCst);
+        let mut told = Told { part: self, to_end: false };
         cx.shut().cancelled().await;
+        told.to_end = true;
         self.note("end");
         match self.ends.as_str() {
             "panicking" => panic!("asked to"),
@@ -88,6 +95,20 @@ impl<const RANK: u8> Lifecycle for Part<RANK> {
                 std::future::pending::<()>().await;
             }
             _ => {}
+        }
+    }
+}
+
+/// Writes down if it goes without having been told to.
+struct Told<'a, const RANK: u8> {
+    part: &'a Part<RANK>,
+    to_end: bool,
+}
+
+impl<const RANK: u8> Drop for Told<'_, RANK> {
+    fn drop(&mut self) {
+        if !self.to_end {
+            self.part.note("cut");
         }
     }
 }
@@ -135,13 +156,24 @@ fn who_does_not_end_is_given_up() {
     let mut engine = engine("stubborn", "never").grace(Duration::from_millis(100));
     // The engine goes on: what is left of the stage ends by the stage's own doing.
     engine.load(&config("next", "well")).unwrap();
-    let expected = [&STARTS[..], &["end 90", "abort 90"]].concat();
-    assert!(eventually(PATIENCE, || events("stubborn") == expected), "{:?}", events("stubborn"));
+    let ended = || {
+        let mut events = events("stubborn").split_off(STARTS.len());
+        events.sort_unstable();
+        // Those below it never had their turn.
+        events == ["abort 90", "cut 10", "cut 50", "end 90"]
+    };
+    assert!(eventually(PATIENCE, ended), "{:?}", events("stubborn"));
     quit(engine);
 }
 
 #[test]
-fn an_engine_that_is_dropped_takes_its_threads_along() {
-    drop(engine("dropped", "never"));
+fn an_engine_that_is_dropped_takes_its_components_along() {
+    let engine = engine("dropped", "never");
     assert_eq!(events("dropped"), STARTS);
+    // Until they run there is nothing to cut.
+    assert!(eventually(PATIENCE, || RUNNING.load(Ordering::SeqCst) == 3));
+    drop(engine);
+    let mut events = events("dropped").split_off(STARTS.len());
+    events.sort_unstable();
+    assert_eq!(events, ["cut 10", "cut 50", "cut 90"]);
 }

@@ -90,8 +90,8 @@ pub(super) fn parse(
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::RequestLine)?;
         let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
         let (target, authority) = Target::parse(&method, head.slice_ref(target.as_bytes()))?;
-        let fields = ControlFields::collect(head, request.headers, &mut into.headers)?;
-        let host = check_host(&fields, version)?;
+        let mut fields = ControlFields::collect(head, request.headers, &mut into.headers)?;
+        let host = check_host(std::mem::take(&mut fields.host), version)?;
         let framing = BodyLength::of_request(&method, version, &fields)?;
         let http11 = version == Version::HTTP_11;
         if http11 && fields.expect == Expectations::Unknown {
@@ -118,9 +118,9 @@ pub(super) fn parse(
 }
 
 /// RFC 9112 section 3.2: one valid Host field, which only HTTP/1.0 may omit.
-fn check_host(fields: &ControlFields, version: Version) -> Result<Option<Authority>, HeadError> {
-    match &fields.host {
-        Once::One(value) => parse_authority(value.clone()).map(Some),
+fn check_host(host: Once<Bytes>, version: Version) -> Result<Option<Authority>, HeadError> {
+    match host {
+        Once::One(value) => parse_authority(value).map(Some),
         Once::Many => Err(HeadError::DuplicateHost),
         Once::Absent if version == Version::HTTP_10 => Ok(None),
         Once::Absent => Err(HeadError::MissingHost),

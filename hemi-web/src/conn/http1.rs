@@ -21,7 +21,6 @@ use tracing::{debug, error};
 use self::respond::Framing;
 use super::upload::{Line, Upload};
 use super::watch::{Cut, Pace, Watch};
-use crate::body::Body;
 use crate::error_page;
 use crate::http_config::Limit;
 use crate::httpx::Shared;
@@ -98,7 +97,7 @@ enum Next {
     Close,
     /// Close, when the client, who is still sending, has had time to read the answer.
     Linger,
-    Upgrade(Response),
+    Upgrade(Box<Response>),
 }
 
 /// What the head of an answer needs to know of its request.
@@ -131,7 +130,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         };
         match (next, self.flush().await) {
             (Next::Linger, Ok(())) => self.linger().await,
-            (Next::Upgrade(response), Ok(())) => return Some(response),
+            (Next::Upgrade(response), Ok(())) => return Some(*response),
             (_, Ok(())) => {}
             (_, Err(cut)) => self.cut(&cut),
         }
@@ -142,17 +141,15 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     async fn hand_over(mut self, mut response: Response) {
         let early = self.rbuf.split().freeze();
         let Some(go_on) = response.take_upgrade() else { return };
-        let mut watch = self.watch;
-        watch.unlimited();
-        let mut work = catch(go_on(Upgraded::new(early, self.io, watch.outlook())));
+        self.watch.unlimited();
+        let mut work = catch(go_on(Upgraded::new(early, self.io, self.watch.outlook())));
         let done = poll_fn(|cx| match Pin::new(&mut work).poll(cx) {
-            Poll::Ready(done) => Poll::Ready(Ok::<_, Cut>(done)),
-            Poll::Pending => match watch.pending(cx) {
-                Ok(()) => Poll::Pending,
-                Err(cut) => Poll::Ready(Err(cut)),
-            },
+            Poll::Ready(done) => Poll::Ready(done),
+            // When the time to drain is over, the work is dropped.
+            Poll::Pending if self.watch.pending(cx).is_err() => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
         });
-        if let Ok(Err(panic)) = done.await {
+        if let Err(panic) = done.await {
             self.server.counters.panics.add(1);
             error!(peer = %self.peer, "upgraded connection panicked: {panic}");
         }
@@ -316,15 +313,14 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             return Ok(Next::Linger);
         }
         let webapp = server.route(&self.req);
-        let (mut upload, body) = match head.framing.is_empty() {
-            true => (None, Body::empty()),
-            false => {
-                let most = webapp.map_or(0, |webapp| webapp.max_body_size());
-                let (upload, body) = Upload::new(head.framing, head.expect_continue, most);
-                (Some(Box::new(upload)), body)
-            }
-        };
-        if let Err(status) = self.req.begin(body) {
+        let mut upload = None;
+        if !head.framing.is_empty() {
+            let most = webapp.map_or(0, |webapp| webapp.max_body_size());
+            let (up, body) = Upload::new(head.framing, head.expect_continue, most);
+            upload = Some(Box::new(up));
+            self.req.set_body(body);
+        }
+        if let Err(status) = self.req.begin() {
             self.hit(Limit::BadHead);
             self.refuse(status, asked);
             return Ok(Next::Linger);
@@ -333,6 +329,13 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             Some(webapp) => self.answer(webapp, upload.as_deref_mut()).await?,
             None => Answered::not_found(),
         };
+        if let Some(upload) = &mut upload {
+            // What the answer does not hold nobody reads any more.
+            drop(self.req.take_body());
+            if upload.is_abandoned() {
+                upload.drop_buffered(&mut self.rbuf);
+            }
+        }
         if let Some((status, limit)) = upload.as_ref().and_then(|upload| upload.fault()) {
             self.hit(limit);
             answered.response = error_page::page(status);
@@ -342,14 +345,12 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             self.put_head(&answered.response, asked, Framing::None, false);
             self.record(webapp, &answered, 0);
             self.watch.total(Moment::NEVER);
-            return Ok(Next::Upgrade(answered.response));
+            return Ok(Next::Upgrade(Box::new(answered.response)));
         }
         if status.is_informational() {
             error!(peer = %self.peer, "a handlet answered {status}, which is no answer");
             answered.response = StatusCode::INTERNAL_SERVER_ERROR.into();
         }
-        // What the answer does not hold nobody reads any more.
-        drop(self.req.take_body());
         let responded = self.respond(&mut answered.response, asked, &mut upload).await;
         // Who was cut under way has a line in the log too.
         self.record(webapp, &answered, responded.as_ref().map_or(0, |(_, sent)| *sent));

@@ -24,6 +24,8 @@ pub(super) struct Upload {
     /// The client waits for a 100 before it sends.
     expected: bool,
     received: u64,
+    /// Bytes that nobody read.
+    dropped: u64,
     most: u64,
     pace: Pace,
     fault: Option<Limit>,
@@ -48,7 +50,10 @@ impl Upload {
         let (feed, body) = incoming(len);
         let decoder = BodyDecoder::new(framing);
         let (pace, fault) = (Pace::default(), None);
-        (Self { feed, decoder, expected, received: 0, most, pace, fault }, Body::incoming(body))
+        (
+            Self { feed, decoder, expected, received: 0, dropped: 0, most, pace, fault },
+            Body::incoming(body),
+        )
     }
 
     /// The answer that the content's fault calls for, and its name.
@@ -72,11 +77,11 @@ impl Upload {
         self.feed.is_abandoned()
     }
 
-    /// Whether what is left is so little that reading it costs less than a new connection.
+    /// Whether what is left seems so little that reading it costs less than a new connection.
     pub(super) fn is_worth_reading(&self) -> bool {
         self.fault.is_none()
             && !self.expected
-            && self.decoder.remaining().is_some_and(|left| left <= DROPPED)
+            && self.decoder.remaining().unwrap_or(self.dropped) <= DROPPED
     }
 
     /// Drops what is in the read buffer already.
@@ -84,7 +89,18 @@ impl Upload {
         if self.fault.is_some() || self.expected {
             return;
         }
-        while let Ok(Decoded::Data(_)) = self.decoder.decode(rbuf) {}
+        let before = rbuf.len();
+        loop {
+            match self.decoder.decode(rbuf) {
+                Ok(Decoded::Data(_)) => {}
+                Ok(Decoded::NeedMore | Decoded::End(_)) => break,
+                Err(e) => {
+                    self.fail(Limit::BadBody, e.into());
+                    break;
+                }
+            }
+        }
+        self.dropped += (before - rbuf.len()) as u64;
     }
 
     /// Gives the reader what it waits for; `true` if it got something, or the end.
@@ -144,16 +160,16 @@ impl Upload {
         }
     }
 
-    /// Reads and drops one piece of what is left; `true` at the end.
+    /// Reads and drops what is left; `false` if it is no content, or too much of it.
     pub(super) fn poll_drop<I: Io>(
         &mut self,
         cx: &mut Context<'_>,
         line: &mut Line<'_, I>,
-    ) -> Poll<Result<(), Cut>> {
+    ) -> Poll<Result<bool, Cut>> {
         loop {
             self.drop_buffered(line.rbuf);
-            if self.is_complete() {
-                return Poll::Ready(Ok(()));
+            if self.is_complete() || !self.is_worth_reading() {
+                return Poll::Ready(Ok(self.is_complete()));
             }
             line.rbuf.reserve(pool::BUFFER);
             match line.io.poll_recv(cx, line.rbuf)? {

@@ -89,18 +89,18 @@ const CHUNKS: &[&str] = &[
 fn bad_chunks_are_refused_whether_the_content_is_read_or_not() {
     let site = Site::with("");
     for (run, chunks) in CHUNKS.iter().enumerate() {
-        for (path, status) in [("/read", 400), ("/ignore", 200)] {
+        for path in ["/read", "/ignore"] {
             let mut client = site.connect();
             let head = "HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked";
             client.send(format!("POST {path} {head}\r\n\r\n{chunks}{SECOND}")).unwrap();
             let reply = client.read_response().unwrap_or_else(|e| panic!("{chunks:?}: {e}"));
-            assert_eq!(reply.status, status, "{path}: {chunks:?}");
+            assert_eq!(reply.status, 400, "{path}: {chunks:?}");
             assert_eq!(reply.header("connection"), Some("close"), "{path}: {chunks:?}");
             client.expect_close().unwrap_or_else(|e| panic!("{path}: {chunks:?}: {e}"));
         }
         assert_eq!(site.counter("requests"), 2 * (run as u64 + 1), "{chunks:?}");
     }
-    assert_eq!(site.counter("bad_body"), CHUNKS.len() as u64);
+    assert_eq!(site.counter("bad_body"), 2 * CHUNKS.len() as u64);
 }
 
 #[test]

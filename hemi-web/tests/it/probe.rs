@@ -83,11 +83,11 @@ impl Handlet for Probe {
             ["echo"] => Response::text(req.take_body()).into(),
             ["stream", pieces, size] => stream(pieces, size, End::Plain),
             ["trailers"] => stream("2", "3", End::Trailers),
-            ["fails"] => stream("2", "3", End::Error),
+            ["fails"] => stream("100", "10000", End::Error),
             ["long"] => stream("2", "3", End::Long),
             ["short"] => stream("2", "3", End::Short),
             ["panic"] => panic!("asked to"),
-            ["panic", "streaming"] => stream("2", "3", End::Panic),
+            ["panic", "streaming"] => stream("100", "10000", End::Panic),
             ["length"] => Response::new(StatusCode::OK)
                 .field(CONTENT_LENGTH, HeaderValue::from_static("1234"))
                 .into(),

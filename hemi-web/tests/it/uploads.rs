@@ -62,6 +62,24 @@ fn content_that_comes_after_the_answer_is_dropped() {
     assert_eq!(client.read_response().unwrap().text(), "ignored");
     client.send("x".repeat(1000)).unwrap();
     assert_eq!(ask(&mut client, "GET", "/now").1, "now");
+    client.send(format!("POST /ignore {CHUNKED}")).unwrap();
+    assert_eq!(client.read_response().unwrap().text(), "ignored");
+    client.send("3\r\nabc\r\n0\r\n\r\n").unwrap();
+    assert_eq!(ask(&mut client, "GET", "/now").1, "now");
+}
+
+#[test]
+fn chunks_after_the_answer_that_are_none_or_too_many_end_the_connection() {
+    let site = Site::with("");
+    let many = format!("1000\r\n{}\r\n", "x".repeat(0x1000)).repeat(32);
+    for chunks in ["5\nabcde", &many] {
+        let mut client = site.connect();
+        client.send(format!("POST /ignore {CHUNKED}")).unwrap();
+        assert_eq!(client.read_response().unwrap().text(), "ignored");
+        client.send(format!("{chunks}0\r\n\r\nGET /now HTTP/1.1\r\nhost: x\r\n\r\n")).unwrap();
+        client.expect_close().unwrap();
+    }
+    assert_eq!(site.counter("requests"), 2);
 }
 
 #[test]

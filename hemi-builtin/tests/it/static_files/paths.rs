@@ -72,6 +72,23 @@ fn hidden_files_are_left_out_however_they_are_spelt() {
 }
 
 #[test]
+fn copies_of_files_are_left_out() {
+    let mut files = Site::new().unwrap();
+    let copies = ["a.php~", "a.php.bak", "a.BAK", "sub/a.old", "a.orig", "a.save", "a.swp"];
+    let others = ["bak", "a.baker", "a~b", "a.bak/b"];
+    for name in copies.iter().chain(&others) {
+        files = files.file(name, name).unwrap();
+    }
+    let server = serve(&files);
+    for (names, status) in [(&copies[..], 404), (&others, 200)] {
+        for name in names {
+            assert_eq!(server.get(&format!("/{name}")).status, status, "{name}");
+        }
+    }
+    assert_eq!(server.get("/a.php%7E").status, 404);
+}
+
+#[test]
 fn links_are_followed_inside_the_root_alone() {
     let outside = Site::new().unwrap().file("secret", SECRET).unwrap();
     let files = Site::new().unwrap().file("real/a.txt", "inside").unwrap();

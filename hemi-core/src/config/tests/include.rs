@@ -158,11 +158,11 @@ fn refuses_endless_depth() {
 #[test]
 fn refuses_text_that_is_not_utf8() {
     let directory = Directory::new("utf8", &[("main.conf", "stage { <a.conf> }"), ("a.conf", "")]);
-    fs::write(directory.0.join("a.conf"), b".a = \"\xff\"")
+    fs::write(directory.0.join("a.conf"), b"# comment\n.a = \"\xff\"")
         .expect("the directory can be written to");
     let error = directory.error();
     assert!(error.contains("main.conf:1:9: error: cannot read `a.conf`: "), "{error}");
-    assert!(error.contains("UTF-8"), "{error}");
+    assert!(error.contains("line 2 is not UTF-8"), "{error}");
 }
 
 #[test]

@@ -47,11 +47,9 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         let body = response.take_body();
         let framing = Framing::of(response, &body, asked);
         // What somebody still reads may be what the answer is made of.
-        let give_up =
-            upload.as_mut().filter(|upload| upload.is_abandoned()).is_some_and(|upload| {
-                upload.drop_buffered(&mut self.rbuf);
-                !upload.is_complete() && !upload.is_worth_reading()
-            });
+        let give_up = upload.as_ref().is_some_and(|upload| {
+            upload.is_abandoned() && !upload.is_complete() && !upload.is_worth_reading()
+        });
         let close = give_up || framing == Framing::UntilClose || !goes_on;
         self.put_head(response, asked, framing, close);
         let mut sent = 0;
@@ -79,9 +77,9 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         let next = match upload.as_mut().filter(|upload| !upload.is_complete()) {
             Some(upload) if !close && upload.is_worth_reading() => {
                 self.flush().await?;
-                poll_fn(|cx| upload.poll_drop(cx, &mut self.line())).await?;
+                let dropped = poll_fn(|cx| upload.poll_drop(cx, &mut self.line())).await?;
                 self.now = clock::now();
-                Next::Another
+                if dropped { Next::Another } else { Next::Linger }
             }
             Some(_) => Next::Linger,
             None if !close => Next::Another,

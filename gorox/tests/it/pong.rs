@@ -1,4 +1,4 @@
-//! Running gorox.
+//! Gorox that answers everything with `pong`.
 
 use std::process::Command;
 use std::time::Duration;
@@ -6,11 +6,10 @@ use std::time::Duration;
 use hemi_test::raw::Client;
 use hemi_test::{Program, TempDir, free_port};
 
+use crate::cli::GOROX;
+
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The binary.
-pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_gorox");
 
 /// A config that answers everything with `pong`.
 pub(crate) fn pong(properties: &str) -> String {
@@ -28,7 +27,7 @@ pub(crate) fn with_few_files(files: u32, config: &str) -> (Program, TempDir) {
     let file = dir.write("test.conf", config.replace("@PORT@", &port.to_string())).unwrap();
     let mut command = Command::new("sh");
     let script = format!("ulimit -n {files}; exec \"$0\" serve --config \"$1\"");
-    command.arg("-c").arg(script).arg(BINARY).arg(file);
+    command.arg("-c").arg(script).arg(GOROX).arg(file);
     (Program::start(command, ([127, 0, 0, 1], port).into()).unwrap(), dir)
 }
 
