@@ -208,21 +208,25 @@ impl CreateCx<'_> {
         if failed { Err(errors.into()) } else { Ok(found) }
     }
 
-    /// Says that the component listens on an address, which no other of the stage does.
+    /// The address of a property to listen on, which no other component of the stage does; the path of
+    /// a Unix socket as by [`CreateCx::path`].
     ///
     /// # Errors
     /// When another does.
-    pub fn listen_on(&mut self, address: &Spanned<Address>) -> Result<()> {
-        let claimed = &mut self.build.claimed;
-        if let Some(first) = claimed.get(&address.value) {
-            let message = format!("two servers listen on {}", address.value);
-            return Err(Diagnostic::new(address.span, message)
+    pub fn listen_on(&mut self, address: Spanned<Address>) -> Result<Address> {
+        let Spanned { value, span } = address;
+        let value = match value {
+            Address::Unix(path) => Address::Unix(self.path(path)),
+            tcp @ Address::Tcp(_) => tcp,
+        };
+        if let Some(first) = self.build.claimed.get(&value) {
+            return Err(Diagnostic::new(span, format!("two servers listen on {value}"))
                 .help("give one of them another address")
                 .note(*first, "the first is here")
                 .into());
         }
-        claimed.insert(address.value.clone(), address.span);
-        Ok(())
+        self.build.claimed.insert(value.clone(), span);
+        Ok(value)
     }
 
     /// A fixture of the stage.

@@ -14,10 +14,10 @@ use tokio::sync::Notify;
 use crate::clock::{self, Moment};
 
 /// How coarse deadlines are: one fires up to this much late.
-pub const GRAIN: Duration = Duration::from_millis(128);
+const GRAIN: Duration = Duration::from_millis(128);
 
 /// A connection's place in its core's wheel: when its deadline has passed, or its group is woken, its
-/// task is polled, and sees by [`Deadline::passed`] why.
+/// task is polled, and sees by the clock why.
 ///
 /// It must be used on the thread it was made on, within a tokio runtime.
 #[derive(Debug)]
@@ -37,13 +37,11 @@ struct Slot {
     generation: u32,
     group: Group,
     waker: Option<Waker>,
-    /// The deadline has passed.
-    passed: bool,
 }
 
 impl Slot {
     fn new(generation: u32, group: Group, waker: Option<Waker>) -> Self {
-        Self { at: Moment::NEVER, tick: u64::MAX, generation, group, waker, passed: false }
+        Self { at: Moment::NEVER, tick: u64::MAX, generation, group, waker }
     }
 }
 
@@ -80,19 +78,12 @@ impl Deadline {
         WHEEL.with_borrow_mut(|wheel| {
             let Some(slot) = wheel.slots.get_mut(self.index) else { return };
             slot.at = at;
-            slot.passed = false;
             if at != Moment::NEVER && tick_of(at) < slot.tick {
                 slot.tick = tick_of(at);
                 let entry = (self.index, slot.generation);
                 wheel.schedule(tick_of(at), entry);
             }
         });
-    }
-
-    /// Whether the deadline has passed.
-    #[must_use]
-    pub fn passed(&self) -> bool {
-        WHEEL.with_borrow(|wheel| wheel.slots.get(self.index).is_some_and(|slot| slot.passed))
     }
 }
 
@@ -111,7 +102,7 @@ impl Drop for Deadline {
 }
 
 /// Wakes all tasks of this group on this core, to let them see that their server is draining.
-pub fn wake(group: Group) {
+pub(crate) fn wake(group: Group) {
     let wakers: Vec<Waker> = WHEEL.with_borrow(|wheel| {
         let members = wheel.slots.iter().filter(|s| s.group == group);
         members.filter_map(|s| s.waker.clone()).collect()
@@ -154,7 +145,6 @@ impl Wheel {
                 }
                 slot.tick = u64::MAX;
                 if slot.at <= now {
-                    slot.passed = true;
                     due.extend(slot.waker.clone());
                 } else if slot.at != Moment::NEVER {
                     slot.tick = tick_of(slot.at);
@@ -201,13 +191,13 @@ mod tests {
         let start = clock::now();
         let mut deadline = None;
         poll_fn(|cx| {
-            let deadline = deadline.get_or_insert_with(|| {
+            deadline.get_or_insert_with(|| {
                 let deadline = Deadline::new(Group(7), cx.waker());
                 deadline.set(start.after(after));
                 deadline.set(start.after(then));
                 deadline
             });
-            if deadline.passed() { Poll::Ready(()) } else { Poll::Pending }
+            if clock::now() >= start.after(then) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
         clock::now().since(start)

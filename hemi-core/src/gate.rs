@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use serde::Deserialize;
 use tokio::sync::Notify;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::clock::{self, Moment};
 use crate::cores::{Cores, Counter};
@@ -367,14 +367,16 @@ where
         for _ in 0..BATCH {
             if state.active.load(Ordering::Relaxed) >= limits.max_conns {
                 state.counters.full.add(1);
+                debug!(address = %listening.address(), limit = "conns_full", "limit hit");
                 state.wait_below(limits.max_conns).await;
             }
             match accept(socket.get_ref()) {
-                Ok((socket, peer)) => {
-                    if let Some(ticket) = state.admit(&peer, limits.max_conns_per_source) {
+                Ok((socket, peer)) => match state.admit(&peer, limits.max_conns_per_source) {
+                    Some(ticket) => {
                         tokio::spawn(serve(Accepted { socket, peer, ticket }));
                     }
-                }
+                    None => debug!(%peer, limit = "conns_refused", "limit hit"),
+                },
                 Err(Errno::AGAIN) => {
                     ready.clear_ready();
                     break;

@@ -78,7 +78,7 @@ impl Lifecycle for Resolv {}
 impl Resolv {
     /// The addresses of a host, never none; an address is its own.
     ///
-    /// If the system fails to answer, what it said last is used.
+    /// If the system fails to answer, what it said last is used, for `keep` once more.
     ///
     /// # Errors
     /// When there is no such name, or no answer in time, and none is remembered.
@@ -89,13 +89,13 @@ impl Resolv {
         let remembered = self.known().get(host).cloned();
         match remembered {
             Some(known) if clock::now() < known.fresh => Ok(known.addresses),
-            remembered => match self.ask(host).await {
-                Ok(addresses) => {
-                    self.remember(host, &addresses);
-                    Ok(addresses)
-                }
-                Err(e) => remembered.map(|known| known.addresses).ok_or(e),
-            },
+            remembered => {
+                let answer = self.ask(host).await;
+                // Who has waited for a system that fails spares others the wait.
+                let addresses = answer.or_else(|e| remembered.map(|k| k.addresses).ok_or(e))?;
+                self.remember(host, &addresses);
+                Ok(addresses)
+            }
         }
     }
 
@@ -143,10 +143,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_old_answer_is_better_than_none() {
-        let resolv = resolv(Duration::ZERO);
-        let old: Arc<[IpAddr]> = Arc::new(["127.0.0.9".parse().unwrap()]);
-        resolv.remember("not a name", &old);
-        assert_eq!(resolv.resolve("not a name").await.unwrap(), old);
+        let resolv = resolv(Duration::from_secs(60));
+        let addresses: Arc<[IpAddr]> = Arc::new(["127.0.0.9".parse().unwrap()]);
+        let old = Known { addresses: addresses.clone(), fresh: clock::now() };
+        resolv.known().insert("not a name".to_owned(), old);
+        assert_eq!(resolv.resolve("not a name").await.unwrap(), addresses);
+        // It is asked again when the answer is old again, and not by everyone.
+        assert!(resolv.known()["not a name"].fresh > clock::now());
         assert!(resolv.resolve("nor is this").await.is_err());
     }
 }

@@ -56,6 +56,7 @@ pub trait Handlet: Lifecycle {
     fn handle(&self, req: &mut Request) -> impl Future<Output = Reply> + Send;
 
     /// Answers at once what needs no waiting, at less cost; none leaves it to [`Handlet::handle`].
+    /// After [`Reply::Next`] that may be asked too, if another handlet has to wait.
     fn handle_now(&self, req: &mut Request) -> Option<Reply> {
         let _ = req;
         None

@@ -112,7 +112,7 @@ impl Component for HttpxServer {
     type Config = (HttpxConfig, HttpConfig, GateConfig);
 
     fn create((own, http, gate): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
-        cx.listen_on(&own.address)?;
+        let address = cx.listen_on(own.address)?;
         let webapps = cx.follow_all(&own.webapps.value)?;
         let mut routes = Routes::default();
         for (webapp, name) in webapps.iter().zip(&own.webapps.value) {
@@ -124,7 +124,7 @@ impl Component for HttpxServer {
         let cores = cx.cores();
         let counters = cx.keep(|| HttpCounters::new(cores));
         Ok(Self {
-            address: own.address.value,
+            address,
             defer_accept: own.defer_accept,
             gate_config: gate,
             gate_counters: cx.keep(|| GateCounters::new(cores)),

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::net::IpAddr;
 
-use bytes::Bytes;
 use hemi_core::listen::Peer;
 use hemi_proto::authority::Authority;
 use hemi_proto::http1::RequestHead;
@@ -237,11 +236,5 @@ impl Request {
     /// What revisers and handlets leave for those after them.
     pub fn extensions(&mut self) -> &mut Extensions {
         &mut self.extensions
-    }
-
-    /// The bytes of the path as it was sent, shared.
-    #[must_use]
-    pub fn raw_path_bytes(&self) -> Bytes {
-        self.head.target.path_bytes()
     }
 }

@@ -179,7 +179,14 @@ impl Rule {
         }
         match &self.answer {
             Some(answer) => Some(answer.give().into()),
-            None => self.handlets.first()?.handle_now(req),
+            None => {
+                for handlet in &self.handlets {
+                    if let Reply::Done(response) = handlet.handle_now(req)? {
+                        return Some(Reply::Done(response));
+                    }
+                }
+                Some(Reply::Next)
+            }
         }
     }
 

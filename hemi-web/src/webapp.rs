@@ -167,13 +167,16 @@ impl Webapp {
         rest.find(|(_, rule)| rule.matches(&seen)).map(|(index, rule)| (index, &**rule))
     }
 
-    /// Answers without waiting, if the first rule that matches can.
+    /// The same as [`Webapp::answer`], if nobody who is asked has to wait.
     pub(crate) fn answer_now(&self, req: &mut Request) -> Option<Answered> {
-        let (_, rule) = self.matching(req, 0)?;
-        match rule.answer_now(req)? {
-            Reply::Done(response) => Some(Answered { response, logged: rule.is_logged() }),
-            Reply::Next => None,
+        let mut from = 0;
+        while let Some((index, rule)) = self.matching(req, from) {
+            if let Reply::Done(response) = rule.answer_now(req)? {
+                return Some(Answered { response, logged: rule.is_logged() });
+            }
+            from = index + 1;
         }
+        Some(Answered::not_found())
     }
 
     /// Answers a request: by the first rule that matches and does, else 404.
@@ -185,7 +188,7 @@ impl Webapp {
             }
             from = index + 1;
         }
-        Answered { response: StatusCode::NOT_FOUND.into(), logged: true }
+        Answered::not_found()
     }
 }
 
@@ -195,8 +198,55 @@ pub(crate) struct Answered {
     pub(crate) logged: bool,
 }
 
+impl Answered {
+    /// Of a request that nobody answers.
+    pub(crate) fn not_found() -> Self {
+        Self { response: StatusCode::NOT_FOUND.into(), logged: true }
+    }
+}
+
 impl std::fmt::Debug for Webapp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Webapp").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use hemi_core::listen::Peer;
+
+    use super::*;
+    use crate::{Handlet, Scheme};
+
+    /// Says at once that nothing is its own.
+    struct Declines(Arc<AtomicUsize>);
+
+    impl Lifecycle for Declines {}
+
+    impl Handlet for Declines {
+        async fn handle(&self, req: &mut Request) -> Reply {
+            self.handle_now(req).unwrap_or(Reply::Next)
+        }
+
+        fn handle_now(&self, _: &mut Request) -> Option<Reply> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Some(Reply::Next)
+        }
+    }
+
+    #[test]
+    fn what_nobody_answers_is_found_out_at_once_and_once() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let declines = || Declines(asked.clone());
+        let webapp = Webapp::new("w")
+            .rule(Rule::new().handlet(declines()).handlet(declines()))
+            .rule(Rule::new())
+            .rule(Rule::new().handlet(declines()));
+        let mut req = Request::awaited(Peer::Unix, Scheme::Http);
+        let answered = webapp.answer_now(&mut req).unwrap();
+        assert_eq!(answered.response.status(), StatusCode::NOT_FOUND);
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
     }
 }

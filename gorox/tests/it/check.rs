@@ -92,6 +92,12 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "3:29: error: two servers listen on ",
         "2:29: note: the first is here",
     ),
+    // A relative path starts at the top directory.
+    (
+        "echoServer \"a\" { .address = \"./s\" }\nechoServer \"b\" { .address = %topDir + \"/s\" }",
+        "3:29: error: two servers listen on ",
+        "2:29: note: the first is here",
+    ),
     ("fcache { .maxBytes = 1X }", "2:22: error: unknown unit `X`", ""),
     (
         "fcache { .maxBytes = %topDri }",

@@ -37,7 +37,8 @@ fn one_minute() -> Duration {
 /// Sends back what it gets.
 #[derive(Debug)]
 pub struct EchoServer {
-    config: EchoConfig,
+    address: Address,
+    idle: Duration,
     gate_config: GateConfig,
     counters: Arc<GateCounters>,
     gate: OnceLock<Gate>,
@@ -48,10 +49,11 @@ impl Component for EchoServer {
     type Config = (EchoConfig, GateConfig);
 
     fn create((config, gate_config): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
-        cx.listen_on(&config.address)?;
+        let address = cx.listen_on(config.address)?;
         let cores = cx.cores();
         let counters = cx.keep(|| GateCounters::new(cores));
-        Ok(Self { config, gate_config, counters, gate: OnceLock::new() })
+        let (idle, gate) = (config.idle_timeout, OnceLock::new());
+        Ok(Self { address, idle, gate_config, counters, gate })
     }
 }
 
@@ -59,14 +61,14 @@ impl Lifecycle for EchoServer {
     fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
         let options = ListenOptions::default();
         let counters = self.counters.clone();
-        let gate = Gate::open(cx, &self.config.address, &self.gate_config, options, counters)?;
+        let gate = Gate::open(cx, &self.address, &self.gate_config, options, counters)?;
         let _ = self.gate.set(gate);
         Ok(())
     }
 
     async fn run(&self, cx: &Run) {
         let Some(gate) = self.gate.get() else { return };
-        let (idle, shut, stop) = (self.config.idle_timeout, cx.shut().clone(), cx.stop().clone());
+        let (idle, shut, stop) = (self.idle, cx.shut().clone(), cx.stop().clone());
         gate.run(cx, move |accepted| echo(accepted, idle, shut.clone(), stop.clone())).await;
     }
 }

@@ -14,6 +14,7 @@ use crate::config::ConfigType;
 ///
 /// In a config: `"127.0.0.1:80"`, `"[::1]:80"`, `":80"` (all addresses of this machine, IPv6 and IPv4),
 /// `"localhost:80"` (127.0.0.1), or the path of a Unix socket: one with a `/`, or `unix:PATH`.
+/// A relative path starts at the top directory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Address {

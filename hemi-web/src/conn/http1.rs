@@ -327,7 +327,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         }
         let mut answered = match webapp {
             Some(webapp) => self.answer(webapp, upload.as_deref_mut()).await?,
-            None => Answered { response: StatusCode::NOT_FOUND.into(), logged: true },
+            None => Answered::not_found(),
         };
         if let Some(upload) = &mut upload {
             // What the answer does not hold nobody reads any more.
