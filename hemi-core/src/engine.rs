@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tracing::info;
 
@@ -182,8 +183,11 @@ pub fn check(registry: &Registry, source: &Source, constants: &Constants) -> Res
 /// With the mistakes of the config; or with what the surroundings refused.
 pub async fn serve(registry: Registry, config: &str) -> Result<()> {
     let mut engine = Engine::start(registry)?;
+    // Before it serves: who is answered may end it at once.
+    let mut interrupt =
+        signal(SignalKind::interrupt()).map_err(|e| Error::env("cannot wait for Ctrl-C", e))?;
     engine.load(&Source::text("config", config))?;
-    tokio::signal::ctrl_c().await.map_err(|e| Error::env("cannot wait for Ctrl-C", e))?;
+    interrupt.recv().await;
     engine.quit().await;
     Ok(())
 }

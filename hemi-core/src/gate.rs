@@ -35,7 +35,8 @@ const BATCH: usize = 64;
 #[derive(Clone, Debug, Deserialize, Explain)]
 #[serde(rename_all = "camelCase", default)]
 pub struct GateConfig {
-    /// Connections that wait to be accepted, at most; `net.core.somaxconn` may bound it further.
+    /// Connections that wait to be accepted, at most; `net.core.somaxconn` may bound it further. Applies
+    /// when the address is first bound: a reload does not change it.
     pub backlog: u32,
     /// Connections served at once, at most; others wait in the backlog. 0 stands for what the limit on
     /// open files allows: half of it, less 256.

@@ -6,6 +6,7 @@ mod parts;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 use crate::component::{Kind, Rank};
 use crate::cores::Cores;
 use crate::listen::Listeners;
-use crate::panics::{self, catch_call};
+use crate::panics::{catch, catch_call};
 use crate::{Error, Result};
 
 pub(crate) use build::Build;
@@ -89,7 +90,12 @@ impl Stage {
             let run = Run { stage: self.clone(), shut, cores: cores.clone() };
             let span = info_span!("component", stage = self.id, kind = life.kind, name = life.name);
             let component = life.component.clone();
-            let task = async move { component.run(&run).await };
+            let task = async move {
+                let work = pin!(component.run(&run));
+                if let Err(panic) = catch(work).await {
+                    error!("the component panicked, and works no more: {panic}");
+                }
+            };
             tasks.push((life.rank, cores.spawn(index, task.instrument(span))));
         }
         Running { stage: self.clone(), tasks }
@@ -122,15 +128,7 @@ impl Running {
             while let Some(rank) = self.tasks.iter().map(|(rank, _)| *rank).max() {
                 stage.shuts[&rank].cancel();
                 for (_, task) in self.tasks.extract_if(.., |(of, _)| *of == rank) {
-                    if let Err(e) = task.await
-                        && e.is_panic()
-                    {
-                        error!(
-                            stage = stage.id,
-                            "a component panicked: {}",
-                            panics::text(&*e.into_panic())
-                        );
-                    }
+                    let _ = task.await;
                 }
             }
         };

@@ -44,7 +44,7 @@ pub struct HttpxConfig {
     /// The webapps it serves, by their names; the host asked for decides which.
     pub webapps: Spanned<Vec<Ref<WebappKind>>>,
     /// How long the kernel holds a connection back until its first bytes are there; 0s hands over
-    /// every connection at once.
+    /// every connection at once. Applies when the address is first bound: a reload does not change it.
     #[serde(default = "one_second")]
     pub defer_accept: Duration,
 }

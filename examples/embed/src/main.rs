@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hemi_core::{Engine, Error, Lifecycle, Parts, Registry, Result};
 use hemi_web::{Handlet, HttpxServer, Reply, Request, Rule, Webapp};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Default)]
 struct Count(AtomicU64);
@@ -27,10 +28,12 @@ async fn main() -> Result<()> {
     let webapp = webapp.install(&mut parts)?;
     HttpxServer::new(address, [webapp]).install("main", &mut parts)?;
 
+    let interrupt = signal(SignalKind::interrupt());
+    let mut interrupt = interrupt.map_err(|e| Error::env("cannot wait for Ctrl-C", e))?;
     let mut engine = Engine::start(Registry::new())?;
     engine.load_parts(parts)?;
     // The rest of the program goes on here; this one waits for Ctrl-C, and drains.
-    tokio::signal::ctrl_c().await.map_err(|e| Error::env("cannot wait for Ctrl-C", e))?;
+    interrupt.recv().await;
     engine.quit().await;
     Ok(())
 }
