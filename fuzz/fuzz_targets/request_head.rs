@@ -32,9 +32,7 @@ fuzz_target!(|input: &[u8]| {
 
 fn read(bytes: &[u8], size: usize) -> (Result<Option<RequestHead>, HeadError>, BytesMut) {
     let (mut reader, mut head) = (HeadReader::default(), RequestHead::default());
-    feed(bytes, size, |buf| {
-        Ok(reader.read_request(buf, &mut head, &LIMITS)?.then(|| head.clone()))
-    })
+    feed(bytes, size, |buf| Ok(reader.read_request(buf, &mut head, &LIMITS)?.then(|| head.clone())))
 }
 
 fn check_round_trip(head: &RequestHead) {
