@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use hemi_procmgr::Program;
 
-/// Measured against glibc's: see bench/RESULTS.md.
+/// Measured against glibc's: see ARCHITECTURE.md, Decisions.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
