@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accept_encoding;
 pub mod authority;
 pub mod conditional;
 pub mod cookie;
