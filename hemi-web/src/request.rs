@@ -11,6 +11,8 @@ use hemi_proto::path::{EncodedSeparators, PathError, normalize};
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
 
 use crate::body::Body;
+use crate::notes::{Hook, Notes, RequestId};
+use crate::{Interim, Response};
 
 /// A request: its head as typed values, its content as it arrives.
 #[derive(Debug)]
@@ -21,7 +23,12 @@ pub struct Request {
     body: Body,
     peer: Peer,
     scheme: Scheme,
+    id: RequestId,
     extensions: Extensions,
+    /// What only some requests have.
+    notes: Option<Box<Notes>>,
+    /// Answers on the way to the answer; there once a handlet has had to wait.
+    interim: Option<Interim>,
 }
 
 /// Maps of fields that a core keeps at most.
@@ -54,8 +61,17 @@ impl Scheme {
 impl Request {
     /// The request of a connection, which has not come yet.
     pub(crate) fn awaited(peer: Peer, scheme: Scheme) -> Self {
-        let (head, body, extensions) = (RequestHead::default(), Body::empty(), Extensions::new());
-        Self { head, path: None, body, peer, scheme, extensions }
+        Self {
+            head: RequestHead::default(),
+            path: None,
+            body: Body::empty(),
+            peer,
+            scheme,
+            id: RequestId::of_connection(),
+            extensions: Extensions::new(),
+            notes: None,
+            interim: None,
+        }
     }
 
     /// The head, to be read into.
@@ -73,6 +89,7 @@ impl Request {
     /// # Errors
     /// 400 if the path can't be decoded, is not UTF-8 then, or would lead above the root.
     pub(crate) fn begin(&mut self) -> Result<(), StatusCode> {
+        self.id.next();
         let raw = self.head.target.raw_path();
         let bad = StatusCode::BAD_REQUEST;
         self.path = match normalize(raw, EncodedSeparators::Keep) {
@@ -97,10 +114,12 @@ impl Request {
         self.head.clear();
         self.body = Body::empty();
         self.extensions.clear();
+        self.notes = None;
     }
 
     /// Gives the memory of an ended request to others of this core.
     pub(crate) fn release(&mut self) {
+        self.interim = None;
         let mut map = std::mem::take(&mut self.head.headers);
         // Of a request that was refused the fields are still there, and the read buffer with them.
         map.clear();
@@ -231,6 +250,60 @@ impl Request {
     pub fn wants_upgrade(&self) -> bool {
         // Content would stand between the 101 and the other protocol's bytes.
         self.head.upgrade && self.head.framing.is_empty()
+    }
+
+    /// Tells this request from all others: the id that [`Request::set_id`] gave it, else one made of the
+    /// process, the connection and the request's number on it.
+    #[must_use]
+    pub fn id(&self) -> Cow<'_, str> {
+        match self.notes.as_ref().and_then(|notes| notes.id.as_deref()) {
+            Some(id) => id.into(),
+            None => self.id.to_string().into(),
+        }
+    }
+
+    /// Gives the request another id, such as the one it came with.
+    pub fn set_id(&mut self, id: impl Into<Box<str>>) {
+        self.notes().id = Some(id.into());
+    }
+
+    /// Who the client is, if a handlet has found out.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.notes.as_ref()?.user.as_deref()
+    }
+
+    /// Says who the client is: for those that come after, and for the log.
+    pub fn set_user(&mut self, user: impl Into<Box<str>>) {
+        self.notes().user = Some(user.into());
+    }
+
+    /// Has the response changed before it is sent, whoever makes it: the page of a 404 or of a panic
+    /// too. Changes are made in the order they were asked for.
+    pub fn revise(&mut self, change: impl FnOnce(&mut Response) + Send + 'static) {
+        self.notes().hooks.push(Hook(Box::new(change)));
+    }
+
+    /// Takes what [`Request::revise`] asked for.
+    pub(crate) fn take_hooks(&mut self) -> Vec<Hook> {
+        self.notes.as_mut().map(|notes| std::mem::take(&mut notes.hooks)).unwrap_or_default()
+    }
+
+    /// Sends 103 Early Hints with these fields, `link` most often, while the answer is still made
+    /// (RFC 8297). False if the client would not understand it, or has been sent too many.
+    pub fn early_hints(&self, fields: HeaderMap) -> bool {
+        self.interim.as_ref().is_some_and(|interim| interim.push(fields))
+    }
+
+    /// Where the connection finds what [`Request::early_hints`] leaves.
+    pub(crate) fn interim(&mut self) -> Option<Interim> {
+        // HTTP/1.0 knows no such answers (RFC 9110, 15.2).
+        let knows = self.head.version > Version::HTTP_10;
+        knows.then(|| self.interim.get_or_insert_default().clone())
+    }
+
+    fn notes(&mut self) -> &mut Notes {
+        self.notes.get_or_insert_default()
     }
 
     /// What revisers and handlets leave for those after them.

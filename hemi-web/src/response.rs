@@ -25,6 +25,8 @@ pub struct Response {
     body: Body,
     /// The content is the prepared one.
     whole: bool,
+    /// The content is the page that names the status, for want of a better one.
+    stock: bool,
     upgrade: Option<Upgrade>,
 }
 
@@ -122,6 +124,7 @@ impl Response {
             fields: Fields::Own(Box::default()),
             body: Body::empty(),
             whole: false,
+            stock: false,
             upgrade: None,
         }
     }
@@ -130,14 +133,14 @@ impl Response {
     #[must_use]
     pub fn prepared(status: StatusCode, fields: Arc<Prepared>, body: impl Into<Body>) -> Self {
         let (fields, body) = (Fields::Prepared(fields), body.into());
-        Self { status, fields, body, whole: false, upgrade: None }
+        Self { status, fields, body, whole: false, stock: false, upgrade: None }
     }
 
     /// A response with fields and content that others share; best for content up to a few KiB.
     #[must_use]
     pub fn whole(status: StatusCode, prepared: Arc<Prepared>) -> Self {
         let fields = Fields::Prepared(prepared);
-        Self { status, fields, body: Body::empty(), whole: true, upgrade: None }
+        Self { status, fields, body: Body::empty(), whole: true, stock: false, upgrade: None }
     }
 
     /// Text, as `text/plain` in UTF-8.
@@ -248,6 +251,19 @@ impl Response {
     pub fn set_body(&mut self, body: impl Into<Body>) {
         self.body = body.into();
         self.whole = false;
+        self.stock = false;
+    }
+
+    /// Whether the content is only the page that names the status, as made from a [`StatusCode`].
+    #[must_use]
+    pub fn is_stock(&self) -> bool {
+        self.stock
+    }
+
+    /// The same, which is to be replaced by a better page if there is one.
+    pub(crate) fn stock(mut self) -> Self {
+        self.stock = true;
+        self
     }
 
     pub(crate) fn take_upgrade(
@@ -259,7 +275,7 @@ impl Response {
 
 impl From<StatusCode> for Response {
     fn from(status: StatusCode) -> Self {
-        crate::error_page::page(status)
+        crate::error_page::page(status).stock()
     }
 }
 

@@ -17,7 +17,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use hemi_core::config::{Condition, ConfigType, KindName};
+use hemi_core::config::{Condition, ConfigType, KindName, Template};
 use hemi_core::{Component, CreateCx, DynLifecycle, Explain, Kind, Lifecycle, Place, Rank, Result};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
@@ -47,17 +47,17 @@ impl Kind for RuleKind {
 #[derive(Debug, Deserialize, Explain)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RuleConfig {
-    /// Answer with this status, 200 to 599, and ask no handlet.
+    /// Answer with this status, 200 to 599, what no handlet of the rule has answered.
     pub return_code: Option<ReturnCode>,
     /// The content of that answer, as plain text; empty: a page that names the status.
-    pub return_text: String,
+    pub return_text: Template<WebVar>,
     /// Whether requests that match are written to the access log.
     pub log_access: bool,
 }
 
 impl Default for RuleConfig {
     fn default() -> Self {
-        Self { return_code: None, return_text: String::new(), log_access: true }
+        Self { return_code: None, return_text: Template::default(), log_access: true }
     }
 }
 
@@ -106,8 +106,23 @@ pub struct Rule {
 /// What a rule answers by itself.
 struct Answer {
     status: StatusCode,
-    /// None for the page that names the status.
-    prepared: Option<Arc<Prepared>>,
+    content: Content,
+}
+
+enum Content {
+    /// The page that names the status.
+    Stock,
+    Prepared(Arc<Prepared>),
+    /// With variables.
+    Template(Template<WebVar>),
+}
+
+/// What a rule has to say to a request.
+pub(crate) enum Asked {
+    Done(Response),
+    Next,
+    /// The handlet of this index has to wait, or the socklets have to be asked: see [`Rule::go_on`].
+    Waits(usize),
 }
 
 impl Component for Rule {
@@ -119,7 +134,7 @@ impl Component for Rule {
         revisers.sort_by_key(|reviser| reviser.rank());
         Ok(Self {
             condition: cx.condition()?,
-            answer: answer(&config),
+            answer: answer(config.return_code, config.return_text),
             handlets: cx.children::<HandletKind>(),
             socklets: cx.children::<SockletKind>(),
             revisers,
@@ -129,15 +144,17 @@ impl Component for Rule {
     }
 }
 
-fn answer(config: &RuleConfig) -> Option<Answer> {
-    let status = config.return_code?.0;
-    if config.return_text.is_empty() {
-        return Some(Answer { status, prepared: None });
-    }
-    let media_type = HeaderValue::from_static("text/plain; charset=utf-8");
-    let fields = HeaderMap::from_iter([(CONTENT_TYPE, media_type)]);
-    let prepared = Prepared::with_content(fields, config.return_text.clone().into());
-    Some(Answer { status, prepared: Some(Arc::new(prepared)) })
+fn answer(code: Option<ReturnCode>, text: Template<WebVar>) -> Option<Answer> {
+    let content = match text.literal() {
+        Some("") => Content::Stock,
+        Some(text) => {
+            let media_type = HeaderValue::from_static("text/plain; charset=utf-8");
+            let fields = HeaderMap::from_iter([(CONTENT_TYPE, media_type)]);
+            Content::Prepared(Arc::new(Prepared::with_content(fields, text.to_owned().into())))
+        }
+        None => Content::Template(text),
+    };
+    Some(Answer { status: code?.0, content })
 }
 
 impl Lifecycle for Rule {}
@@ -172,63 +189,65 @@ impl Rule {
         !self.unlogged
     }
 
-    /// Answers without waiting, if that is possible.
-    pub(crate) fn answer_now(&self, req: &mut Request) -> Option<Reply> {
-        if !self.revisers.is_empty() || req.wants_upgrade() {
-            return None;
-        }
-        match &self.answer {
-            Some(answer) => Some(answer.give().into()),
-            None => {
-                for handlet in &self.handlets {
-                    if let Reply::Done(response) = handlet.handle_now(req)? {
-                        return Some(Reply::Done(response));
-                    }
-                }
-                Some(Reply::Next)
-            }
-        }
-    }
-
-    /// Asks the components of the rule.
-    pub(crate) async fn answer(&self, req: &mut Request) -> Reply {
+    /// Asks the components of the rule, for as long as none has to wait.
+    pub(crate) fn begin(&self, req: &mut Request) -> Asked {
         for reviser in &self.revisers {
             reviser.request(req);
         }
-        let mut reply = match &self.answer {
-            Some(answer) => answer.give().into(),
-            None => self.ask(req).await,
-        };
-        if let Reply::Done(response) = &mut reply {
-            for reviser in self.revisers.iter().rev() {
-                reviser.response(req, response);
+        if !self.socklets.is_empty() && req.wants_upgrade() {
+            return Asked::Waits(0);
+        }
+        for (index, handlet) in self.handlets.iter().enumerate() {
+            match handlet.handle_now(req) {
+                Some(Reply::Next) => {}
+                Some(Reply::Done(response)) => return self.done(req, response),
+                None => return Asked::Waits(index),
             }
         }
-        reply
+        self.end(req)
     }
 
-    async fn ask(&self, req: &mut Request) -> Reply {
+    /// Asks those from the one on that has to wait.
+    pub(crate) async fn go_on(&self, req: &mut Request, from: usize) -> Asked {
         if req.wants_upgrade() {
             for socklet in &self.socklets {
                 if let Reply::Done(response) = socklet.accept(req).await {
-                    return Reply::Done(response);
+                    return self.done(req, response);
                 }
             }
         }
-        for handlet in &self.handlets {
+        for handlet in self.handlets.iter().skip(from) {
             if let Reply::Done(response) = handlet.handle(req).await {
-                return Reply::Done(response);
+                return self.done(req, response);
             }
         }
-        Reply::Next
+        self.end(req)
+    }
+
+    fn end(&self, req: &Request) -> Asked {
+        match &self.answer {
+            Some(answer) => self.done(req, answer.give(req)),
+            None => Asked::Next,
+        }
+    }
+
+    fn done(&self, req: &Request, mut response: Response) -> Asked {
+        for reviser in self.revisers.iter().rev() {
+            reviser.response(req, &mut response);
+        }
+        Asked::Done(response)
     }
 }
 
 impl Answer {
-    fn give(&self) -> Response {
-        match &self.prepared {
-            Some(prepared) => Response::whole(self.status, prepared.clone()),
-            None => self.status.into(),
+    fn give(&self, req: &Request) -> Response {
+        match &self.content {
+            Content::Stock => self.status.into(),
+            Content::Prepared(prepared) => Response::whole(self.status, prepared.clone()),
+            Content::Template(text) => {
+                let seen = Seen { req, files: None };
+                Response::text(text.render(&seen).into_owned()).with_status(self.status)
+            }
         }
     }
 }

@@ -4,26 +4,33 @@
 //! stage {
 //! 	webapp "shop" {
 //! 		.hostnames = ("shop.test", "*.shop.test")
+//! 		.webRoot = %topDir + "/shop"
+//! 		.errorPages = ["404": "/errors/404.html", "5xx": "/errors/sorry.html"]
 //! 		rule $path ^= "/old/" { .returnCode = 410 }
 //! 	}
 //! 	httpxServer "main" { .address = "127.0.0.1:3080"  .webapps = ("shop") }
 //! }
 //! ```
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use hemi_core::config::{Diagnostic, KindName, Ref, Size};
-use hemi_core::fcache::{Fcache, FcacheKind, Root};
+use hemi_core::config::{ConfigType, Diagnostic, KindName, Ref, Size};
+use hemi_core::fcache::{Content, Fcache, FcacheKind, Root};
 use hemi_core::logger::{Logger, LoggerKind};
 use hemi_core::{Component, CreateCx, Explain, Kind, Lifecycle, Parts, Place, Rank, Result};
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use serde::Deserialize;
 
 use crate::hostname::Hostname;
-use crate::rule::{Rule, RuleKind};
+use crate::reviser::{Reviser, ReviserKind};
+use crate::rule::{Asked, Rule, RuleKind};
 use crate::vars::Seen;
-use crate::{Reply, Request, Response};
+use crate::{Body, Request, Response};
 
 /// The kind of the one component [`Webapp`].
 #[derive(Debug)]
@@ -46,14 +53,77 @@ pub struct WebappConfig {
     /// The hosts it answers for: `"shop.test"`, `"*.shop.test"`, `"shop.*"`, or `"*"` for all others.
     pub hostnames: Vec<Hostname>,
     /// The directory of its files, for `-f` and its like in conditions. Components inside inherit it.
+    /// Revisers that stand in the webapp itself see every answer, those in a rule only the rule's.
     #[serde(default)]
     pub web_root: Option<PathBuf>,
     /// Bytes of a request's content, at most: 413 beyond.
     #[serde(default = "sixteen_mebibytes")]
     pub max_body_size: Size,
+    /// The files, as paths below `webRoot`, that are the content of answers with a status from 400 on,
+    /// instead of a page that only names it; by status (`"404"`) or class (`"5xx"`).
+    #[serde(default)]
+    pub error_pages: BTreeMap<StatusPattern, String>,
     /// The logger that requests are written to.
     #[serde(default)]
     pub use_logger: Option<Ref<LoggerKind>>,
+}
+
+/// A status from 400 on, or a class of them: `404`, `5xx`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub enum StatusPattern {
+    /// This one.
+    One(u16),
+    /// All that begin with this digit.
+    Class(u16),
+}
+
+/// Text that is neither.
+#[derive(Debug, thiserror::Error)]
+#[error("write a status like \"404\", or \"4xx\" or \"5xx\" for all of a kind")]
+pub struct BadStatusPattern;
+
+impl FromStr for StatusPattern {
+    type Err = BadStatusPattern;
+
+    fn from_str(text: &str) -> Result<Self, BadStatusPattern> {
+        match (text, text.parse()) {
+            ("4xx", _) => Ok(Self::Class(4)),
+            ("5xx", _) => Ok(Self::Class(5)),
+            (_, Ok(code @ 400..600)) => Ok(Self::One(code)),
+            _ => Err(BadStatusPattern),
+        }
+    }
+}
+
+impl TryFrom<String> for StatusPattern {
+    type Error = BadStatusPattern;
+
+    fn try_from(text: String) -> Result<Self, BadStatusPattern> {
+        text.parse()
+    }
+}
+
+impl StatusPattern {
+    fn matches(self, status: StatusCode) -> bool {
+        match self {
+            Self::One(code) => status.as_u16() == code,
+            Self::Class(class) => status.as_u16() / 100 == class,
+        }
+    }
+}
+
+impl ConfigType for StatusPattern {
+    fn kind() -> Cow<'static, str> {
+        "status".into()
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::One(code) => format!("\"{code}\""),
+            Self::Class(class) => format!("\"{class}xx\""),
+        }
+    }
 }
 
 fn sixteen_mebibytes() -> Size {
@@ -68,6 +138,9 @@ pub struct Webapp {
     max_body_size: u64,
     logger: Option<Arc<dyn Logger>>,
     rules: Vec<Arc<Rule>>,
+    revisers: Vec<Arc<dyn Reviser>>,
+    /// Single statuses before classes.
+    error_pages: Vec<(StatusPattern, String)>,
 }
 
 impl Component for Webapp {
@@ -85,6 +158,12 @@ impl Component for Webapp {
             let message = "a rule of this webapp tests files, but there is no `.webRoot`";
             return Err(Diagnostic::new(cx.span(), message).help("add `.webRoot = …`").into());
         }
+        if files.is_none() && !config.error_pages.is_empty() {
+            let message = "`.errorPages` are files, but there is no `.webRoot`";
+            return Err(Diagnostic::new(cx.span(), message).help("add `.webRoot = …`").into());
+        }
+        let mut revisers = cx.children::<ReviserKind>();
+        revisers.sort_by_key(|reviser| reviser.rank());
         let logger = config.use_logger.map(|logger| cx.follow(&logger)).transpose()?;
         Ok(Self {
             name: cx.name().to_owned(),
@@ -93,6 +172,8 @@ impl Component for Webapp {
             max_body_size: config.max_body_size.0,
             logger,
             rules,
+            revisers,
+            error_pages: config.error_pages.into_iter().collect(),
         })
     }
 }
@@ -110,6 +191,8 @@ impl Webapp {
             max_body_size: sixteen_mebibytes().0,
             logger: None,
             rules: Vec::new(),
+            revisers: Vec::new(),
+            error_pages: Vec::new(),
         }
     }
 
@@ -167,29 +250,87 @@ impl Webapp {
         rest.find(|(_, rule)| rule.matches(&seen)).map(|(index, rule)| (index, &**rule))
     }
 
-    /// The same as [`Webapp::answer`], if nobody who is asked has to wait.
-    pub(crate) fn answer_now(&self, req: &mut Request) -> Option<Answered> {
-        let mut from = 0;
-        while let Some((index, rule)) = self.matching(req, from) {
-            if let Reply::Done(response) = rule.answer_now(req)? {
-                return Some(Answered { response, logged: rule.is_logged() });
-            }
-            from = index + 1;
+    /// Answers a request by the first rule that matches and does, else by 404; for as long as nobody
+    /// has to wait.
+    pub(crate) fn begin(&self, req: &mut Request) -> Begun {
+        for reviser in &self.revisers {
+            reviser.request(req);
         }
-        Some(Answered::not_found())
+        self.begin_at(req, 0)
     }
 
-    /// Answers a request: by the first rule that matches and does, else 404.
-    pub(crate) async fn answer(&self, req: &mut Request) -> Answered {
-        let mut from = 0;
+    fn begin_at(&self, req: &mut Request, mut from: usize) -> Begun {
         while let Some((index, rule)) = self.matching(req, from) {
-            if let Reply::Done(response) = rule.answer(req).await {
-                return Answered { response, logged: rule.is_logged() };
+            match rule.begin(req) {
+                Asked::Done(response) => return Begun::Done(Answered::by(rule, response)),
+                Asked::Waits(part) => return Begun::Waits(Position { rule: index, part }),
+                Asked::Next => from = index + 1,
             }
-            from = index + 1;
         }
-        Answered::not_found()
+        Begun::Done(Answered::not_found())
     }
+
+    /// Goes on where somebody has to wait.
+    pub(crate) async fn go_on(&self, req: &mut Request, mut at: Position) -> Answered {
+        loop {
+            let Some(rule) = self.rules.get(at.rule) else { return Answered::not_found() };
+            if let Asked::Done(response) = rule.go_on(req, at.part).await {
+                return Answered::by(rule, response);
+            }
+            match self.begin_at(req, at.rule + 1) {
+                Begun::Done(answered) => return answered,
+                Begun::Waits(next) => at = next,
+            }
+        }
+    }
+
+    /// Puts the last hand to an answer, whoever has made it.
+    pub(crate) fn finish(&self, req: &mut Request, response: &mut Response) {
+        if response.is_stock() && !self.error_pages.is_empty() {
+            self.put_error_page(response);
+        }
+        for hook in req.take_hooks() {
+            (hook.0)(response);
+        }
+        if !response.status().is_informational() {
+            for reviser in self.revisers.iter().rev() {
+                reviser.response(req, response);
+            }
+        }
+    }
+
+    /// Puts the page of the response's status in the place of the stock one, if there is such a file.
+    fn put_error_page(&self, response: &mut Response) {
+        let status = response.status();
+        let page = self.error_pages.iter().find(|(of, _)| of.matches(status));
+        let (Some((_, path)), Some((fcache, root))) = (page, &self.files) else { return };
+        let Ok(entry) = fcache.open(root, path.trim_start_matches('/')) else { return };
+        let body: Body = match &entry.content {
+            Content::Small(bytes) => bytes.clone().into(),
+            Content::Large(file) => Body::file(file.clone(), 0..entry.len),
+            Content::Directory | Content::Special => return,
+        };
+        let media_type = match path.rsplit_once('.') {
+            Some((_, "json")) => "application/json",
+            Some((_, "txt")) => "text/plain; charset=utf-8",
+            _ => "text/html; charset=utf-8",
+        };
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        response.set_body(body);
+    }
+}
+
+/// How far a request has come that somebody has to wait for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Position {
+    rule: usize,
+    part: usize,
+}
+
+/// What a request has come to at once.
+pub(crate) enum Begun {
+    Done(Answered),
+    Waits(Position),
 }
 
 /// A response, and whether the access log is to hear of it.
@@ -199,6 +340,10 @@ pub(crate) struct Answered {
 }
 
 impl Answered {
+    fn by(rule: &Rule, response: Response) -> Self {
+        Self { response, logged: rule.is_logged() }
+    }
+
     /// Of a request that nobody answers.
     pub(crate) fn not_found() -> Self {
         Self { response: StatusCode::NOT_FOUND.into(), logged: true }
@@ -218,7 +363,7 @@ mod tests {
     use hemi_core::listen::Peer;
 
     use super::*;
-    use crate::{Handlet, Scheme};
+    use crate::{Handlet, Reply, Scheme};
 
     /// Says at once that nothing is its own.
     struct Declines(Arc<AtomicUsize>);
@@ -245,7 +390,7 @@ mod tests {
             .rule(Rule::new())
             .rule(Rule::new().handlet(declines()));
         let mut req = Request::awaited(Peer::Unix, Scheme::Http);
-        let answered = webapp.answer_now(&mut req).unwrap();
+        let Begun::Done(answered) = webapp.begin(&mut req) else { panic!("nobody has to wait") };
         assert_eq!(answered.response.status(), StatusCode::NOT_FOUND);
         assert_eq!(asked.load(Ordering::Relaxed), 3);
     }

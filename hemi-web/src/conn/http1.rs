@@ -21,13 +21,12 @@ use tracing::{debug, error};
 use self::respond::Framing;
 use super::upload::{Line, Upload};
 use super::watch::{Cut, Pace, Watch};
-use crate::error_page;
 use crate::http_config::Limit;
 use crate::httpx::Shared;
 use crate::record::Exchange;
 use crate::upgrade::Upgraded;
-use crate::webapp::{Answered, Webapp};
-use crate::{Request, Response, Scheme};
+use crate::webapp::{Answered, Begun, Position, Webapp};
+use crate::{Interim, Request, Response, Scheme};
 
 /// Bytes of answers that are gathered before they are sent.
 const GATHERED: usize = 64 << 10;
@@ -338,7 +337,10 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         }
         if let Some((status, limit)) = upload.as_ref().and_then(|upload| upload.fault()) {
             self.hit(limit);
-            answered.response = error_page::page(status);
+            answered.response = status.into();
+        }
+        if let Some(webapp) = webapp {
+            self.finish(webapp, &mut answered.response);
         }
         let status = answered.response.status();
         if status == StatusCode::SWITCHING_PROTOCOLS && self.req.wants_upgrade() {
@@ -369,18 +371,18 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         webapp: &Webapp,
         upload: Option<&mut Upload>,
     ) -> Result<Answered, Cut> {
-        if upload.is_none() {
-            match catch_call(|| webapp.answer_now(&mut self.req)) {
-                Ok(Some(answered)) => return Ok(answered),
-                Ok(None) => {}
-                Err(panic) => return Ok(self.panicked(&panic)),
-            }
-        } else if self.req.body().len().is_some_and(|len| len > webapp.max_body_size()) {
+        if upload.is_some() && self.req.body().len().is_some_and(|len| len > webapp.max_body_size())
+        {
             self.hit(Limit::BodySize);
             return Ok(Answered { response: StatusCode::PAYLOAD_TOO_LARGE.into(), logged: true });
         }
+        let at = match catch_call(|| webapp.begin(&mut self.req)) {
+            Ok(Begun::Done(answered)) => return Ok(answered),
+            Ok(Begun::Waits(at)) => at,
+            Err(panic) => return Ok(self.panicked(&panic)),
+        };
         // Kept out of the connection's own state, which an idle one pays for.
-        let answered = Box::pin(self.answer_later(webapp, upload)).await;
+        let answered = Box::pin(self.answer_later(webapp, at, upload)).await;
         self.now = clock::now();
         answered
     }
@@ -388,17 +390,26 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     async fn answer_later(
         &mut self,
         webapp: &Webapp,
+        at: Position,
         mut upload: Option<&mut Upload>,
     ) -> Result<Answered, Cut> {
         self.watch.unlimited();
+        let interim = self.req.interim();
+        if let Some(interim) = &interim {
+            interim.reset();
+        }
         let result = {
             let Self { req, io, rbuf, out, watch, server, .. } = self;
-            let answer = pin!(webapp.answer(req));
+            let answer = pin!(webapp.go_on(req, at));
             let mut answer = catch(answer);
             let mut line = Line { io, rbuf, out, watch, config: &server.config };
             poll_fn(|cx| {
                 loop {
-                    if let Poll::Ready(answered) = Pin::new(&mut answer).poll(cx) {
+                    let answered = Pin::new(&mut answer).poll(cx);
+                    for fields in interim.iter().flat_map(Interim::take) {
+                        respond::put_early_hints(line.out.small(), &fields);
+                    }
+                    if let Poll::Ready(answered) = answered {
                         return Poll::Ready(Ok::<_, Cut>(answered));
                     }
                     let fed = match &mut upload {
@@ -420,6 +431,14 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         result.map_or_else(|panic| Ok(self.panicked(&panic)), Ok)
     }
 
+    /// Has the webapp put the last hand to an answer.
+    fn finish(&mut self, webapp: &Webapp, response: &mut Response) {
+        if let Err(panic) = catch_call(|| webapp.finish(&mut self.req, response)) {
+            self.count_panic(&panic);
+            *response = StatusCode::INTERNAL_SERVER_ERROR.into();
+        }
+    }
+
     /// Writes the exchange to the access log, if it is to be there.
     fn record(&self, webapp: Option<&Webapp>, answered: &Answered, sent: u64) {
         if let Some(logger) = webapp.and_then(Webapp::logger).filter(|_| answered.logged) {
@@ -435,7 +454,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
 
     fn count_panic(&self, panic: &Panicked) {
         self.server.counters.panics.add(1);
-        error!(peer = %self.peer, "handlet panicked: {panic}");
+        error!(peer = %self.peer, request = %self.req.id(), "handlet panicked: {panic}");
     }
 
     fn panicked(&self, panic: &Panicked) -> Answered {

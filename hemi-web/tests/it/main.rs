@@ -3,6 +3,7 @@
 
 mod answers;
 mod faults;
+mod finish;
 mod framing;
 mod heads;
 mod lifecycle;

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Registry, Result};
-use hemi_web::{Body, Handlet, HandletRegistry, Reply, Request, Response};
-use http::header::{CONTENT_LENGTH, HeaderValue};
+use hemi_web::{
+    Body, Handlet, HandletRegistry, Reply, Request, Response, Reviser, ReviserRegistry,
+};
+use http::header::{CONTENT_LENGTH, HeaderValue, LINK};
 use http::{HeaderMap, StatusCode};
 use http_body::Frame;
 use serde::Deserialize;
 
 pub(crate) fn register(registry: &mut Registry) {
-    registry.handlet::<Probe>().handlet::<Breaks>();
+    registry.handlet::<Probe>().handlet::<Breaks>().reviser::<Trace>();
 }
 
 /// Panics before it serves anything.
@@ -43,6 +45,41 @@ impl Lifecycle for Breaks {
 impl Handlet for Breaks {
     async fn handle(&self, _: &mut Request) -> Reply {
         Reply::Next
+    }
+}
+
+/// Leaves its name in requests and responses.
+#[derive(Debug, Deserialize, Explain)]
+struct Trace {
+    /// What it leaves.
+    name: String,
+    /// Its place.
+    rank: u8,
+}
+
+impl Component for Trace {
+    const SIGN: &'static str = "trace";
+    type Config = Self;
+
+    fn create(config: Self, _: &mut CreateCx<'_>) -> Result<Self> {
+        Ok(config)
+    }
+}
+
+impl Lifecycle for Trace {}
+
+impl Reviser for Trace {
+    fn rank(&self) -> u8 {
+        self.rank
+    }
+
+    fn request(&self, req: &mut Request) {
+        req.headers_mut().append("trace", HeaderValue::try_from(&self.name).unwrap());
+    }
+
+    fn response(&self, req: &Request, response: &mut Response) {
+        assert!(req.header("trace").is_some());
+        response.headers_mut().append("trace", HeaderValue::try_from(&self.name).unwrap());
     }
 }
 
@@ -82,10 +119,33 @@ impl Handlet for Probe {
             }
             ["echo"] => Response::text(req.take_body()).into(),
             ["stream", pieces, size] => stream(pieces, size, End::Plain),
+            // Tells early what the page will need, twice: before it waits, and after.
+            ["hints"] => {
+                let hint = || HeaderMap::from_iter([(LINK, HeaderValue::from_static("</a.css>"))]);
+                req.early_hints(hint());
+                tokio::task::yield_now().await;
+                req.early_hints(hint());
+                "hinted".into()
+            }
+            ["hints", count] => {
+                let told =
+                    (0..count.parse().unwrap()).filter(|_| req.early_hints(HeaderMap::new()));
+                told.count().to_string().into()
+            }
             ["trailers"] => stream("2", "3", End::Trailers),
             ["fails"] => stream("100", "10000", End::Error),
             ["long"] => stream("2", "3", End::Long),
             ["short"] => stream("2", "3", End::Short),
+            // Leaves the request to the next, and marks whatever comes of it.
+            ["mark", ..] => {
+                req.revise(|response| {
+                    response.headers_mut().append("mark", HeaderValue::from_static("late"));
+                });
+                match path.ends_with("panic") {
+                    true => panic!("after the mark"),
+                    false => Reply::Next,
+                }
+            }
             ["panic"] => panic!("asked to"),
             ["panic", "streaming"] => stream("100", "10000", End::Panic),
             ["length"] => Response::new(StatusCode::OK)

@@ -8,8 +8,13 @@ use bytes::{Bytes, BytesMut};
 use hemi_core::clock::{self, Moment};
 use hemi_core::io::Io;
 use hemi_core::panics::catch_call;
-use hemi_proto::http1::{encode_chunk_head, encode_content_length, encode_last_chunk};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, SERVER, TRANSFER_ENCODING};
+use hemi_proto::http1::{
+    encode_chunk_head, encode_content_length, encode_last_chunk, encode_status_line,
+};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, SERVER,
+    TRANSFER_ENCODING, UPGRADE,
+};
 use http::{StatusCode, Version};
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -231,6 +236,25 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     }
 }
 
+/// Puts a 103 (RFC 8297) with these fields, but for those that are about the connection.
+pub(super) fn put_early_hints(out: &mut BytesMut, fields: &HeaderMap) {
+    encode_status_line(out, StatusCode::EARLY_HINTS);
+    for (name, value) in fields {
+        let about = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE].contains(name);
+        if !about && name != KEEP_ALIVE {
+            put_field(out, name, value);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn put_field(out: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
 /// How the end of an answer's content is told (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
@@ -287,10 +311,7 @@ fn put_fields(
             || name == KEEP_ALIVE
             || (*name == CONTENT_LENGTH && !keeps_length);
         if !ours {
-            out.extend_from_slice(name.as_str().as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value.as_bytes());
-            out.extend_from_slice(b"\r\n");
+            put_field(out, name, value);
         }
     }
 }
