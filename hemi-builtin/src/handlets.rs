@@ -1,9 +1,11 @@
 //! Handlets.
 
 mod favicon;
+mod headers;
 mod static_files;
 
 pub use favicon::Favicon;
+pub use headers::{Headers, HeadersConfig};
 pub use static_files::{Static, StaticConfig};
 
 use hemi_web::Response;

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod field_edits;
 pub mod handlets;
 pub mod loggers;
 pub mod servers;
@@ -16,6 +17,7 @@ pub fn register(registry: &mut Registry) {
     registry
         .handlet::<handlets::Static>()
         .handlet::<handlets::Favicon>()
+        .handlet::<handlets::Headers>()
         .logger::<loggers::SimpleLogger>()
         .server::<servers::EchoServer>();
 }

@@ -245,8 +245,7 @@ impl Answer {
             Content::Stock => self.status.into(),
             Content::Prepared(prepared) => Response::whole(self.status, prepared.clone()),
             Content::Template(text) => {
-                let seen = Seen { req, files: None };
-                Response::text(text.render(&seen).into_owned()).with_status(self.status)
+                Response::text(text.render(req).into_owned()).with_status(self.status)
             }
         }
     }

@@ -97,9 +97,10 @@ pub(crate) struct Seen<'a> {
     pub(crate) files: Option<(&'a Fcache, &'a Root)>,
 }
 
-impl Lookup<WebVar> for Seen<'_> {
+/// For templates, and for conditions that look for no files.
+impl Lookup<WebVar> for Request {
     fn lookup<'a>(&'a self, var: &'a WebVar) -> Cow<'a, [u8]> {
-        let req = self.req;
+        let req = self;
         let text = match var {
             WebVar::Method => req.method().as_str(),
             WebVar::Scheme => req.scheme().as_str(),
@@ -128,6 +129,12 @@ impl Lookup<WebVar> for Seen<'_> {
             }
         };
         text.as_bytes().into()
+    }
+}
+
+impl Lookup<WebVar> for Seen<'_> {
+    fn lookup<'a>(&'a self, var: &'a WebVar) -> Cow<'a, [u8]> {
+        self.req.lookup(var)
     }
 
     fn path_is(&self, check: PathCheck) -> bool {

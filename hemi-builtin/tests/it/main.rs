@@ -3,6 +3,7 @@
 
 mod echo;
 mod favicon;
+mod headers;
 mod server;
 mod simple_logger;
 mod static_files;

@@ -35,14 +35,23 @@ pub(crate) fn site(stage: &str, webapp: &str) -> Running {
 }
 
 pub(crate) fn site_on(cores: usize, stage: &str, webapp: &str) -> Running {
-    let config = format!(
+    load(cores, &config_of(stage, webapp)).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Why such a site is refused.
+pub(crate) fn mistake(stage: &str, webapp: &str) -> String {
+    let config = config_of(stage, webapp);
+    load(1, &config).err().unwrap_or_else(|| panic!("loads: {config}")).to_string()
+}
+
+fn config_of(stage: &str, webapp: &str) -> String {
+    format!(
         r#"stage {{
             {stage}
             webapp "site" {{ .hostnames = ("*")  {webapp} }}
             httpxServer "main" {{ .address = "127.0.0.1:0"  .webapps = ("site") }}
         }}"#
-    );
-    load(cores, &config).unwrap_or_else(|e| panic!("{e}"))
+    )
 }
 
 impl Running {
