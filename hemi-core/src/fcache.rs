@@ -83,10 +83,40 @@ pub struct Fcache {
 }
 
 /// A directory below which files are looked up; no path leads out of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Root {
     index: usize,
-    path: PathBuf,
+    path: Arc<Path>,
+    links: Links,
+}
+
+/// Which symbolic links are followed. None that leads out of the root ever is, nor one that is absolute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Explain)]
+#[serde(rename_all = "camelCase")]
+pub enum Links {
+    /// All others.
+    #[default]
+    Beneath,
+    /// None.
+    None,
+    /// Those that belong to the owner of what they lead to.
+    Owner,
+}
+
+impl Root {
+    /// The same, where other links are followed.
+    #[must_use]
+    pub fn following(self, links: Links) -> Self {
+        Self { links, ..self }
+    }
+
+    /// Opens a file or directory as [`Fcache::open`] does, but past the cache. May block.
+    ///
+    /// # Errors
+    /// What opening it gave; `PermissionDenied` too if the path would lead out of the root.
+    pub fn open(&self, path: &str) -> io::Result<File> {
+        Directory::open(&self.path)?.open_file(path, self.links)
+    }
 }
 
 /// A file or directory, as it was when last looked at.
@@ -156,12 +186,13 @@ impl Fcache {
 
     /// Makes a directory known; it need not be there yet.
     pub fn root(&self, path: impl Into<PathBuf>) -> Root {
-        Root { index: self.roots.fetch_add(1, Ordering::Relaxed), path: path.into() }
+        let index = self.roots.fetch_add(1, Ordering::Relaxed);
+        Root { index, path: path.into().into(), links: Links::Beneath }
     }
 
     /// Looks up a file or directory by its path below `root`: without a leading `/`; empty for the root itself.
     ///
-    /// Symbolic links are followed as long as they stay below the root.
+    /// Symbolic links are followed as the root's [`Links`] say.
     ///
     /// # Errors
     /// What opening it gave; `PermissionDenied` too if the path would lead out of the root.
@@ -178,22 +209,22 @@ impl Fcache {
                 return Ok(slot.entry.clone());
             }
         }
-        let result = self.look(&mut known.directory, &root.path, path, now);
+        let result = self.look(&mut known.directory, root, path, now);
         cache.keep(root.index, path, result, now, &self.limits)
     }
 
     fn look(
         &self,
         directory: &mut Option<(Directory, Moment)>,
-        root: &Path,
+        root: &Root,
         path: &str,
         now: Moment,
     ) -> io::Result<Found> {
         if directory.as_ref().is_none_or(|(_, trusted)| now >= *trusted) {
-            *directory = Some((Directory::open(root)?, now.after(self.limits.timeout)));
+            *directory = Some((Directory::open(&root.path)?, now.after(self.limits.timeout)));
         }
         let Some((directory, _)) = directory else { return Err(io::ErrorKind::NotFound.into()) };
-        let file = directory.open_file(path)?;
+        let file = directory.open_file(path, root.links)?;
         let meta = file.metadata()?;
         let changed = meta.mtime().wrapping_mul(1_000_000_000).wrapping_add(meta.mtime_nsec());
         Ok(Found {

@@ -3,6 +3,8 @@
 
 mod incoming;
 
+use std::collections::VecDeque;
+use std::fs::File;
 use std::future::poll_fn;
 use std::ops::Range;
 use std::pin::Pin;
@@ -29,8 +31,27 @@ pub(crate) enum Inner {
     Empty,
     Bytes(Bytes),
     File(SharedFile, Range<u64>),
+    Pieces(VecDeque<Piece>),
     Incoming(Incoming),
     Stream(Box<dyn HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin>),
+}
+
+/// A piece of a content that is made of several: see [`Body::pieces`].
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// Bytes.
+    Bytes(Bytes),
+    /// A part of an open file.
+    File(SharedFile, Range<u64>),
+}
+
+impl Piece {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File(_, range) => range.end.saturating_sub(range.start),
+        }
+    }
 }
 
 /// Why content could not be read to its end.
@@ -67,6 +88,12 @@ impl Body {
         Self(Inner::File(file, range))
     }
 
+    /// Pieces one after the other, files among them sent as by [`Body::file`].
+    #[must_use]
+    pub fn pieces(pieces: Vec<Piece>) -> Self {
+        Self(Inner::Pieces(pieces.into()))
+    }
+
     /// What a stream gives, trailers included.
     pub fn stream<B>(stream: B) -> Self
     where
@@ -101,6 +128,7 @@ impl Body {
             Inner::Empty => Some(0),
             Inner::Bytes(bytes) => Some(bytes.len() as u64),
             Inner::File(_, range) => Some(range.end.saturating_sub(range.start)),
+            Inner::Pieces(pieces) => Some(pieces.iter().map(Piece::len).sum()),
             Inner::Incoming(incoming) => incoming.len(),
             Inner::Stream(stream) => stream.size_hint().exact(),
         }
@@ -155,6 +183,19 @@ impl Body {
 /// Bytes read from a file in one go, where it has to pass through memory.
 const FILE_PIECE: u64 = 64 << 10;
 
+/// Reads the next bytes of a part of a file, which is not empty.
+fn read_piece(file: &File, range: &mut Range<u64>) -> Result<Bytes, BodyError> {
+    let most = (range.end - range.start).min(FILE_PIECE) as usize;
+    let mut piece = vec![0; most];
+    let read = std::os::unix::fs::FileExt::read_at(file, &mut piece, range.start)?;
+    if read == 0 {
+        return Err(BodyError::Cut);
+    }
+    range.start += read as u64;
+    piece.truncate(read);
+    Ok(piece.into())
+}
+
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = BodyError;
@@ -172,17 +213,21 @@ impl HttpBody for Body {
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Inner::File(_, range) if range.is_empty() => Poll::Ready(None),
-            Inner::File(file, range) => {
-                let most = (range.end - range.start).min(FILE_PIECE) as usize;
-                let mut piece = vec![0; most];
-                let read = std::os::unix::fs::FileExt::read_at(&**file, &mut piece, range.start)?;
-                if read == 0 {
-                    return Poll::Ready(Some(Err(BodyError::Cut)));
+            Inner::File(file, range) => Poll::Ready(Some(read_piece(file, range).map(Frame::data))),
+            Inner::Pieces(pieces) => loop {
+                match pieces.front_mut() {
+                    None => return Poll::Ready(None),
+                    Some(Piece::File(file, range)) if !range.is_empty() => {
+                        return Poll::Ready(Some(read_piece(file, range).map(Frame::data)));
+                    }
+                    Some(_) => {}
                 }
-                range.start += read as u64;
-                piece.truncate(read);
-                Poll::Ready(Some(Ok(Frame::data(piece.into()))))
-            }
+                if let Some(Piece::Bytes(bytes)) = pieces.pop_front()
+                    && !bytes.is_empty()
+                {
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+            },
             Inner::Incoming(incoming) => incoming.poll_frame(cx),
             Inner::Stream(stream) => match ready!(Pin::new(stream).poll_frame(cx)) {
                 Some(frame) => Poll::Ready(Some(frame.map_err(BodyError::Other))),

@@ -24,7 +24,7 @@ mod upgrade;
 mod vars;
 mod webapp;
 
-pub use body::{Body, BodyError, BoxError};
+pub use body::{Body, BodyError, BoxError, Piece};
 pub use handlet::{DynHandlet, Handlet, HandletKind, HandletRegistry, Reply};
 pub use hostname::{Hostname, HostnameError};
 pub use http_config::HttpConfig;

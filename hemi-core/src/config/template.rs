@@ -56,6 +56,14 @@ impl<V> Template<V> {
         }
     }
 
+    /// Its variables, in order.
+    pub fn variables(&self) -> impl Iterator<Item = &V> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Text(_) => None,
+            Piece::Variable { variable, .. } => Some(variable),
+        })
+    }
+
     /// The text with the values of its variables. Copies only if it has more than one part.
     pub fn render<'a>(&'a self, lookup: &'a impl Lookup<V>) -> Cow<'a, [u8]> {
         let value = |piece: &'a Piece<V>| match piece {

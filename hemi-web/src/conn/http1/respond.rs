@@ -20,7 +20,7 @@ use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Asked, Conn, Cut, GATHERED, Next, Upload};
-use crate::body::{Body, Inner};
+use crate::body::{Body, Inner, Piece};
 use crate::httpx::{Shared, Standing};
 use crate::response::KEEP_ALIVE;
 use crate::{Response, error_page};
@@ -66,6 +66,15 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 Inner::File(file, range) => {
                     self.out.push_file(file, range);
                     // What follows would have to wait anyway.
+                    self.flush().await?;
+                }
+                Inner::Pieces(pieces) => {
+                    for piece in pieces {
+                        match piece {
+                            Piece::Bytes(bytes) => self.out.push(bytes),
+                            Piece::File(file, range) => self.out.push_file(file, range),
+                        }
+                    }
                     self.flush().await?;
                 }
                 other => {
