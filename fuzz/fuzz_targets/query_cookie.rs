@@ -1,6 +1,8 @@
-//! Pairs of a query read the same after they were written; look-ups find the first of a name.
+//! Pairs of a query, and cookies, read the same after they were written; look-ups find the first of a
+//! name.
 #![no_main]
 
+use hemi_proto::cookie::SetCookie;
 use hemi_proto::{cookie, query};
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
@@ -8,6 +10,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|input: &[u8]| {
     check_query(input);
     check_cookie(input);
+    check_set_cookie(input);
 });
 
 fn check_query(input: &[u8]) {
@@ -39,4 +42,26 @@ fn check_cookie(input: &[u8]) {
         assert_eq!(cookie::value(&headers, name), first);
         assert!(!name.is_empty() && !name.contains(&b';'));
     }
+}
+
+/// Takes name, value, domain and path from the lines of the input.
+fn check_set_cookie(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let mut lines = text.split('\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (name, value) = (line(), line());
+    let Ok(mut cookie) = SetCookie::new(name, value) else { return };
+    let mut attributes = 0;
+    if let Ok(with) = cookie.clone().domain(line()) {
+        (cookie, attributes) = (with, attributes + 1);
+    }
+    if let Ok(with) = cookie.clone().path(line()) {
+        (cookie, attributes) = (with, attributes + 1);
+    }
+    let sent = cookie.to_header_value();
+    let mut parts = sent.as_bytes().split(|&b| b == b';');
+    let pair = parts.next().expect("a pair");
+    assert_eq!(cookie::pairs(pair).next(), Some((name.as_bytes(), value.as_bytes())));
+    // The prefix of the name may add two of its own.
+    assert!((attributes..=attributes + 2).contains(&parts.count()));
 }

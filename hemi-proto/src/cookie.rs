@@ -1,8 +1,12 @@
-//! Reads Cookie fields (RFC 6265 section 4.2).
+//! Reads Cookie fields (RFC 6265 section 4.2) and makes Set-Cookie ones.
 
 use http::header::{COOKIE, HeaderMap};
 
 use crate::ascii::trim_ows;
+
+pub use self::set::{CookieError, SameSite, SetCookie};
+
+mod set;
 
 /// The name and value pairs of one Cookie line, as they were sent: nothing is decoded, and quotes
 /// belong to the value. Parts without `=` or without a name are left out.
@@ -14,14 +18,14 @@ pub fn pairs(line: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
+/// The pairs of all Cookie lines, in order.
+pub fn all(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    headers.get_all(COOKIE).iter().flat_map(|line| pairs(line.as_bytes()))
+}
+
 /// The value of the first cookie with this name, which is case-sensitive, in any Cookie line.
 pub fn value<'a>(headers: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .flat_map(|line| pairs(line.as_bytes()))
-        .find(|(found, _)| *found == name)
-        .map(|(_, value)| value)
+    all(headers).find(|(found, _)| *found == name).map(|(_, value)| value)
 }
 
 #[cfg(test)]
@@ -59,5 +63,6 @@ mod tests {
         assert_eq!(value(&headers, b"b"), Some(&b"2"[..]));
         assert_eq!(value(&headers, b"c"), Some(&b"4"[..]));
         assert_eq!(value(&headers, b"C"), None);
+        assert_eq!(all(&headers).count(), 4);
     }
 }

@@ -24,6 +24,9 @@ pub use self::request::RequestHead;
 pub use self::response::ResponseHead;
 pub use self::target::{Scheme, Target, TargetForm};
 
+pub(crate) use self::fields::append;
+pub(crate) use self::lines::LineScan;
+
 mod body;
 mod chunked;
 mod encode;

@@ -13,6 +13,8 @@ pub mod cookie;
 pub mod date;
 pub mod etag;
 pub mod http1;
+pub mod multipart;
+pub mod params;
 pub mod path;
 pub mod query;
 pub mod range;

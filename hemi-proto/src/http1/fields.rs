@@ -118,7 +118,7 @@ impl Expectations {
 }
 
 /// Appends a field whose name and value httparse has accepted.
-pub(super) fn append(headers: &mut HeaderMap, name: &str, value: Bytes) -> Result<(), HeadError> {
+pub(crate) fn append(headers: &mut HeaderMap, name: &str, value: Bytes) -> Result<(), HeadError> {
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| HeadError::FieldName)?;
     let value = HeaderValue::from_maybe_shared(value).map_err(|_| HeadError::FieldValue)?;
     headers.try_append(name, value).map_err(|_| HeadError::TooManyFields)?;

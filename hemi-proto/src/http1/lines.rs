@@ -4,7 +4,7 @@ use memchr::memchr_iter;
 
 /// How far a section has been scanned. Every line of it must end with CRLF.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct LineScan {
+pub(crate) struct LineScan {
     scanned: usize,
     line_start: usize,
     complete: usize,
@@ -12,13 +12,13 @@ pub(super) struct LineScan {
 
 /// A line that ends with LF alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BareLf;
+pub(crate) struct BareLf;
 
 impl LineScan {
     /// The length of the section with its empty line, once `buf` holds all of it.
     ///
     /// `buf` starts with the section and holds at least what it held before.
-    pub(super) fn find_end(&mut self, buf: &[u8]) -> Result<Option<usize>, BareLf> {
+    pub(crate) fn find_end(&mut self, buf: &[u8]) -> Result<Option<usize>, BareLf> {
         let fresh = buf.get(self.scanned..).unwrap_or_default();
         for offset in memchr_iter(b'\n', fresh) {
             let at = self.scanned + offset;
