@@ -39,6 +39,7 @@ pub(crate) struct Options {
     pub(crate) var_dir: Option<PathBuf>,
     pub(crate) debug: u8,
     pub(crate) write: bool,
+    pub(crate) json: bool,
 }
 
 /// How an option changes what was asked for.
@@ -105,6 +106,7 @@ const OPTIONS: &[(&[&str], Set, &str)] = &[
         Set::Flag(|o| o.write = true),
         "with fmt: write the files instead of printing them",
     ),
+    (&["json"], Set::Flag(|o| o.json = true), "with explain: for programs, as JSON"),
     (&["help", "h"], Set::Flag(|o| o.action = Action::Help), "print this"),
     (&["version"], Set::Flag(|o| o.action = Action::Version), "print the version"),
 ];
@@ -122,6 +124,7 @@ impl Options {
             var_dir: None,
             debug: 0,
             write: false,
+            json: false,
         };
         let mut args = args.into_iter();
         let mut acting = false;

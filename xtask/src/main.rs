@@ -4,6 +4,7 @@
 mod bench;
 mod cargo;
 mod fuzz;
+mod manual;
 mod peers;
 mod test;
 mod tidy;
@@ -20,6 +21,7 @@ usage: cargo xtask COMMAND
   test                      all that must hold before a change goes in
   tidy                      the checks that cost nothing: layout, words, configs, licences
   peers [--all] [--print]   install the programs that tests and the bench use
+  manual                    put the manual together, and make it to HTML where mdbook is there
   fuzz [TARGET...] [--seconds N]
                             run the fuzz targets over their corpus and 5 seconds on (corpus not
                             changed), or for N seconds each (new inputs are added to the corpus)
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let result = match command.as_str() {
         "test" => no_more(&args).and_then(|()| test::run()),
         "tidy" => no_more(&args).and_then(|()| tidy::run()),
+        "manual" => no_more(&args).and_then(|()| manual::run()),
         "peers" => peers::run(&args),
         "fuzz" => fuzz::run(&args),
         "bench" => bench::run(&args),

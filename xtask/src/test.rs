@@ -5,7 +5,7 @@ use std::time::Instant;
 use hemi_test::peer::{self, Need, PEERS};
 
 use crate::cargo::{cargo, run as run_command};
-use crate::{Result, fuzz, tidy};
+use crate::{Result, fuzz, manual, tidy};
 
 type Step = fn() -> Result;
 
@@ -22,6 +22,7 @@ const STEPS: &[(&str, Step)] = &[
     ("tests", || run_command(cargo().args(["test", "--workspace"]))),
     ("fuzz smoke", fuzz::smoke),
     ("tidy", tidy::run),
+    ("manual", manual::run),
 ];
 
 /// Runs the steps and stops at the first that fails.

@@ -8,6 +8,15 @@ mod sources;
 
 use crate::Result;
 
+/// The Rust files of the crates and programs.
+pub(crate) fn sources() -> Result<Vec<std::path::PathBuf>> {
+    let is_source = |path: &std::path::PathBuf| {
+        path.extension().is_some_and(|ext| ext == "rs")
+            && path.components().any(|p| p.as_os_str() == "src")
+    };
+    Ok(files::all()?.into_iter().filter(is_source).collect())
+}
+
 /// Runs every check, and lists all that was found before it fails.
 pub(crate) fn run() -> Result {
     let files = files::all()?;

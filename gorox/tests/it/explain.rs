@@ -58,6 +58,23 @@ fn a_component_is_described() {
 }
 
 #[test]
+fn programs_get_the_same_as_json() {
+    let all: serde_json::Value =
+        serde_json::from_str(&gorox(&["explain", "--json"]).stdout).unwrap();
+    let known: Vec<_> =
+        all.as_array().unwrap().iter().map(|c| c["sign"].as_str().unwrap()).collect();
+    let mut listed = signs();
+    listed.sort_unstable();
+    assert_eq!(known, listed);
+    let one: serde_json::Value =
+        serde_json::from_str(&gorox(&["explain", "static", "--json"]).stdout).unwrap();
+    let index = one["properties"].as_array().unwrap().iter().find(|p| p["name"] == "indexFile");
+    let index = index.unwrap();
+    assert_eq!((&index["type"], &index["default"]), (&"string".into(), &"\"index.html\"".into()));
+    assert_eq!((&index["required"], &one["kind"]), (&false.into(), &"handlet".into()));
+}
+
+#[test]
 fn an_unknown_sign_is_refused() {
     let ended = gorox(&["explain", "statik"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));

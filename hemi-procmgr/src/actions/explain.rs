@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hemi_core::config::{DefaultValue, Property, suggest};
 use hemi_core::{Entry, Place, Registry};
+use serde_json::{Value, json};
 
 use crate::options::Options;
 use crate::{Program, term};
@@ -11,12 +12,18 @@ use crate::{Program, term};
 pub(crate) fn explain(program: &Program, options: &Options) -> Result<(), String> {
     let registry = program.registry();
     let Some(sign) = options.operands.first() else {
-        term::say(&list(&registry));
+        term::say(&match options.json {
+            true => for_programs(&registry.entries().map(as_json).collect()),
+            false => list(&registry),
+        });
         return Ok(());
     };
     match registry.entry(sign) {
         Some(entry) => {
-            term::say(&describe(entry));
+            term::say(&match options.json {
+                true => for_programs(&as_json(entry)),
+                false => describe(entry),
+            });
             Ok(())
         }
         None => {
@@ -45,18 +52,54 @@ fn list(registry: &Registry) -> String {
 }
 
 fn describe(entry: &Entry) -> String {
-    let place = match entry.place() {
-        Place::Fixture => "stands in the stage, once, without a name",
-        Place::Stage => "stands in the stage, with a name",
-        Place::Referred => "stands in the stage, with a name by which others refer to it",
-        Place::Inside => "stands inside another component",
-    };
-    let mut text = format!("{} ({}; {place})\n", entry.sign(), entry.kind());
+    let mut text = format!("{} ({}; {})\n", entry.sign(), entry.kind(), place(entry));
     text += &indented(entry.about(), 4);
     for property in entry.properties() {
         text += &format!("\n{}", describe_property(&property));
     }
     text
+}
+
+fn place(entry: &Entry) -> &'static str {
+    match entry.place() {
+        Place::Fixture => "stands in the stage, once, without a name",
+        Place::Stage => "stands in the stage, with a name",
+        Place::Referred => "stands in the stage, with a name by which others refer to it",
+        Place::Inside => "stands inside another component",
+    }
+}
+
+fn as_json(entry: &Entry) -> Value {
+    let properties = entry.properties().into_iter().map(|property| {
+        let (required, default) = match property.default {
+            DefaultValue::Required => (true, Value::Null),
+            DefaultValue::None => (false, Value::Null),
+            DefaultValue::Value(value) => (false, value.into()),
+        };
+        json!({
+            "name": property.name,
+            "type": property.kind,
+            "required": required,
+            "default": default,
+            "doc": unwrapped(property.doc),
+        })
+    });
+    json!({
+        "sign": entry.sign(),
+        "kind": entry.kind(),
+        "place": place(entry),
+        "about": unwrapped(entry.about()),
+        "properties": properties.collect::<Vec<_>>(),
+    })
+}
+
+fn for_programs(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+/// Without the spaces that lines of a doc comment begin with.
+fn unwrapped(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join("\n")
 }
 
 fn describe_property(property: &Property) -> String {
