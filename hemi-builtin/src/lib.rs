@@ -5,12 +5,13 @@
 mod field_edits;
 pub mod handlets;
 pub mod loggers;
+pub mod revisers;
 pub mod servers;
 
 use hemi_core::Registry;
 use hemi_core::logger::LoggerRegistry;
 use hemi_core::server::ServerRegistry;
-use hemi_web::HandletRegistry;
+use hemi_web::{HandletRegistry, ReviserRegistry};
 
 /// Adds this crate's components.
 pub fn register(registry: &mut Registry) {
@@ -18,6 +19,9 @@ pub fn register(registry: &mut Registry) {
         .handlet::<handlets::Static>()
         .handlet::<handlets::Favicon>()
         .handlet::<handlets::Headers>()
+        .reviser::<revisers::Gzip>()
+        .reviser::<revisers::Brotli>()
+        .reviser::<revisers::Zstd>()
         .logger::<loggers::SimpleLogger>()
         .server::<servers::EchoServer>();
 }

@@ -179,6 +179,11 @@ impl CreateCx<'_> {
         made.collect()
     }
 
+    /// The signs of the components in the same place, this one among them, in their order.
+    pub fn beside(&self) -> impl Iterator<Item = &str> {
+        self.scope.outer().into_iter().flat_map(|outer| outer.children()).map(|child| child.sign())
+    }
+
     /// The component that a property refers to.
     ///
     /// # Errors

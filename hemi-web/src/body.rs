@@ -75,6 +75,13 @@ pub enum BodyError {
     Other(BoxError),
 }
 
+impl BodyError {
+    /// What a stream gave, which may be made of another body.
+    fn from_box(error: BoxError) -> Self {
+        error.downcast().map_or_else(Self::Other, |error| *error)
+    }
+}
+
 impl Body {
     /// No content.
     #[must_use]
@@ -131,6 +138,15 @@ impl Body {
             Inner::Pieces(pieces) => Some(pieces.iter().map(Piece::len).sum()),
             Inner::Incoming(incoming) => incoming.len(),
             Inner::Stream(stream) => stream.size_hint().exact(),
+        }
+    }
+
+    /// All its bytes, if they are in memory already.
+    #[must_use]
+    pub fn in_memory(&self) -> Option<&Bytes> {
+        match &self.0 {
+            Inner::Bytes(bytes) => Some(bytes),
+            _ => None,
         }
     }
 
@@ -230,7 +246,7 @@ impl HttpBody for Body {
             },
             Inner::Incoming(incoming) => incoming.poll_frame(cx),
             Inner::Stream(stream) => match ready!(Pin::new(stream).poll_frame(cx)) {
-                Some(frame) => Poll::Ready(Some(frame.map_err(BodyError::Other))),
+                Some(frame) => Poll::Ready(Some(frame.map_err(BodyError::from_box))),
                 None => Poll::Ready(None),
             },
         }

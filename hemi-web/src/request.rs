@@ -104,11 +104,6 @@ impl Request {
         Ok(())
     }
 
-    /// Gives the request its content.
-    pub(crate) fn set_body(&mut self, body: Body) {
-        self.body = body;
-    }
-
     /// Makes room for the next request.
     pub(crate) fn end(&mut self) {
         self.head.clear();
@@ -230,6 +225,11 @@ impl Request {
     /// Takes the content, for instance to stream it on.
     pub fn take_body(&mut self) -> Body {
         std::mem::take(&mut self.body)
+    }
+
+    /// Gives the request its content, for instance what a reviser has made of it.
+    pub fn set_body(&mut self, body: Body) {
+        self.body = body;
     }
 
     /// The other end of the connection.

@@ -237,6 +237,15 @@ impl Response {
         self.prepared_fields().filter(|_| self.whole)
     }
 
+    /// Bytes of the content, if their number is known.
+    #[must_use]
+    pub fn content_len(&self) -> Option<u64> {
+        match self.as_whole() {
+            Some(prepared) => Some(prepared.content_len()),
+            None => self.body.len(),
+        }
+    }
+
     /// Takes the content, for instance for a reviser to wrap it.
     pub fn take_body(&mut self) -> Body {
         match &self.fields {

@@ -4,6 +4,8 @@
 mod echo;
 mod favicon;
 mod headers;
+mod mirror;
+mod revisers;
 mod server;
 mod simple_logger;
 mod static_files;

@@ -11,6 +11,7 @@ use hemi_core::server::{Server, ServerKind};
 use hemi_core::{Engine, Kind, Registry, Result, Stage};
 use hemi_test::Reply;
 use hemi_test::raw::Client;
+use hemi_web::HandletRegistry;
 
 /// A stage at work. Its server is named `main`.
 pub(crate) struct Running {
@@ -23,6 +24,7 @@ pub(crate) fn load(cores: usize, config: &str) -> Result<Running> {
     let mut registry = Registry::new();
     hemi_web::register(&mut registry);
     hemi_builtin::register(&mut registry);
+    registry.handlet::<crate::mirror::Mirror>();
     let cores = NonZeroUsize::new(cores).expect("a core at least");
     let mut engine = Engine::on(registry, cores)?;
     let stage = engine.load(&Source::text("test.conf", config))?;
