@@ -4,6 +4,7 @@
 
 mod field_edits;
 pub mod handlets;
+pub mod hstates;
 pub mod loggers;
 pub mod revisers;
 pub mod servers;
@@ -11,7 +12,7 @@ pub mod servers;
 use hemi_core::Registry;
 use hemi_core::logger::LoggerRegistry;
 use hemi_core::server::ServerRegistry;
-use hemi_web::{HandletRegistry, ReviserRegistry};
+use hemi_web::{HandletRegistry, HstateRegistry, ReviserRegistry};
 
 /// Adds this crate's components.
 pub fn register(registry: &mut Registry) {
@@ -22,6 +23,8 @@ pub fn register(registry: &mut Registry) {
         .reviser::<revisers::Gzip>()
         .reviser::<revisers::Brotli>()
         .reviser::<revisers::Zstd>()
+        .hstate::<hstates::MemoryHstate>()
+        .hstate::<hstates::FilesysHstate>()
         .logger::<loggers::SimpleLogger>()
         .server::<servers::EchoServer>();
 }

@@ -9,6 +9,7 @@ use hemi_core::clock;
 use http::HeaderMap;
 
 use crate::Response;
+use crate::session::{Session, Sessions};
 
 /// What only some requests have.
 #[derive(Debug, Default)]
@@ -16,6 +17,10 @@ pub(crate) struct Notes {
     pub(crate) id: Option<Box<str>>,
     pub(crate) user: Option<Box<str>>,
     pub(crate) hooks: Vec<Hook>,
+    /// Those of the webapp that the request is for, if it has any.
+    pub(crate) sessions: Option<Sessions>,
+    /// The client's, once it was asked for.
+    pub(crate) session: Option<Session>,
 }
 
 /// A change to a response that is still to be made.

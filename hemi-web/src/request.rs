@@ -12,6 +12,7 @@ use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
 
 use crate::body::Body;
 use crate::notes::{Hook, Notes, RequestId};
+use crate::session::{Session, Sessions};
 use crate::{Interim, Response};
 
 /// A request: its head as typed values, its content as it arrives.
@@ -300,6 +301,25 @@ impl Request {
         // HTTP/1.0 knows no such answers (RFC 9110, 15.2).
         let knows = self.head.version > Version::HTTP_10;
         knows.then(|| self.interim.get_or_insert_default().clone())
+    }
+
+    /// Gives the request the sessions of its webapp.
+    pub(crate) fn set_sessions(&mut self, sessions: Sessions) {
+        self.notes().sessions = Some(sessions);
+    }
+
+    pub(crate) fn sessions(&self) -> Option<&Sessions> {
+        self.notes.as_ref()?.sessions.as_ref()
+    }
+
+    /// Keeps the client's session, to be saved in the end.
+    pub(crate) fn set_session(&mut self, session: Session) {
+        self.notes().session = Some(session);
+    }
+
+    /// The client's session, if it was asked for.
+    pub(crate) fn open_session(&self) -> Option<&Session> {
+        self.notes.as_ref()?.session.as_ref()
     }
 
     fn notes(&mut self) -> &mut Notes {

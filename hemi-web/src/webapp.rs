@@ -27,8 +27,10 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use serde::Deserialize;
 
 use crate::hostname::Hostname;
+use crate::hstate::Hstate;
 use crate::reviser::{Reviser, ReviserKind};
 use crate::rule::{Asked, Rule, RuleKind};
+use crate::session::{SessionConfig, Sessions};
 use crate::vars::Seen;
 use crate::{Body, Request, Response};
 
@@ -139,15 +141,16 @@ pub struct Webapp {
     logger: Option<Arc<dyn Logger>>,
     rules: Vec<Arc<Rule>>,
     revisers: Vec<Arc<dyn Reviser>>,
+    sessions: Option<Sessions>,
     /// Single statuses before classes.
     error_pages: Vec<(StatusPattern, String)>,
 }
 
 impl Component for Webapp {
     const SIGN: &'static str = "webapp";
-    type Config = WebappConfig;
+    type Config = (WebappConfig, SessionConfig);
 
-    fn create(config: WebappConfig, cx: &mut CreateCx<'_>) -> Result<Self> {
+    fn create((config, sessions): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         let fcache = cx.fixture::<FcacheKind>()?;
         let files = config.web_root.map(|path| {
             let root = fcache.root(cx.path(path));
@@ -173,6 +176,7 @@ impl Component for Webapp {
             logger,
             rules,
             revisers,
+            sessions: Sessions::of(sessions, cx)?,
             error_pages: config.error_pages.into_iter().collect(),
         })
     }
@@ -192,6 +196,7 @@ impl Webapp {
             logger: None,
             rules: Vec::new(),
             revisers: Vec::new(),
+            sessions: None,
             error_pages: Vec::new(),
         }
     }
@@ -207,6 +212,13 @@ impl Webapp {
     #[must_use]
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rules.push(Arc::new(rule));
+        self
+    }
+
+    /// The same with sessions, kept in `store`: part of the stage by [`Parts::add`], if it has a life to lead.
+    #[must_use]
+    pub fn sessions_in<H: Hstate>(mut self, store: Arc<H>) -> Self {
+        self.sessions = Some(Sessions::in_store(store));
         self
     }
 
@@ -253,6 +265,9 @@ impl Webapp {
     /// Answers a request by the first rule that matches and does, else by 404; for as long as nobody
     /// has to wait.
     pub(crate) fn begin(&self, req: &mut Request) -> Begun {
+        if let Some(sessions) = &self.sessions {
+            req.set_sessions(sessions.clone());
+        }
         for reviser in &self.revisers {
             reviser.request(req);
         }
@@ -271,7 +286,15 @@ impl Webapp {
     }
 
     /// Goes on where somebody has to wait.
-    pub(crate) async fn go_on(&self, req: &mut Request, mut at: Position) -> Answered {
+    pub(crate) async fn go_on(&self, req: &mut Request, at: Position) -> Answered {
+        let mut answered = self.go_on_asking(req, at).await;
+        if let Some(session) = req.open_session().cloned() {
+            session.close(&mut answered.response).await;
+        }
+        answered
+    }
+
+    async fn go_on_asking(&self, req: &mut Request, mut at: Position) -> Answered {
         loop {
             let Some(rule) = self.rules.get(at.rule) else { return Answered::not_found() };
             if let Asked::Done(response) = rule.go_on(req, at.part).await {

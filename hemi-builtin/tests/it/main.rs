@@ -7,5 +7,6 @@ mod headers;
 mod mirror;
 mod revisers;
 mod server;
+mod sessions;
 mod simple_logger;
 mod static_files;

@@ -25,6 +25,7 @@ pub(crate) fn load(cores: usize, config: &str) -> Result<Running> {
     hemi_web::register(&mut registry);
     hemi_builtin::register(&mut registry);
     registry.handlet::<crate::mirror::Mirror>();
+    crate::sessions::register(&mut registry);
     let cores = NonZeroUsize::new(cores).expect("a core at least");
     let mut engine = Engine::on(registry, cores)?;
     let stage = engine.load(&Source::text("test.conf", config))?;
