@@ -1,6 +1,6 @@
 //! Coarse time, read without a system call.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -39,6 +39,13 @@ impl Moment {
 pub fn now() -> Moment {
     let t = clock_gettime(ClockId::MonotonicCoarse);
     Moment(t.tv_sec as u64 * 1000 + t.tv_nsec as u64 / 1_000_000)
+}
+
+/// Now, on the monotonic clock, to the nanosecond: for those who measure, at ten times the cost of [`now`].
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "here is what others are to call")]
+pub fn exact() -> Instant {
+    Instant::now()
 }
 
 /// Now, as the calendar has it.

@@ -56,6 +56,6 @@ pub use hemi_derive::Explain;
 pub use load::load;
 pub(crate) use load::load_tolerantly;
 pub use source::{Constants, Location, Source, Sources, Span};
-pub use template::{Lookup, Template, Variable};
+pub use template::{AnyVar, Lookup, Template, Variable};
 pub use tree::{Scope, Tree};
-pub use types::{KindName, Ref, Size, Spanned};
+pub use types::{KindName, Ref, Several, Size, Spanned};

@@ -1,5 +1,7 @@
 //! Byte classes and small ASCII helpers that several parsers share.
 
+use bytes::BufMut;
+
 /// Whether `b` may stand in a token (RFC 9110 section 5.6.2): methods, field names, extensions.
 pub(crate) const fn is_token(b: u8) -> bool {
     b.is_ascii_alphanumeric()
@@ -65,16 +67,16 @@ pub(crate) fn parse_decimal(digits: &[u8]) -> Option<u64> {
 }
 
 /// Appends `value` in decimal.
-pub(crate) fn push_decimal(out: &mut bytes::BytesMut, value: u64) {
+pub fn push_decimal(out: &mut impl BufMut, value: u64) {
     push_digits(out, value, 10);
 }
 
 /// Appends `value` in lower-case hexadecimal.
-pub(crate) fn push_hex(out: &mut bytes::BytesMut, value: u64) {
+pub(crate) fn push_hex(out: &mut impl BufMut, value: u64) {
     push_digits(out, value, 16);
 }
 
-fn push_digits(out: &mut bytes::BytesMut, mut value: u64, base: u64) {
+fn push_digits(out: &mut impl BufMut, mut value: u64, base: u64) {
     // u64::MAX has 20 decimal digits.
     let mut digits = [0u8; 20];
     let mut start = digits.len();
@@ -87,7 +89,7 @@ fn push_digits(out: &mut bytes::BytesMut, mut value: u64, base: u64) {
             break;
         }
     }
-    out.extend_from_slice(digits.get(start..).unwrap_or_default());
+    out.put_slice(digits.get(start..).unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accept_encoding;
+pub mod ascii;
 pub mod authority;
 pub mod conditional;
 pub mod cookie;
@@ -18,5 +19,4 @@ pub mod params;
 pub mod path;
 pub mod query;
 pub mod range;
-
-mod ascii;
+pub mod traceparent;

@@ -1,61 +1,197 @@
 //! What the access log hears of an exchange.
 
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::io::Write;
-use std::time::SystemTime;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
 
-use hemi_core::logger::Record;
-use http::StatusCode;
+use hemi_core::config::Lookup;
+use hemi_core::logger::{Level, Record, escape_text};
+use hemi_proto::ascii::push_decimal;
+use hemi_proto::date::{format_date, format_iso8601};
+use http::header::{REFERER, USER_AGENT};
 
-use crate::Request;
+use crate::vars::{self, WebVar};
+use crate::{Request, Response};
 
 /// An exchange that is over.
 pub(crate) struct Exchange<'a> {
     pub(crate) req: &'a Request,
-    pub(crate) status: StatusCode,
+    /// The name of the webapp.
+    pub(crate) webapp: &'a str,
+    pub(crate) response: &'a Response,
     /// Bytes of content sent; 0 if the connection was cut under way.
     pub(crate) sent: u64,
+    /// When it was over.
     pub(crate) at: SystemTime,
+    /// How long it took, if that was measured.
+    pub(crate) took: Option<Duration>,
 }
 
-impl Record for Exchange<'_> {
+impl Record<WebVar> for Exchange<'_> {
+    fn level(&self) -> Level {
+        match self.response.status() {
+            status if status.is_server_error() => Level::Error,
+            status if status.is_client_error() => Level::Warning,
+            _ => Level::Info,
+        }
+    }
+
     /// The common log format, as Apache and nginx write it.
     fn common(&self, line: &mut Vec<u8>) {
         let req = self.req;
         match req.remote_ip() {
-            Some(ip) => push(line, format_args!("{ip}")),
             None => line.extend_from_slice(b"unix:"),
+            ip => put_ip(line, ip),
         }
-        line.extend_from_slice(b" - - [");
-        date(line, self.at);
+        line.extend_from_slice(b" - ");
+        put_or_dash(line, req.user().unwrap_or_default().as_bytes());
+        line.extend_from_slice(b" [");
+        line.extend_from_slice(&Dates::of(self.at).common);
         line.extend_from_slice(b"] \"");
-        push(line, format_args!("{} ", req.method()));
-        escape(line, req.path_and_query().as_bytes());
-        push(line, format_args!(" {:?}\" {} {}", req.version(), self.status.as_u16(), self.sent));
+        line.extend_from_slice(req.method().as_str().as_bytes());
+        line.push(b' ');
+        put_escaped(line, req.path_and_query().as_bytes());
+        line.push(b' ');
+        line.extend_from_slice(vars::version(req.version()).as_bytes());
+        line.extend_from_slice(b"\" ");
+        line.extend_from_slice(self.response.status().as_str().as_bytes());
+        line.push(b' ');
+        push_decimal(line, self.sent);
     }
-}
 
-fn push(line: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    // Writing to memory does not fail.
-    let _ = line.write_fmt(text);
-}
-
-/// `21/Nov/2026:13:05:09 +0000`, from `Sat, 21 Nov 2026 13:05:09 GMT`.
-fn date(line: &mut Vec<u8>, at: SystemTime) {
-    let text = hemi_proto::date::format_date(at);
-    let [_, _, _, _, _, d1, d2, _, m1, m2, m3, _, y1, y2, y3, y4, _, time @ ..] = text;
-    line.extend_from_slice(&[d1, d2, b'/', m1, m2, m3, b'/', y1, y2, y3, y4, b':']);
-    line.extend_from_slice(&time[..8]);
-    line.extend_from_slice(b" +0000");
-}
-
-/// Appends what may come from a stranger; what could end the line or deceive a terminal as `\xHH`.
-fn escape(line: &mut Vec<u8>, text: &[u8]) {
-    for &byte in text {
-        match byte {
-            b' '..=b'~' if byte != b'"' && byte != b'\\' => line.push(byte),
-            _ => push(line, format_args!("\\x{byte:02X}")),
+    /// The combined log format: also what Apache and nginx write.
+    fn combined(&self, line: &mut Vec<u8>) {
+        self.common(line);
+        for field in [REFERER, USER_AGENT] {
+            line.extend_from_slice(b" \"");
+            put_or_dash(line, &vars::field(self.req.headers(), &field));
+            line.push(b'"');
         }
     }
+}
+
+impl Lookup<WebVar> for Exchange<'_> {
+    fn lookup<'a>(&'a self, var: &'a WebVar) -> Cow<'a, [u8]> {
+        match var {
+            WebVar::Webapp => self.webapp.as_bytes().into(),
+            WebVar::Status => self.response.status().as_str().as_bytes().to_vec().into(),
+            WebVar::Sent(name) => vars::field(self.response.headers(), name),
+            WebVar::BytesSent
+            | WebVar::RequestTime
+            | WebVar::Time
+            | WebVar::TimeCommon
+            | WebVar::Msec => {
+                let mut text = Vec::new();
+                self.put(var, &mut text);
+                text.into()
+            }
+            _ => self.req.lookup(var),
+        }
+    }
+
+    fn put(&self, var: &WebVar, text: &mut Vec<u8>) {
+        match var {
+            WebVar::RemoteAddr => put_ip(text, self.req.remote_ip()),
+            WebVar::RequestId => self.req.put_id(text),
+            WebVar::Status => text.extend_from_slice(self.response.status().as_str().as_bytes()),
+            WebVar::BytesSent => push_decimal(text, self.sent),
+            WebVar::RequestTime => {
+                if let Some(took) = self.took {
+                    put_seconds(text, took);
+                }
+            }
+            WebVar::Time => {
+                let Dates { iso8601: [date @ .., _, _, _, zone], .. } = Dates::of(self.at);
+                text.extend_from_slice(&date);
+                put_digits(text, since_1970(self.at).subsec_millis());
+                text.push(zone);
+            }
+            WebVar::TimeCommon => text.extend_from_slice(&Dates::of(self.at).common),
+            WebVar::Msec => put_seconds(text, since_1970(self.at)),
+            _ => text.extend_from_slice(&self.lookup(var)),
+        }
+    }
+}
+
+/// The texts of a second, of which each core keeps the last.
+#[derive(Clone, Copy)]
+struct Dates {
+    second: u64,
+    /// `2026-11-21T13:05:09.000Z`
+    iso8601: [u8; 24],
+    /// `21/Nov/2026:13:05:09 +0000`
+    common: [u8; 26],
+}
+
+impl Dates {
+    fn of(at: SystemTime) -> Self {
+        thread_local! {
+            static LAST: Cell<Option<Dates>> = const { Cell::new(None) };
+        }
+        let second = since_1970(at).as_secs();
+        LAST.get().filter(|last| last.second == second).unwrap_or_else(|| {
+            let made = Self::new(second, at);
+            LAST.set(Some(made));
+            made
+        })
+    }
+
+    fn new(second: u64, at: SystemTime) -> Self {
+        // `Sat, 21 Nov 2026 13:05:09 GMT`
+        let [_, _, _, _, _, d1, d2, _, m1, m2, m3, _, y1, y2, y3, y4, _, clock @ ..] =
+            format_date(at);
+        let mut common = *b"dd/mmm/yyyy:hh:mm:ss +0000";
+        common[..12].copy_from_slice(&[d1, d2, b'/', m1, m2, m3, b'/', y1, y2, y3, y4, b':']);
+        common[12..20].copy_from_slice(&clock[..8]);
+        Self { second, iso8601: format_iso8601(at), common }
+    }
+}
+
+fn since_1970(at: SystemTime) -> Duration {
+    at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// `12.345`
+fn put_seconds(text: &mut Vec<u8>, time: Duration) {
+    push_decimal(text, time.as_secs());
+    text.push(b'.');
+    put_digits(text, time.subsec_millis());
+}
+
+/// Three of them.
+fn put_digits(text: &mut Vec<u8>, millis: u32) {
+    let digit = |n: u32| b'0' + (n % 10) as u8;
+    text.extend_from_slice(&[digit(millis / 100), digit(millis / 10), digit(millis)]);
+}
+
+/// An address; nothing for none.
+pub(crate) fn put_ip(text: &mut Vec<u8>, ip: Option<IpAddr>) {
+    match ip {
+        Some(IpAddr::V4(ip)) => {
+            for (n, byte) in ip.octets().into_iter().enumerate() {
+                if n > 0 {
+                    text.push(b'.');
+                }
+                push_decimal(text, byte.into());
+            }
+        }
+        // Writing to memory does not fail.
+        Some(IpAddr::V6(ip)) => drop(write!(text, "{ip}")),
+        None => {}
+    }
+}
+
+/// What may come from a stranger.
+fn put_escaped(line: &mut Vec<u8>, value: &[u8]) {
+    let start = line.len();
+    line.extend_from_slice(value);
+    escape_text(line, start);
+}
+
+fn put_or_dash(line: &mut Vec<u8>, value: &[u8]) {
+    put_escaped(line, if value.is_empty() { b"-" } else { value });
 }
 
 #[cfg(test)]
@@ -63,16 +199,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_could_end_the_line_is_escaped() {
-        let mut line = Vec::new();
-        escape(&mut line, b"/a\"\n\x1b[2J\\\xff b");
-        assert_eq!(line, b"/a\\x22\\x0A\\x1B[2J\\x5C\\xFF b");
+    fn dates_are_as_others_write_them() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_266_309_123);
+        let dates = Dates::of(at);
+        assert_eq!(&dates.common, b"21/Nov/2026:13:05:09 +0000");
+        assert_eq!(dates.iso8601[..20], *b"2026-11-21T13:05:09.");
+        let later = Dates::of(at + Duration::from_secs(1));
+        assert_eq!(&later.common, b"21/Nov/2026:13:05:10 +0000");
     }
 
     #[test]
-    fn dates_are_as_others_write_them() {
-        let mut line = Vec::new();
-        date(&mut line, SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_795_266_309));
-        assert_eq!(String::from_utf8(line).unwrap(), "21/Nov/2026:13:05:09 +0000");
+    fn numbers_are_as_others_write_them() {
+        for (millis, expected) in [(0, "0.000"), (1, "0.001"), (61_234, "61.234")] {
+            let mut text = Vec::new();
+            put_seconds(&mut text, Duration::from_millis(millis));
+            assert_eq!(text, expected.as_bytes());
+        }
+        for ip in ["0.0.0.0", "192.0.2.255", "::", "2001:db8::1"] {
+            let mut text = Vec::new();
+            put_ip(&mut text, ip.parse().ok());
+            assert_eq!(text, ip.as_bytes());
+        }
     }
 }

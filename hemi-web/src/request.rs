@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::io::Write;
 use std::net::IpAddr;
 
 use hemi_core::listen::Peer;
@@ -260,6 +261,15 @@ impl Request {
         match self.notes.as_ref().and_then(|notes| notes.id.as_deref()) {
             Some(id) => id.into(),
             None => self.id.to_string().into(),
+        }
+    }
+
+    /// Appends the same to `text`.
+    pub(crate) fn put_id(&self, text: &mut Vec<u8>) {
+        match self.notes.as_ref().and_then(|notes| notes.id.as_deref()) {
+            Some(id) => text.extend_from_slice(id.as_bytes()),
+            // Writing to memory does not fail.
+            None => drop(write!(text, "{}", self.id)),
         }
     }
 

@@ -4,12 +4,16 @@ use std::borrow::Cow;
 
 use hemi_core::config::{Lookup, PathCheck, Variable};
 use hemi_core::fcache::{Content, Fcache, Root};
+use hemi_proto::traceparent::{TraceParent, parse_traceparent};
 use hemi_proto::{cookie, query};
-use http::HeaderName;
+use http::header::{CONTENT_TYPE, HeaderName, REFERER, USER_AGENT};
+use http::{HeaderMap, Version};
 
 use crate::Request;
+use crate::record::put_ip;
 
-/// A variable of a request, for conditions of rules and templates of components.
+/// A variable of a request, for conditions of rules, templates of components, and logs. What tells of
+/// the answer is empty until there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WebVar {
     /// `$method`
@@ -36,6 +40,36 @@ pub enum WebVar {
     RemoteAddr,
     /// `$remotePort`: the client's port
     RemotePort,
+    /// `$remoteUser`: who the client is, if a handlet has found out
+    RemoteUser,
+    /// `$version`: of the protocol, such as `HTTP/1.1`
+    Version,
+    /// `$userAgent`
+    UserAgent,
+    /// `$referer`
+    Referer,
+    /// `$requestId`: tells this request from all others
+    RequestId,
+    /// `$traceId`: of a valid field `traceparent`
+    TraceId,
+    /// `$spanId`: of a valid field `traceparent`
+    SpanId,
+    /// `$webapp`: its name
+    Webapp,
+    /// `$status`: of the answer
+    Status,
+    /// `$bytesSent`: bytes of the answer's content
+    BytesSent,
+    /// `$requestTime`: seconds from the request's head to the end of its answer, with milliseconds
+    RequestTime,
+    /// `$time`: when the answer was over, as in `2026-11-21T13:05:09.123Z`
+    Time,
+    /// `$timeCommon`: the same as in `21/Nov/2026:13:05:09 +0000`
+    TimeCommon,
+    /// `$msec`: the same in seconds since 1970, with milliseconds
+    Msec,
+    /// `$sent_NAME`: a field of the answer, but for those that the connection adds
+    Sent(HeaderName),
     /// `$header_NAME`: a field's value; `_` in the name stands for `-`
     Header(HeaderName),
     /// `$cookie_NAME`
@@ -59,10 +93,23 @@ impl Variable for WebVar {
             "contentType" => Self::ContentType,
             "remoteAddr" => Self::RemoteAddr,
             "remotePort" => Self::RemotePort,
+            "remoteUser" => Self::RemoteUser,
+            "version" => Self::Version,
+            "userAgent" => Self::UserAgent,
+            "referer" => Self::Referer,
+            "requestId" => Self::RequestId,
+            "traceId" => Self::TraceId,
+            "spanId" => Self::SpanId,
+            "webapp" => Self::Webapp,
+            "status" => Self::Status,
+            "bytesSent" => Self::BytesSent,
+            "requestTime" => Self::RequestTime,
+            "time" => Self::Time,
+            "timeCommon" => Self::TimeCommon,
+            "msec" => Self::Msec,
             _ => match name.split_once('_')? {
-                ("header", field) => {
-                    Self::Header(HeaderName::from_bytes(field.replace('_', "-").as_bytes()).ok()?)
-                }
+                ("header", field) => Self::Header(field_name(field)?),
+                ("sent", field) => Self::Sent(field_name(field)?),
                 ("cookie", name) if !name.is_empty() => Self::Cookie(name.to_owned()),
                 ("query", name) if !name.is_empty() => Self::Query(name.to_owned()),
                 _ => return None,
@@ -84,11 +131,55 @@ impl Variable for WebVar {
             "contentType",
             "remoteAddr",
             "remotePort",
+            "remoteUser",
+            "version",
+            "userAgent",
+            "referer",
+            "requestId",
+            "traceId",
+            "spanId",
+            "webapp",
+            "status",
+            "bytesSent",
+            "requestTime",
+            "time",
+            "timeCommon",
+            "msec",
             "header_*",
             "cookie_*",
             "query_*",
+            "sent_*",
         ]
     }
+
+    fn is_number(&self) -> bool {
+        matches!(
+            self,
+            Self::RemotePort | Self::Status | Self::BytesSent | Self::RequestTime | Self::Msec
+        )
+    }
+
+    fn logged() -> &'static [&'static str] {
+        &[
+            "time",
+            "requestId",
+            "remoteAddr",
+            "remoteUser",
+            "hostname",
+            "method",
+            "uri",
+            "version",
+            "status",
+            "bytesSent",
+            "requestTime",
+            "referer",
+            "userAgent",
+        ]
+    }
+}
+
+fn field_name(name: &str) -> Option<HeaderName> {
+    HeaderName::from_bytes(name.replace('_', "-").as_bytes()).ok()
 }
 
 /// A request, and where the files of its webapp are.
@@ -111,14 +202,26 @@ impl Lookup<WebVar> for Request {
             WebVar::EncodedPath => req.raw_path(),
             WebVar::Uri => req.path_and_query(),
             WebVar::QueryString => req.query().unwrap_or_default(),
-            WebVar::ContentType => return field(req, &http::header::CONTENT_TYPE),
-            WebVar::Header(name) => return field(req, name),
+            WebVar::ContentType => return field(req.headers(), &CONTENT_TYPE),
+            WebVar::UserAgent => return field(req.headers(), &USER_AGENT),
+            WebVar::Referer => return field(req.headers(), &REFERER),
+            WebVar::Header(name) => return field(req.headers(), name),
             WebVar::RemoteAddr => {
-                return req
-                    .remote_ip()
-                    .map_or(Cow::default(), |ip| ip.to_string().into_bytes().into());
+                let mut text = Vec::new();
+                put_ip(&mut text, req.remote_ip());
+                return text.into();
             }
             WebVar::RemotePort => return remote_port(req),
+            WebVar::RemoteUser => req.user().unwrap_or_default(),
+            WebVar::Version => version(req.version()),
+            WebVar::RequestId => {
+                return match req.id() {
+                    Cow::Borrowed(id) => id.as_bytes().into(),
+                    Cow::Owned(id) => id.into_bytes().into(),
+                };
+            }
+            WebVar::TraceId => trace_parent(req).map_or("", |parent| parent.trace_id),
+            WebVar::SpanId => trace_parent(req).map_or("", |parent| parent.span_id),
             WebVar::Cookie(name) => {
                 let value = cookie::value(req.headers(), name.as_bytes());
                 return value.map_or(Cow::default(), Cow::from);
@@ -127,6 +230,14 @@ impl Lookup<WebVar> for Request {
                 let query = req.query().unwrap_or_default().as_bytes();
                 return query::value(query, name.as_bytes()).unwrap_or_default();
             }
+            WebVar::Webapp
+            | WebVar::Status
+            | WebVar::BytesSent
+            | WebVar::RequestTime
+            | WebVar::Time
+            | WebVar::TimeCommon
+            | WebVar::Msec
+            | WebVar::Sent(_) => "",
         };
         text.as_bytes().into()
     }
@@ -156,13 +267,44 @@ impl Lookup<WebVar> for Seen<'_> {
     }
 }
 
-fn field<'a>(req: &'a Request, name: &HeaderName) -> Cow<'a, [u8]> {
-    req.headers().get(name).map_or(Cow::default(), |value| value.as_bytes().into())
+/// The value of a field; of several the first.
+pub(crate) fn field<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Cow<'a, [u8]> {
+    fields.get(name).map_or(Cow::default(), |value| value.as_bytes().into())
+}
+
+/// As a request line has it.
+pub(crate) fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        Version::HTTP_3 => "HTTP/3.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// The trace that the request belongs to. Of several fields none is to be believed.
+fn trace_parent(req: &Request) -> Option<TraceParent<'_>> {
+    let mut fields = req.headers().get_all("traceparent").iter();
+    let field = fields.next().filter(|_| fields.next().is_none())?;
+    parse_traceparent(field.as_bytes())
 }
 
 fn remote_port(req: &Request) -> Cow<'static, [u8]> {
     match req.peer() {
         hemi_core::listen::Peer::Tcp(address) => address.port().to_string().into_bytes().into(),
         hemi_core::listen::Peer::Unix => Cow::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_that_is_told_is_a_variable() {
+        for name in WebVar::known().iter().chain(WebVar::logged()) {
+            assert!(WebVar::named(&name.replace('*', "x")).is_some(), "{name}");
+        }
     }
 }

@@ -18,9 +18,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use hemi_core::config::{ConfigType, Diagnostic, KindName, Ref, Size};
+use hemi_core::config::{ConfigType, Diagnostic, KindName, Ref, Several, Size};
 use hemi_core::fcache::{Content, Fcache, FcacheKind, Root};
-use hemi_core::logger::{Logger, LoggerKind};
+use hemi_core::logger::{Log, LoggerKind};
 use hemi_core::{Component, CreateCx, Explain, Kind, Lifecycle, Parts, Place, Rank, Result};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -31,7 +31,7 @@ use crate::hstate::Hstate;
 use crate::reviser::{Reviser, ReviserKind};
 use crate::rule::{Asked, Rule, RuleKind};
 use crate::session::{SessionConfig, Sessions};
-use crate::vars::Seen;
+use crate::vars::{Seen, WebVar};
 use crate::{Body, Request, Response};
 
 /// The kind of the one component [`Webapp`].
@@ -65,9 +65,9 @@ pub struct WebappConfig {
     /// instead of a page that only names it; by status (`"404"`) or class (`"5xx"`).
     #[serde(default)]
     pub error_pages: BTreeMap<StatusPattern, String>,
-    /// The logger that requests are written to.
+    /// The logger that requests are written to, or several.
     #[serde(default)]
-    pub use_logger: Option<Ref<LoggerKind>>,
+    pub use_logger: Several<Ref<LoggerKind>>,
 }
 
 /// A status from 400 on, or a class of them: `404`, `5xx`.
@@ -138,7 +138,9 @@ pub struct Webapp {
     hostnames: Vec<Hostname>,
     files: Option<(Arc<Fcache>, Root)>,
     max_body_size: u64,
-    logger: Option<Arc<dyn Logger>>,
+    logs: Vec<Log<WebVar>>,
+    /// Some log wants to know how long requests take.
+    timed: bool,
     rules: Vec<Arc<Rule>>,
     revisers: Vec<Arc<dyn Reviser>>,
     sessions: Option<Sessions>,
@@ -167,13 +169,14 @@ impl Component for Webapp {
         }
         let mut revisers = cx.children::<ReviserKind>();
         revisers.sort_by_key(|reviser| reviser.rank());
-        let logger = config.use_logger.map(|logger| cx.follow(&logger)).transpose()?;
+        let logs = Log::<WebVar>::bind_all(cx.follow_all(&config.use_logger.0)?)?;
         Ok(Self {
             name: cx.name().to_owned(),
             hostnames: config.hostnames,
             files,
             max_body_size: config.max_body_size.0,
-            logger,
+            timed: logs.iter().any(|log| log.uses(|var| *var == WebVar::RequestTime)),
+            logs,
             rules,
             revisers,
             sessions: Sessions::of(sessions, cx)?,
@@ -193,7 +196,8 @@ impl Webapp {
             hostnames: Vec::from([Hostname::ANY]),
             files: None,
             max_body_size: sixteen_mebibytes().0,
-            logger: None,
+            logs: Vec::new(),
+            timed: false,
             rules: Vec::new(),
             revisers: Vec::new(),
             sessions: None,
@@ -251,8 +255,14 @@ impl Webapp {
         self.max_body_size
     }
 
-    pub(crate) fn logger(&self) -> Option<&Arc<dyn Logger>> {
-        self.logger.as_ref()
+    /// Who hears of requests that are over.
+    pub(crate) fn logs(&self) -> &[Log<WebVar>] {
+        &self.logs
+    }
+
+    /// Whether it is to be measured how long requests take.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.timed
     }
 
     fn matching(&self, req: &Request, from: usize) -> Option<(usize, &Rule)> {

@@ -1,4 +1,4 @@
-//! The logger `simpleLogger`: lines in the common log format, appended to a file.
+//! The logger `simpleLogger`: lines, appended to a file.
 //!
 //! ```gorox
 //! stage {
@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use hemi_core::config::Size;
 use hemi_core::cores::PerCore;
-use hemi_core::logger::{Logger, Record};
+use hemi_core::logger::{Level, LogConfig, LogSpec, Logger};
 use hemi_core::{Component, CreateCx, Error, Explain, Lifecycle, Prepare, Result, Run};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -31,7 +31,7 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 use tracing::warn;
 
-/// Appends lines in the common log format to a file.
+/// Appends lines to a file.
 #[derive(Debug, Deserialize, Explain)]
 #[serde(rename_all = "camelCase")]
 pub struct SimpleLoggerConfig {
@@ -53,9 +53,10 @@ fn two_hundred_millis() -> Duration {
     Duration::from_millis(200)
 }
 
-/// Appends lines to a file.
+/// The logger of lines in a file.
 #[derive(Debug)]
 pub struct SimpleLogger {
+    spec: LogSpec,
     delay: Duration,
     lines: Arc<Lines>,
 }
@@ -87,9 +88,9 @@ struct Target {
 
 impl Component for SimpleLogger {
     const SIGN: &'static str = "simpleLogger";
-    type Config = SimpleLoggerConfig;
+    type Config = (SimpleLoggerConfig, LogConfig);
 
-    fn create(config: SimpleLoggerConfig, cx: &mut CreateCx<'_>) -> Result<Self> {
+    fn create((config, log): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         let lines = Lines {
             target: cx.path(&config.target),
             most: usize::try_from(config.buf_size.0).unwrap_or(usize::MAX),
@@ -100,7 +101,7 @@ impl Component for SimpleLogger {
             urgent: Notify::new(),
             file: OnceLock::new(),
         };
-        Ok(Self { delay: config.delay, lines: Arc::new(lines) })
+        Ok(Self { spec: LogSpec::new(log, cx)?, delay: config.delay, lines: Arc::new(lines) })
     }
 }
 
@@ -136,7 +137,11 @@ impl Lifecycle for SimpleLogger {
 }
 
 impl Logger for SimpleLogger {
-    fn log(&self, record: &dyn Record) {
+    fn spec(&self) -> &LogSpec {
+        &self.spec
+    }
+
+    fn log(&self, _: Level, write: &mut dyn FnMut(&mut Vec<u8>)) {
         let lines = &*self.lines;
         let mut gathered = lines.gathered.mine();
         if gathered.len() >= lines.most {
@@ -144,7 +149,7 @@ impl Logger for SimpleLogger {
             return;
         }
         let before = gathered.len();
-        record.common(&mut gathered);
+        write(&mut gathered);
         gathered.push(b'\n');
         let after = gathered.len();
         drop(gathered);

@@ -7,7 +7,7 @@ use super::{
     diagnostic::{Diagnostic, Diagnostics},
     literal::quote,
     source::Span,
-    template::{Lookup, Variable, unknown_variable},
+    template::{AnyVar, Lookup, Variable, unknown_variable},
     value::Text,
 };
 
@@ -31,6 +31,14 @@ impl<V: Variable> Condition<V> {
         self.0.any(&|check| matches!(check, Check::Path { .. }))
     }
 
+    /// Whether it looks at such a variable.
+    pub fn uses(&self, such: impl Fn(&V) -> bool) -> bool {
+        self.0.any(&|check| match check {
+            Check::Compare { variable, .. } => such(variable),
+            Check::Path { .. } => false,
+        })
+    }
+
     /// Gives the names of an untyped condition their meaning.
     pub(super) fn new(untyped: &Logic<Test<Vec<Text>>>) -> Result<Self, Diagnostics> {
         let mut errors = Diagnostics::default();
@@ -42,6 +50,35 @@ impl<V: Variable> Condition<V> {
             }
         });
         typed.map(Self).ok_or(errors)
+    }
+}
+
+impl Condition<AnyVar> {
+    /// Gives the names of its variables their meaning.
+    ///
+    /// # Errors
+    /// For every name that is none, at `span`.
+    pub fn typed<V: Variable>(&self, span: Span) -> Result<Condition<V>, Diagnostics> {
+        let mut errors = Diagnostics::default();
+        let typed = self.0.try_map(&mut |check| match check {
+            Check::Path { check, negated } => {
+                Some(Check::Path { check: *check, negated: *negated })
+            }
+            Check::Compare { name, comparison, patterns, .. } => {
+                let variable = V::named(name);
+                if variable.is_none() {
+                    errors.push(unknown_variable::<V>(name, span));
+                }
+                let (name, patterns) = (name.clone(), patterns.clone());
+                Some(Check::Compare {
+                    name,
+                    variable: variable?,
+                    comparison: *comparison,
+                    patterns,
+                })
+            }
+        });
+        typed.map(Condition).ok_or(errors)
     }
 }
 

@@ -26,6 +26,7 @@ use value::ValueDe;
 pub(super) const SIZE: &str = "$hemi::Size";
 pub(super) const REF: &str = "$hemi::Ref";
 pub(super) const SPANNED: &str = "$hemi::Spanned";
+pub(super) const SEVERAL: &str = "$hemi::Several";
 pub(super) const TEMPLATE: &str = "$hemi::Template";
 
 /// Reads typed properties of a component.

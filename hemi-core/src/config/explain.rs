@@ -11,7 +11,7 @@ use std::{
 use super::{
     literal::{quote, show_duration},
     template::Template,
-    types::{KindName, Ref, Size, Spanned},
+    types::{KindName, Ref, Several, Size, Spanned},
 };
 
 /// A group of properties that can be listed. Derived together with `serde::Deserialize`:
@@ -249,6 +249,19 @@ macro_rules! lists {
 }
 
 lists! { Vec<T> Box<[T]> BTreeSet<T> }
+
+impl<T: ConfigType> ConfigType for Several<T> {
+    fn kind() -> Cow<'static, str> {
+        format!("{}, or a list", T::kind()).into()
+    }
+
+    fn show(&self) -> String {
+        match &self.0[..] {
+            [one] => one.show(),
+            several => T::show_list(several.iter()),
+        }
+    }
+}
 
 /// An entry: a list of them is a dict that keeps its order.
 impl<K: ConfigType, T: ConfigType> ConfigType for (K, T) {

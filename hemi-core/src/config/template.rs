@@ -5,7 +5,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::{
     de::TEMPLATE,
-    diagnostic::{Diagnostic, suggest},
+    diagnostic::{Diagnostic, Diagnostics, suggest},
     literal::quote,
     source::Span,
 };
@@ -17,12 +17,42 @@ pub trait Variable: Clone + Send + Sync + 'static {
 
     /// All names, for suggestions. `header_*` stands for every name with that beginning.
     fn known() -> &'static [&'static str];
+
+    /// Whether its values are numbers in decimal, or empty.
+    fn is_number(&self) -> bool {
+        false
+    }
+
+    /// The names of those that a log in JSON has, unless it is told which.
+    fn logged() -> &'static [&'static str] {
+        &[]
+    }
+}
+
+/// A variable of a family that is not known yet: its name, whatever it is. For a component that others
+/// use, such as a logger; they know, and give the names their meaning: see [`Template::typed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnyVar;
+
+impl Variable for AnyVar {
+    fn named(_: &str) -> Option<Self> {
+        Some(Self)
+    }
+
+    fn known() -> &'static [&'static str] {
+        &[]
+    }
 }
 
 /// Something that variables have values in, such as an HTTP request.
 pub trait Lookup<V> {
     /// The value of a variable; empty if it has none.
     fn lookup<'a>(&'a self, variable: &'a V) -> Cow<'a, [u8]>;
+
+    /// Appends the value to `text`: for those who can do it without an allocation.
+    fn put(&self, variable: &V, text: &mut Vec<u8>) {
+        text.extend_from_slice(&self.lookup(variable));
+    }
 
     /// Whether the path that `$path` leads to passes a test.
     fn path_is(&self, check: super::PathCheck) -> bool {
@@ -64,6 +94,52 @@ impl<V> Template<V> {
         })
     }
 
+    /// The variable, if it consists of nothing else.
+    pub fn variable(&self) -> Option<&V> {
+        match &self.0[..] {
+            [Piece::Variable { variable, .. }] => Some(variable),
+            _ => None,
+        }
+    }
+
+    /// Appends the text to `out`, piece by piece; `escape` sees each value where it was put, with the
+    /// place it begins at.
+    pub(crate) fn put(
+        &self,
+        lookup: &impl Lookup<V>,
+        out: &mut Vec<u8>,
+        escape: impl Fn(&mut Vec<u8>, usize),
+    ) {
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
+                Piece::Variable { variable, .. } => {
+                    let start = out.len();
+                    lookup.put(variable, out);
+                    escape(out, start);
+                }
+            }
+        }
+    }
+
+    /// Its fixed parts.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Text(text) => Some(&**text),
+            Piece::Variable { .. } => None,
+        })
+    }
+
+    /// The same with its fixed parts changed.
+    pub(crate) fn map_text(mut self, change: impl Fn(&str) -> String) -> Self {
+        for piece in &mut self.0 {
+            if let Piece::Text(text) = piece {
+                *text = change(text).into();
+            }
+        }
+        self
+    }
+
     /// The text with the values of its variables. Copies only if it has more than one part.
     pub fn render<'a>(&'a self, lookup: &'a impl Lookup<V>) -> Cow<'a, [u8]> {
         let value = |piece: &'a Piece<V>| match piece {
@@ -81,6 +157,33 @@ impl<V> Template<V> {
                 Cow::Owned(rendered)
             }
         }
+    }
+}
+
+impl Template<AnyVar> {
+    /// The variable of this name, and nothing else.
+    pub(crate) fn only(name: &str) -> Self {
+        Self(vec![Piece::Variable { name: name.into(), variable: AnyVar }])
+    }
+
+    /// Gives the names of its variables their meaning.
+    ///
+    /// # Errors
+    /// For every name that is none, at `span`.
+    pub fn typed<V: Variable>(&self, span: Span) -> Result<Template<V>, Diagnostics> {
+        let mut errors = Diagnostics::default();
+        let typed = self.0.iter().filter_map(|piece| match piece {
+            Piece::Text(text) => Some(Piece::Text(text.clone())),
+            Piece::Variable { name, .. } => {
+                let variable = V::named(name);
+                if variable.is_none() {
+                    errors.push(unknown_variable::<V>(name, span));
+                }
+                Some(Piece::Variable { name: name.clone(), variable: variable? })
+            }
+        });
+        let typed = Template(typed.collect());
+        if errors.is_empty() { Ok(typed) } else { Err(errors) }
     }
 }
 

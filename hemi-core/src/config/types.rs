@@ -9,7 +9,7 @@ use std::{
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use super::{
-    de::{REF, SIZE, SPANNED, spanned},
+    de::{REF, SEVERAL, SIZE, SPANNED, spanned},
     literal::show_size,
     source::Span,
 };
@@ -124,6 +124,40 @@ impl<'de, K: KindName> Deserialize<'de> for Ref<K> {
         }
 
         deserializer.deserialize_struct(REF, Self::KIND, Name(PhantomData))
+    }
+}
+
+/// A list that needs no parentheses if it is of one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Several<T>(pub Vec<T>);
+
+impl<T> Default for Several<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Several<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Values<T>(PhantomData<fn() -> T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Values<T> {
+            type Value = Several<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value or a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Several<T>, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = seq.next_element()? {
+                    values.push(value);
+                }
+                Ok(Several(values))
+            }
+        }
+
+        deserializer.deserialize_struct(SEVERAL, &[], Values(PhantomData))
     }
 }
 

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use bytes::BytesMut;
 use hemi_core::clock::{self, Moment};
@@ -312,6 +313,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             return Ok(Next::Linger);
         }
         let webapp = server.route(&self.req);
+        let began = webapp.filter(|webapp| webapp.is_timed()).map(|_| clock::exact());
         let mut upload = None;
         if !head.framing.is_empty() {
             let most = webapp.map_or(0, |webapp| webapp.max_body_size());
@@ -345,7 +347,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         let status = answered.response.status();
         if status == StatusCode::SWITCHING_PROTOCOLS && self.req.wants_upgrade() {
             self.put_head(&answered.response, asked, Framing::None, false);
-            self.record(webapp, &answered, 0);
+            self.record(webapp, &answered, 0, began);
             self.watch.total(Moment::NEVER);
             return Ok(Next::Upgrade(Box::new(answered.response)));
         }
@@ -355,7 +357,8 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         }
         let responded = self.respond(&mut answered.response, asked, &mut upload).await;
         // Who was cut under way has a line in the log too.
-        self.record(webapp, &answered, responded.as_ref().map_or(0, |(_, sent)| *sent));
+        let sent = responded.as_ref().map_or(0, |(_, sent)| *sent);
+        self.record(webapp, &answered, sent, began);
         let (next, _) = responded?;
         if self.out.in_memory() >= GATHERED {
             self.flush().await?;
@@ -439,12 +442,26 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         }
     }
 
-    /// Writes the exchange to the access log, if it is to be there.
-    fn record(&self, webapp: Option<&Webapp>, answered: &Answered, sent: u64) {
-        if let Some(logger) = webapp.and_then(Webapp::logger).filter(|_| answered.logged) {
-            let (status, at) = (answered.response.status(), clock::calendar());
-            logger.log(&Exchange { req: &self.req, status, sent, at });
-        }
+    /// Writes the exchange to the access logs, if it is to be there.
+    fn record(
+        &self,
+        webapp: Option<&Webapp>,
+        answered: &Answered,
+        sent: u64,
+        began: Option<Instant>,
+    ) {
+        let Some(webapp) = webapp.filter(|_| answered.logged) else { return };
+        let [first, rest @ ..] = webapp.logs() else { return };
+        let exchange = Exchange {
+            req: &self.req,
+            webapp: webapp.name(),
+            response: &answered.response,
+            sent,
+            at: clock::calendar(),
+            took: began.map(|began| began.elapsed()),
+        };
+        first.log(&exchange);
+        rest.iter().for_each(|log| log.log(&exchange));
     }
 
     fn hit(&self, limit: Limit) {

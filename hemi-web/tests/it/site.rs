@@ -31,14 +31,19 @@ impl Site {
 
     /// With this config.
     pub(crate) fn of(config: &str) -> Self {
+        Self::try_of(config).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// The same, or why not.
+    pub(crate) fn try_of(config: &str) -> Result<Self, String> {
         let mut registry = Registry::new();
         hemi_web::register(&mut registry);
         log::register(&mut registry);
         probe::register(&mut registry);
         upgrade::register(&mut registry);
         let mut engine = Engine::on(registry, NonZeroUsize::new(2).unwrap()).unwrap();
-        let stage = engine.load(&Source::text("test", config)).unwrap_or_else(|e| panic!("{e}"));
-        Self { engine, stage }
+        let stage = engine.load(&Source::text("test", config)).map_err(|e| e.to_string())?;
+        Ok(Self { engine, stage })
     }
 
     /// The same with this long for what is under way at the end.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use serde::de::{self, Deserializer, Visitor};
 
 use super::{
-    REF, Reading, SIZE, SPANNED, TEMPLATE,
+    REF, Reading, SEVERAL, SIZE, SPANNED, TEMPLATE,
     access::{Elements, Entries, Pairs, WithSpan, Word},
     error::{ReadError, expected_but, unknown_word},
 };
@@ -318,6 +318,13 @@ impl<'de> Deserializer<'de> for ValueDe<'_, '_> {
             (REF, [kind]) => self.reference(kind, visitor),
             (SPANNED, _) => visitor.visit_seq(WithSpan { value: self, step: 0 }),
             (TEMPLATE, _) => self.template(visitor),
+            (SEVERAL, _) => match &self.value.data {
+                Data::List(_) => self.deserialize_seq(visitor),
+                _ => {
+                    let one = std::slice::from_ref(self.value).iter();
+                    visitor.visit_seq(Elements { list: self, elements: one })
+                }
+            },
             _ => {
                 if let Data::Dict(entries) = &self.value.data
                     && let Some((key, _)) =
