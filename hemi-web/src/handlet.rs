@@ -29,6 +29,9 @@ pub enum Reply {
     Done(Response),
     /// Not mine: let the next handlet try, then the next rule that matches.
     Next,
+    /// The request is another now, most often by [`Request::set_target`]: let the webapp's rules try from
+    /// the first on. More than 10 times for one request is answered 500.
+    Again,
 }
 
 impl<T: Into<Response>> From<T> for Reply {
@@ -56,7 +59,6 @@ pub trait Handlet: Lifecycle {
     fn handle(&self, req: &mut Request) -> impl Future<Output = Reply> + Send;
 
     /// Answers at once what needs no waiting, at less cost; none leaves it to [`Handlet::handle`].
-    /// After [`Reply::Next`] that may be asked too, if another handlet has to wait.
     fn handle_now(&self, req: &mut Request) -> Option<Reply> {
         let _ = req;
         None

@@ -33,7 +33,7 @@ pub use hstate::{DynHstate, Hstate, HstateKind, HstateRegistry};
 pub use http_config::HttpConfig;
 pub use httpx::{HttpxConfig, HttpxServer};
 pub(crate) use notes::Interim;
-pub use request::{Request, Scheme};
+pub use request::{BadTarget, Request, Scheme};
 pub use response::{Prepared, Response};
 pub use reviser::{Reviser, ReviserKind, ReviserRegistry};
 pub use rule::{Rule, RuleConfig, RuleKind};

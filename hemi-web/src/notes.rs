@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use hemi_core::clock;
+use hemi_proto::http1::Target;
 use http::HeaderMap;
 
 use crate::Response;
@@ -21,6 +22,10 @@ pub(crate) struct Notes {
     pub(crate) sessions: Option<Sessions>,
     /// The client's, once it was asked for.
     pub(crate) session: Option<Session>,
+    /// The target that was sent, if the request was given another since.
+    pub(crate) sent: Option<Target>,
+    /// How often rules were asked from the start again.
+    pub(crate) rounds: u8,
 }
 
 /// A change to a response that is still to be made.

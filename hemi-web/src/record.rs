@@ -52,7 +52,7 @@ impl Record<WebVar> for Exchange<'_> {
         line.extend_from_slice(b"] \"");
         line.extend_from_slice(req.method().as_str().as_bytes());
         line.push(b' ');
-        put_escaped(line, req.path_and_query().as_bytes());
+        put_escaped(line, req.sent_uri().as_bytes());
         line.push(b' ');
         line.extend_from_slice(vars::version(req.version()).as_bytes());
         line.extend_from_slice(b"\" ");

@@ -5,9 +5,10 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use hemi_core::listen::Peer;
 use hemi_proto::authority::Authority;
-use hemi_proto::http1::RequestHead;
+use hemi_proto::http1::{RequestHead, Target};
 use hemi_proto::path::{EncodedSeparators, PathError, normalize};
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
 
@@ -48,6 +49,17 @@ pub enum Scheme {
     /// Over TLS.
     Https,
 }
+
+/// Not a path and query that a request may be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a path and query that a request may have")]
+pub struct BadTarget;
+
+/// Bytes of a path and query that a request is given, at most.
+const MAX_TARGET: usize = 64 << 10;
+
+/// So often the rules of a webapp are asked about one request from the start again.
+const MAX_ROUNDS: u8 = 10;
 
 impl Scheme {
     /// `http` or `https`.
@@ -92,17 +104,7 @@ impl Request {
     /// 400 if the path can't be decoded, is not UTF-8 then, or would lead above the root.
     pub(crate) fn begin(&mut self) -> Result<(), StatusCode> {
         self.id.next();
-        let raw = self.head.target.raw_path();
-        let bad = StatusCode::BAD_REQUEST;
-        self.path = match normalize(raw, EncodedSeparators::Keep) {
-            Ok(Cow::Borrowed(_)) => None,
-            Ok(Cow::Owned(path)) => {
-                Some(String::from_utf8(path).map_err(|_| bad)?.into_boxed_str())
-            }
-            // As the target of CONNECT, or of OPTIONS for the whole server.
-            Err(PathError::NotAbsolute) => None,
-            Err(_) => return Err(bad),
-        };
+        self.path = decode(&self.head.target).map_err(|_| StatusCode::BAD_REQUEST)?;
         Ok(())
     }
 
@@ -152,22 +154,59 @@ impl Request {
         self.path.as_deref().map_or_else(|| self.head.target.raw_path(), str::as_bytes)
     }
 
-    /// The path as it was sent.
+    /// The path, encoded: as it was sent, or given by [`Request::set_target`].
     #[must_use]
     pub fn raw_path(&self) -> &str {
         self.head.target.path()
     }
 
-    /// The query as it was sent, without the `?`.
+    /// The query, encoded and without the `?`: as it was sent, or given by [`Request::set_target`].
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.head.target.query()
     }
 
-    /// Path and query as they were sent.
+    /// Path and query, encoded: as they were sent, or given by [`Request::set_target`].
     #[must_use]
     pub fn path_and_query(&self) -> &str {
         self.head.target.path_and_query()
+    }
+
+    /// Path and query as they were sent, whatever the request was given since.
+    #[must_use]
+    pub fn sent_uri(&self) -> &str {
+        let sent = self.notes.as_ref().and_then(|notes| notes.sent.as_ref());
+        sent.unwrap_or(&self.head.target).path_and_query()
+    }
+
+    /// Gives the request another path and query, encoded as they would be sent; see [`Reply::Again`] for
+    /// when rules are to be asked about it anew.
+    ///
+    /// [`Reply::Again`]: crate::Reply::Again
+    ///
+    /// # Errors
+    /// When it does not start with `/`, has a byte or escape that no target has, or a `.` or `..`
+    /// segment, encoded or not, or is longer than 64 KiB.
+    pub fn set_target(&mut self, path_and_query: impl Into<Bytes>) -> Result<(), BadTarget> {
+        let text = path_and_query.into();
+        if text.len() > MAX_TARGET || text.first() != Some(&b'/') {
+            return Err(BadTarget);
+        }
+        let (target, _) = Target::parse(&Method::GET, text).map_err(|_| BadTarget)?;
+        if target.path().split('/').any(is_dots) {
+            return Err(BadTarget);
+        }
+        self.path = decode(&target)?;
+        let sent = std::mem::replace(&mut self.head.target, target);
+        self.notes().sent.get_or_insert(sent);
+        Ok(())
+    }
+
+    /// Counts how often rules are asked from the start again; false if it was too often.
+    pub(crate) fn begins_again(&mut self) -> bool {
+        let notes = self.notes();
+        notes.rounds += 1;
+        notes.rounds <= MAX_ROUNDS
     }
 
     /// Path and query as a [`Uri`].
@@ -340,4 +379,24 @@ impl Request {
     pub fn extensions(&mut self) -> &mut Extensions {
         &mut self.extensions
     }
+}
+
+/// The path of a target decoded and normalised, if that changes it.
+fn decode(target: &Target) -> Result<Option<Box<str>>, BadTarget> {
+    match normalize(target.raw_path(), EncodedSeparators::Keep) {
+        Ok(Cow::Borrowed(_)) => Ok(None),
+        Ok(Cow::Owned(path)) => match String::from_utf8(path) {
+            Ok(path) => Ok(Some(path.into())),
+            Err(_) => Err(BadTarget),
+        },
+        // As the target of CONNECT, or of OPTIONS for the whole server.
+        Err(PathError::NotAbsolute) => Ok(None),
+        Err(_) => Err(BadTarget),
+    }
+}
+
+/// Whether a segment is `.` or `..`, encoded or not.
+fn is_dots(segment: &str) -> bool {
+    let segment = segment.replace("%2e", ".").replace("%2E", ".");
+    segment == "." || segment == ".."
 }

@@ -121,6 +121,7 @@ enum Content {
 pub(crate) enum Asked {
     Done(Response),
     Next,
+    Again,
     /// The handlet of this index has to wait, or the socklets have to be asked: see [`Rule::go_on`].
     Waits(usize),
 }
@@ -201,6 +202,7 @@ impl Rule {
             match handlet.handle_now(req) {
                 Some(Reply::Next) => {}
                 Some(Reply::Done(response)) => return self.done(req, response),
+                Some(Reply::Again) => return Asked::Again,
                 None => return Asked::Waits(index),
             }
         }
@@ -211,14 +213,18 @@ impl Rule {
     pub(crate) async fn go_on(&self, req: &mut Request, from: usize) -> Asked {
         if req.wants_upgrade() {
             for socklet in &self.socklets {
-                if let Reply::Done(response) = socklet.accept(req).await {
-                    return self.done(req, response);
+                match socklet.accept(req).await {
+                    Reply::Done(response) => return self.done(req, response),
+                    Reply::Again => return Asked::Again,
+                    Reply::Next => {}
                 }
             }
         }
         for handlet in self.handlets.iter().skip(from) {
-            if let Reply::Done(response) = handlet.handle(req).await {
-                return self.done(req, response);
+            match handlet.handle(req).await {
+                Reply::Done(response) => return self.done(req, response),
+                Reply::Again => return Asked::Again,
+                Reply::Next => {}
             }
         }
         self.end(req)

@@ -28,11 +28,11 @@ pub enum WebVar {
     Colonport,
     /// `$path`: decoded
     Path,
-    /// `$encodedPath`: as it was sent
+    /// `$encodedPath`: the path as it was sent, or as a rewrite left it
     EncodedPath,
     /// `$uri`: path and query as they were sent
     Uri,
-    /// `$queryString`: as it was sent, without the `?`
+    /// `$queryString`: as it was sent, or as a rewrite left it, without the `?`
     QueryString,
     /// `$contentType`
     ContentType,
@@ -200,7 +200,7 @@ impl Lookup<WebVar> for Request {
             WebVar::Colonport => req.authority().map_or("", |a| a.colonport()),
             WebVar::Path => return req.path_bytes().into(),
             WebVar::EncodedPath => req.raw_path(),
-            WebVar::Uri => req.path_and_query(),
+            WebVar::Uri => req.sent_uri(),
             WebVar::QueryString => req.query().unwrap_or_default(),
             WebVar::ContentType => return field(req.headers(), &CONTENT_TYPE),
             WebVar::UserAgent => return field(req.headers(), &USER_AGENT),

@@ -25,6 +25,7 @@ use hemi_core::{Component, CreateCx, Explain, Kind, Lifecycle, Parts, Place, Ran
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use serde::Deserialize;
+use tracing::error;
 
 use crate::hostname::Hostname;
 use crate::hstate::Hstate;
@@ -290,6 +291,8 @@ impl Webapp {
                 Asked::Done(response) => return Begun::Done(Answered::by(rule, response)),
                 Asked::Waits(part) => return Begun::Waits(Position { rule: index, part }),
                 Asked::Next => from = index + 1,
+                Asked::Again if req.begins_again() => from = 0,
+                Asked::Again => return Begun::Done(Answered::in_circles(req)),
             }
         }
         Begun::Done(Answered::not_found())
@@ -307,10 +310,13 @@ impl Webapp {
     async fn go_on_asking(&self, req: &mut Request, mut at: Position) -> Answered {
         loop {
             let Some(rule) = self.rules.get(at.rule) else { return Answered::not_found() };
-            if let Asked::Done(response) = rule.go_on(req, at.part).await {
-                return Answered::by(rule, response);
-            }
-            match self.begin_at(req, at.rule + 1) {
+            let from = match rule.go_on(req, at.part).await {
+                Asked::Done(response) => return Answered::by(rule, response),
+                Asked::Again if req.begins_again() => 0,
+                Asked::Again => return Answered::in_circles(req),
+                Asked::Next | Asked::Waits(_) => at.rule + 1,
+            };
+            match self.begin_at(req, from) {
                 Begun::Done(answered) => return answered,
                 Begun::Waits(next) => at = next,
             }
@@ -375,6 +381,12 @@ pub(crate) struct Answered {
 impl Answered {
     fn by(rule: &Rule, response: Response) -> Self {
         Self { response, logged: rule.is_logged() }
+    }
+
+    /// Of a request that rules are asked about again and again.
+    fn in_circles(req: &Request) -> Self {
+        error!(request = %req.id(), "rules go in circles, now at {}", req.path());
+        Self { response: StatusCode::INTERNAL_SERVER_ERROR.into(), logged: true }
     }
 
     /// Of a request that nobody answers.
