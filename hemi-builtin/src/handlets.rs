@@ -2,14 +2,22 @@
 
 mod favicon;
 mod headers;
+mod hostname_checker;
+mod https_checker;
+mod redirect;
+mod rewrite;
 mod static_files;
 
 pub use favicon::Favicon;
 pub use headers::{Headers, HeadersConfig};
+pub use hostname_checker::{HostnameChecker, HostnameCheckerConfig};
+pub use https_checker::{HttpsChecker, HttpsCheckerConfig};
+pub use redirect::{Redirect, RedirectConfig};
+pub use rewrite::{Rewrite, RewriteConfig};
 pub use static_files::{Static, StaticConfig};
 
-use hemi_web::Response;
-use http::header::{ALLOW, HeaderValue};
+use hemi_web::{Reply, Request, Response, Scheme};
+use http::header::{ALLOW, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 
 fn is_get_or_head(method: &Method) -> bool {
@@ -20,4 +28,40 @@ fn is_get_or_head(method: &Method) -> bool {
 fn only_get_and_head() -> Response {
     let allow = HeaderValue::from_static("GET, HEAD");
     Response::from(StatusCode::METHOD_NOT_ALLOWED).field(ALLOW, allow)
+}
+
+/// Sends the client to another place.
+fn redirect_to(status: StatusCode, location: String) -> Response {
+    match HeaderValue::try_from(location) {
+        Ok(location) => Response::from(status).field(LOCATION, location),
+        Err(_) => StatusCode::BAD_REQUEST.into(),
+    }
+}
+
+/// How long a redirection holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    ForNow,
+    ForGood,
+}
+
+impl From<bool> for Holds {
+    fn from(permanent: bool) -> Self {
+        if permanent { Self::ForGood } else { Self::ForNow }
+    }
+}
+
+/// Sends the client to the same path and query at another place. A request with another method than GET
+/// and HEAD must come there with the same one.
+fn move_to(req: &Request, scheme: Scheme, authority: &[&str], holds: Holds) -> Reply {
+    let status = match (holds, is_get_or_head(req.method())) {
+        (Holds::ForNow, true) => StatusCode::FOUND,
+        (Holds::ForGood, true) => StatusCode::MOVED_PERMANENTLY,
+        (Holds::ForNow, false) => StatusCode::TEMPORARY_REDIRECT,
+        (Holds::ForGood, false) => StatusCode::PERMANENT_REDIRECT,
+    };
+    // `*` is the whole server.
+    let uri = Some(req.sent_uri()).filter(|uri| uri.starts_with('/')).unwrap_or_default();
+    let location = format!("{}://{}{uri}", scheme.as_str(), authority.concat());
+    redirect_to(status, location).into()
 }

@@ -2,12 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+mod authority;
 mod field_edits;
 pub mod handlets;
 pub mod hstates;
 pub mod loggers;
 pub mod revisers;
 pub mod servers;
+mod uri_template;
 
 use hemi_core::Registry;
 use hemi_core::logger::LoggerRegistry;
@@ -25,6 +27,10 @@ pub fn register(registry: &mut Registry) {
         .reviser::<revisers::Zstd>()
         .hstate::<hstates::MemoryHstate>()
         .hstate::<hstates::FilesysHstate>()
+        .handlet::<handlets::HostnameChecker>()
+        .handlet::<handlets::HttpsChecker>()
+        .handlet::<handlets::Redirect>()
+        .handlet::<handlets::Rewrite>()
         .logger::<loggers::SimpleLogger>()
         .server::<servers::EchoServer>();
 }

@@ -439,4 +439,27 @@ mod tests {
         assert_eq!(answered.response.status(), StatusCode::NOT_FOUND);
         assert_eq!(asked.load(Ordering::Relaxed), 3);
     }
+
+    /// Has to wait, and has rules asked anew.
+    struct Restarts(Arc<AtomicUsize>);
+
+    impl Lifecycle for Restarts {}
+
+    impl Handlet for Restarts {
+        async fn handle(&self, _: &mut Request) -> Reply {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Reply::Again
+        }
+    }
+
+    #[tokio::test]
+    async fn rules_are_asked_anew_ten_times_and_no_more() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let webapp = Webapp::new("w").rule(Rule::new().handlet(Restarts(asked.clone())));
+        let mut req = Request::awaited(Peer::Unix, Scheme::Http);
+        let Begun::Waits(at) = webapp.begin(&mut req) else { panic!("somebody has to wait") };
+        let answered = webapp.go_on(&mut req, at).await;
+        assert_eq!(answered.response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(asked.load(Ordering::Relaxed), 11);
+    }
 }

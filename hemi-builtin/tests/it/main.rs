@@ -6,6 +6,8 @@ mod favicon;
 mod headers;
 mod mirror;
 mod revisers;
+mod redirect;
+mod rewrite;
 mod server;
 mod sessions;
 mod simple_logger;
