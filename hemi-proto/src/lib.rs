@@ -11,6 +11,7 @@ pub mod ascii;
 pub mod authority;
 pub mod conditional;
 pub mod cookie;
+pub mod cron;
 pub mod date;
 pub mod etag;
 pub mod http1;
