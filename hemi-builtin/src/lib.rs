@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+pub mod cronjobs;
 mod field_edits;
 pub mod handlets;
 pub mod hstates;
@@ -12,6 +13,7 @@ pub mod servers;
 mod uri_template;
 
 use hemi_core::Registry;
+use hemi_core::cronjob::CronjobRegistry;
 use hemi_core::logger::LoggerRegistry;
 use hemi_core::server::ServerRegistry;
 use hemi_web::{HandletRegistry, HstateRegistry, ReviserRegistry};
@@ -32,5 +34,7 @@ pub fn register(registry: &mut Registry) {
         .handlet::<handlets::Redirect>()
         .handlet::<handlets::Rewrite>()
         .logger::<loggers::SimpleLogger>()
-        .server::<servers::EchoServer>();
+        .server::<servers::EchoServer>()
+        .cronjob::<cronjobs::CleanCronjob>()
+        .cronjob::<cronjobs::StatCronjob>();
 }

@@ -213,6 +213,12 @@ impl CreateCx<'_> {
         if failed { Err(errors.into()) } else { Ok(found) }
     }
 
+    /// All components of a kind of lower rank, with their names, in the order of these.
+    #[must_use]
+    pub fn all<K: Kind>(&self) -> Vec<(&str, Arc<K::Object>)> {
+        self.build.parts.all::<K>()
+    }
+
     /// The address of a property to listen on, which no other component of the stage does; the path of
     /// a Unix socket as by [`CreateCx::path`].
     ///

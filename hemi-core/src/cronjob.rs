@@ -100,16 +100,16 @@ impl CronjobRegistry for Registry {
 /// A cronjob with its schedule.
 ///
 /// ```
-/// # use hemi_core::{Lifecycle, Parts, Result, cronjob::{Cronjob, Schedule, Scheduled}};
+/// # use hemi_core::{Lifecycle, Parts, cronjob::{Cronjob, Schedule, Scheduled}};
 /// # struct Nightly {}
 /// # impl Lifecycle for Nightly {}
 /// # impl Cronjob for Nightly {
-/// #     async fn work(&self) -> Result<()> { Ok(()) }
+/// #     async fn work(&self) -> hemi_core::Result<()> { Ok(()) }
 /// # }
 /// let mut parts = Parts::new();
 /// let schedule = Schedule::cron("0 3 * * *", "Europe/Berlin")?;
 /// Scheduled::new(Nightly {}, schedule).install("main", &mut parts)?;
-/// # Result::Ok(())
+/// # Ok::<(), hemi_core::Error>(())
 /// ```
 pub struct Scheduled<C> {
     job: C,

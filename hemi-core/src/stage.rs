@@ -67,6 +67,12 @@ impl Stage {
         self.parts.find::<K>(name)
     }
 
+    /// All components of a kind, with their names, in the order of these.
+    #[must_use]
+    pub fn all<K: Kind>(&self) -> Vec<(&str, Arc<K::Object>)> {
+        self.parts.all::<K>()
+    }
+
     pub(crate) fn carried(&self) -> Arc<Carried> {
         self.carried.clone()
     }

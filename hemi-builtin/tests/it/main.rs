@@ -1,6 +1,7 @@
 //! The standard components, asked through the servers that hold them.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "all of this is tests")]
 
+mod cronjobs;
 mod echo;
 mod favicon;
 mod headers;

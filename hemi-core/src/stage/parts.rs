@@ -96,6 +96,17 @@ impl Parts {
         named.object.downcast_ref::<Arc<K::Object>>().cloned()
     }
 
+    /// All components of a kind, with their names, in the order of these.
+    #[must_use]
+    pub fn all<K: Kind>(&self) -> Vec<(&str, Arc<K::Object>)> {
+        let named = self.named.iter().filter(|((kind, _), _)| *kind == TypeId::of::<K>());
+        let object = |named: &Named| named.object.downcast_ref::<Arc<K::Object>>().cloned();
+        let mut all: Vec<_> =
+            named.filter_map(|((_, name), named)| Some((name.as_str(), object(named)?))).collect();
+        all.sort_unstable_by_key(|(name, _)| *name);
+        all
+    }
+
     /// The mistake of referring to a component that there is none of.
     pub(crate) fn dangling<K: Kind>(&self, to: &Ref<K>) -> Diagnostic {
         let message = format!("no {} is named \"{}\"", K::NAME, to.name());

@@ -28,6 +28,7 @@ fn its_components_work() {
         }
         httpxServer "s" { .address = "127.0.0.1:@PORT@"  .webapps = ("w") }
         heartbeatCronjob "pulse" { .every = 10ms }
+        statCronjob "state" { .every = 10ms }
     }"#;
     let program = Program::serve(MULECAR, config).unwrap();
     let mut client = program.connect().unwrap();
@@ -41,4 +42,9 @@ fn its_components_work() {
     assert!(text.starts_with("GET /short HTTP/1.1\n\n0 bytes of content"), "{text}");
     let beats = || program.stderr().matches("heartbeat").count() > 2;
     assert!(eventually(Duration::from_secs(20), beats), "{}", program.stderr());
+    let line = || program.stderr().lines().find(|l| l.contains("cpu_percent")).map(str::to_owned);
+    assert!(eventually(Duration::from_secs(20), || line().is_some()), "{}", program.stderr());
+    for field in ["conns", "rss", "open_files", "threads", "cpu_ms"] {
+        assert!(line().unwrap().contains(field), "{line:?}", line = line());
+    }
 }
