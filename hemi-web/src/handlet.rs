@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hemi_core::config::KindName;
 use hemi_core::{BoxFuture, Component, Kind, Lifecycle, Place, Rank, Registry};
 
-use crate::{Request, Response};
+use crate::{Request, Respond, Response};
 
 /// The kind of handlets.
 #[derive(Debug)]
@@ -34,9 +34,9 @@ pub enum Reply {
     Again,
 }
 
-impl<T: Into<Response>> From<T> for Reply {
-    fn from(response: T) -> Self {
-        Self::Done(response.into())
+impl<R: Respond> From<R> for Reply {
+    fn from(answer: R) -> Self {
+        Self::Done(answer.respond())
     }
 }
 
@@ -63,6 +63,14 @@ pub trait Handlet: Lifecycle {
         let _ = req;
         None
     }
+
+    /// [`Handlet::handle`] as a webapp stores it: to be written by those whose future is boxed already.
+    fn handle_boxed<'a>(&'a self, req: &'a mut Request) -> BoxFuture<'a, Reply>
+    where
+        Self: Sized,
+    {
+        Box::pin(self.handle(req))
+    }
 }
 
 /// The form of [`Handlet`] that a webapp stores.
@@ -76,7 +84,7 @@ pub trait DynHandlet: Send + Sync {
 
 impl<H: Handlet> DynHandlet for H {
     fn handle<'a>(&'a self, req: &'a mut Request) -> BoxFuture<'a, Reply> {
-        Box::pin(Handlet::handle(self, req))
+        self.handle_boxed(req)
     }
 
     fn handle_now(&self, req: &mut Request) -> Option<Reply> {

@@ -1,39 +1,49 @@
 //! HTTP servers, webapps, rules and handlets on the Hemi engine.
 //!
 //! A [`HttpxServer`] accepts connections and finds the [`Webapp`] by the host asked for; the webapp's
-//! [`Rule`]s find the [`Handlet`]s that answer.
+//! [`Rule`]s find the [`Handlet`]s that answer. A program that is a webapp itself begins with a [`Mapper`].
 
 #![forbid(unsafe_code)]
 
 mod body;
 mod conn;
 mod error_page;
+mod extract;
 mod handlet;
 mod hostname;
 mod hstate;
 mod http_config;
 mod httpx;
+mod json;
+mod mapper;
 mod notes;
 mod record;
 mod request;
+mod respond;
 mod response;
 mod reviser;
 mod routes;
 mod rule;
 mod session;
 mod socklet;
+pub mod testing;
 mod upgrade;
 mod vars;
+mod web_error;
 mod webapp;
 
 pub use body::{Body, BodyError, BoxError, Piece};
+pub use extract::{Extract, Field, Header, Matched, Path, Query, State};
 pub use handlet::{DynHandlet, Handlet, HandletKind, HandletRegistry, Reply};
 pub use hostname::{Hostname, HostnameError};
 pub use hstate::{DynHstate, Hstate, HstateKind, HstateRegistry};
 pub use http_config::HttpConfig;
 pub use httpx::{HttpxConfig, HttpxServer};
+pub use json::Json;
+pub use mapper::{AtOnce, Handle, Mapper, Waits};
 pub(crate) use notes::Interim;
 pub use request::{BadTarget, Request, Scheme};
+pub use respond::{Html, Redirect, Respond};
 pub use response::{Prepared, Response};
 pub use reviser::{Reviser, ReviserKind, ReviserRegistry};
 pub use rule::{Rule, RuleConfig, RuleKind};
@@ -41,6 +51,7 @@ pub use session::{CookieName, CsrfError, Flash, Session, SessionConfig, SessionE
 pub use socklet::{DynSocklet, Socklet, SockletKind, SockletRegistry};
 pub use upgrade::Upgraded;
 pub use vars::WebVar;
+pub use web_error::WebError;
 pub use webapp::{Webapp, WebappConfig, WebappKind};
 
 use hemi_core::Registry;

@@ -8,6 +8,7 @@ mod framing;
 mod heads;
 mod lifecycle;
 mod log;
+mod mapper;
 mod probe;
 mod rules;
 mod site;
