@@ -17,6 +17,11 @@ pub fn value<'a>(query: &'a [u8], name: &[u8]) -> Option<Cow<'a, [u8]>> {
     raw_pairs(query).find(|(raw, _)| decode(raw).as_ref() == name).map(|(_, value)| decode(value))
 }
 
+/// How many pairs there are.
+pub fn count(query: &[u8]) -> usize {
+    raw_pairs(query).count()
+}
+
 fn raw_pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     query.split(|&b| b == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
         let equals = memchr::memchr(b'=', pair).unwrap_or(pair.len());
@@ -73,6 +78,7 @@ mod tests {
                 .map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into()))
                 .collect();
             assert_eq!(found, expected, "{query}");
+            assert_eq!(count(query.as_bytes()), expected.len(), "{query}");
         }
     }
 

@@ -7,8 +7,10 @@
 
 mod body;
 mod conn;
+mod cookie;
 mod error_page;
 mod extract;
+mod form;
 mod handlet;
 mod hostname;
 mod hstate;
@@ -16,6 +18,7 @@ mod http_config;
 mod httpx;
 mod json;
 mod mapper;
+mod multipart;
 mod notes;
 mod record;
 mod request;
@@ -33,7 +36,9 @@ mod web_error;
 mod webapp;
 
 pub use body::{Body, BodyError, BoxError, Piece};
+pub use cookie::{CookieError, CookieKey, SameSite, SetCookie, ShortKey};
 pub use extract::{Extract, Field, Header, Matched, Path, Query, State};
+pub use form::{Form, FormError, FormLimits};
 pub use handlet::{DynHandlet, Handlet, HandletKind, HandletRegistry, Reply};
 pub use hostname::{Hostname, HostnameError};
 pub use hstate::{DynHstate, Hstate, HstateKind, HstateRegistry};
@@ -41,6 +46,7 @@ pub use http_config::HttpConfig;
 pub use httpx::{HttpxConfig, HttpxServer};
 pub use json::Json;
 pub use mapper::{AtOnce, Handle, Mapper, Waits};
+pub use multipart::{Multipart, MultipartConfig, Part, Upfile};
 pub(crate) use notes::Interim;
 pub use request::{BadTarget, Request, Scheme};
 pub use respond::{Html, Redirect, Respond};

@@ -4,6 +4,7 @@
 mod answers;
 mod faults;
 mod finish;
+mod forms;
 mod framing;
 mod heads;
 mod lifecycle;

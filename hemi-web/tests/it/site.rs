@@ -12,7 +12,7 @@ use hemi_core::{Engine, Registry, Stage};
 use hemi_test::eventually;
 use hemi_test::raw::Client;
 
-use crate::{log, probe, upgrade};
+use crate::{forms, log, probe, upgrade};
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,6 +38,7 @@ impl Site {
     pub(crate) fn try_of(config: &str) -> Result<Self, String> {
         let mut registry = Registry::new();
         hemi_web::register(&mut registry);
+        forms::register(&mut registry);
         log::register(&mut registry);
         probe::register(&mut registry);
         upgrade::register(&mut registry);
