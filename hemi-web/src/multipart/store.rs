@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::MultipartConfig;
 use super::temp_file::TempFile;
 
-/// Bytes of a write. While one is under way as many are gathered for the next, and no more.
+/// Bytes of a write. The kernel takes what comes meanwhile, so that one buffer is enough.
 const BATCH: usize = 256 << 10;
 
 /// What was stored.
@@ -24,64 +24,46 @@ pub(super) enum Content {
 pub(super) struct Store {
     config: Arc<MultipartConfig>,
     gathered: Vec<u8>,
-    writing: Option<JoinHandle<io::Result<Written>>>,
-}
-
-/// The file after a write, and the buffer that was written.
-#[derive(Debug)]
-struct Written {
-    file: TempFile,
-    spare: Vec<u8>,
+    file: Option<TempFile>,
 }
 
 impl Store {
     pub(super) fn new(config: Arc<MultipartConfig>) -> Self {
-        Self { config, gathered: Vec::new(), writing: None }
+        Self { config, gathered: Vec::new(), file: None }
     }
 
     pub(super) async fn write(&mut self, data: &[u8]) -> io::Result<()> {
-        self.gathered.extend_from_slice(data);
-        if self.gathered.len() >= BATCH && self.is_for_file() {
-            self.flush().await?;
+        let memory = self.config.memory_size;
+        let len = self.gathered.len() + data.len();
+        if len > if self.file.is_some() { BATCH } else { BATCH.max(memory) } {
+            self.file = Some(self.flush().await?);
+        } else if len > memory {
+            // It will be a file: what is gathered need not move once more.
+            self.gathered.reserve_exact(BATCH.saturating_sub(self.gathered.len()));
         }
+        self.gathered.extend_from_slice(data);
         Ok(())
     }
 
     pub(super) async fn finish(mut self) -> io::Result<Content> {
-        if !self.is_for_file() {
+        if self.file.is_none() && self.gathered.len() <= self.config.memory_size {
             return Ok(Content::Memory(self.gathered.into()));
         }
-        if !self.gathered.is_empty() {
-            self.flush().await?;
-        }
-        let written = self.written().await?.ok_or(io::ErrorKind::NotFound)?;
-        Ok(Content::File(written.file))
+        self.flush().await.map(Content::File)
     }
 
-    fn is_for_file(&self) -> bool {
-        self.writing.is_some() || self.gathered.len() > self.config.memory_size
-    }
-
-    /// Has what was gathered written, once what was before it is.
-    async fn flush(&mut self) -> io::Result<()> {
-        let before = self.written().await?;
-        let (file, spare) = before.map_or_else(Default::default, |w| (Some(w.file), w.spare));
-        let mut batch = std::mem::replace(&mut self.gathered, spare);
-        let config = self.config.clone();
-        self.writing = Some(spawn_blocking(move || {
+    /// Writes what was gathered, to the file there is or a new one.
+    async fn flush(&mut self) -> io::Result<TempFile> {
+        let (config, file) = (self.config.clone(), self.file.take());
+        let mut batch = std::mem::take(&mut self.gathered);
+        let write = move || {
             let mut file = file.map_or_else(|| TempFile::create_within(&config.dir), Ok)?;
             file.write_all(&batch)?;
             batch.clear();
-            Ok(Written { file, spare: batch })
-        }));
-        Ok(())
-    }
-
-    /// What the last write left, once it is over.
-    async fn written(&mut self) -> io::Result<Option<Written>> {
-        match self.writing.take() {
-            Some(writing) => writing.await.map_err(io::Error::other)?.map(Some),
-            None => Ok(None),
-        }
+            io::Result::Ok((file, batch))
+        };
+        let (file, batch) = spawn_blocking(write).await.map_err(io::Error::other)??;
+        self.gathered = batch;
+        Ok(file)
     }
 }

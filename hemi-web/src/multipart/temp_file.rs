@@ -1,6 +1,6 @@
 //! A file that vanishes unless it is given a place.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -16,7 +16,8 @@ use tokio::runtime::Handle;
 /// may read it.
 #[derive(Debug)]
 pub(super) struct TempFile {
-    file: SharedFile,
+    /// There until drop.
+    file: Option<SharedFile>,
     name: Name,
 }
 
@@ -45,7 +46,7 @@ impl TempFile {
         if Path::new(DESCRIPTORS).exists() {
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
             match rustix::fs::open(dir, flags, Mode::RUSR | Mode::WUSR) {
-                Ok(fd) => return Ok(Self { file: Arc::new(fd.into()), name: Name::None }),
+                Ok(fd) => return Ok(Self::of(fd.into(), Name::None)),
                 // What file systems and kernels say that don't have it.
                 Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR) => {}
                 Err(e) => return Err(e.into()),
@@ -58,20 +59,28 @@ impl TempFile {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         let (file, path) = unused(dir, |path| options.open(path))?;
-        Ok(Self { file: Arc::new(file), name: Name::Temporary(path) })
+        Ok(Self::of(file, Name::Temporary(path)))
+    }
+
+    fn of(file: File, name: Name) -> Self {
+        Self { file: Some(Arc::new(file)), name }
+    }
+
+    fn file(&self) -> &SharedFile {
+        self.file.as_ref().expect("it is there until drop")
     }
 
     /// The open file. Its temporary name is lost.
     pub(super) fn into_file(self) -> SharedFile {
-        self.file.clone()
+        self.file().clone()
     }
 
     /// Moves it to its place, over what is there; by a copy if that is in another file system.
     pub(super) fn persist(mut self, path: &Path) -> io::Result<()> {
         match self.place(path) {
             Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
-                (&*self.file).rewind()?;
-                write_to(path, |copy| io::copy(&mut &*self.file, copy).map(drop))
+                (&**self.file()).rewind()?;
+                write_to(path, |copy| io::copy(&mut &**self.file(), copy).map(drop))
             }
             placed => placed,
         }
@@ -95,7 +104,7 @@ impl TempFile {
     }
 
     fn link(&self, path: &Path) -> io::Result<()> {
-        let descriptor = format!("{DESCRIPTORS}/{}", self.file.as_raw_fd());
+        let descriptor = format!("{DESCRIPTORS}/{}", self.file().as_raw_fd());
         Ok(rustix::fs::linkat(CWD, descriptor, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
     }
 }
@@ -104,7 +113,7 @@ const DESCRIPTORS: &str = "/proc/self/fd";
 
 impl Write for TempFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&*self.file).write(bytes)
+        (&**self.file()).write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -119,7 +128,7 @@ impl Drop for TempFile {
             Name::Temporary(name) => Some(name),
             Name::None => None,
         };
-        let file = self.file.clone();
+        let file = self.file.take();
         let end = move || {
             if let Some(name) = name {
                 // What can't be removed is left to who cleans the directory.
