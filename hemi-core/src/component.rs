@@ -1,6 +1,7 @@
 //! What a component is: a sign in the config, typed properties, a constructor, a life.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -230,14 +231,34 @@ impl CreateCx<'_> {
             Address::Unix(path) => Address::Unix(self.path(path)),
             tcp @ Address::Tcp(_) => tcp,
         };
-        if let Some(first) = self.build.claimed.get(&value) {
-            return Err(Diagnostic::new(span, format!("two servers listen on {value}"))
+        self.claim(&format!("listen on {value}"), span)?;
+        Ok(value)
+    }
+
+    /// The address of a property to receive datagrams on, which no other component of the stage does.
+    ///
+    /// # Errors
+    /// When another does, or it is that of a Unix socket.
+    pub fn receive_on(&mut self, address: Spanned<Address>) -> Result<SocketAddr> {
+        let Spanned { value: Address::Tcp(address), span } = address else {
+            let diagnostic = Diagnostic::new(address.span, "datagrams come by UDP only");
+            return Err(diagnostic.help("write an address such as \"127.0.0.1:53\"").into());
+        };
+        self.claim(&format!("receive on {address}"), span)?;
+        Ok(address)
+    }
+
+    fn claim(&mut self, what: &str, span: Span) -> Result<()> {
+        match self.build.claimed.get(what) {
+            None => {
+                self.build.claimed.insert(what.to_owned(), span);
+                Ok(())
+            }
+            Some(first) => Err(Diagnostic::new(span, format!("two servers {what}"))
                 .help("give one of them another address")
                 .note(*first, "the first is here")
-                .into());
+                .into()),
         }
-        self.build.claimed.insert(value.clone(), span);
-        Ok(value)
     }
 
     /// A fixture of the stage.

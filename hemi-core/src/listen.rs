@@ -5,9 +5,12 @@
 //! connections; a Unix socket is shared by all cores.
 
 mod address;
+mod datagrams;
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -16,6 +19,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 pub use address::{Address, AddressError, Peer};
+pub use datagrams::Datagrams;
 
 use crate::{Error, Result};
 
@@ -70,7 +74,8 @@ impl Drop for Listening {
 /// All listening sockets of this process, by the address that was asked for.
 #[derive(Debug, Default)]
 pub struct Listeners {
-    bound: Mutex<HashMap<Address, Weak<Listening>>>,
+    streams: Mutex<HashMap<Address, Weak<Listening>>>,
+    datagrams: Mutex<HashMap<SocketAddr, Weak<Datagrams>>>,
 }
 
 impl Listeners {
@@ -84,17 +89,34 @@ impl Listeners {
         cores: usize,
         options: &ListenOptions,
     ) -> Result<Arc<Listening>> {
-        let mut bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(listening) = bound.get(address).and_then(Weak::upgrade) {
-            return Ok(listening);
-        }
-        let listening = bind(address, cores, options)
-            .map_err(|e| Error::env(format!("cannot listen on {address}"), e))?;
-        let listening = Arc::new(listening);
-        bound.retain(|_, l| l.strong_count() > 0);
-        bound.insert(address.clone(), Arc::downgrade(&listening));
-        Ok(listening)
+        bound_or(&self.streams, address, || bind(address, cores, options))
+            .map_err(|e| Error::env(format!("cannot listen on {address}"), e))
     }
+
+    /// The same for UDP.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_datagrams(&self, address: SocketAddr, cores: usize) -> Result<Arc<Datagrams>> {
+        bound_or(&self.datagrams, &address, || Datagrams::bind(address, cores))
+            .map_err(|e| Error::env(format!("cannot receive on {address}"), e))
+    }
+}
+
+/// The sockets that are bound already, or those that `bind` makes.
+fn bound_or<A: Clone + Eq + Hash, S>(
+    bound: &Mutex<HashMap<A, Weak<S>>>,
+    address: &A,
+    bind: impl FnOnce() -> io::Result<S>,
+) -> io::Result<Arc<S>> {
+    let mut bound = bound.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(sockets) = bound.get(address).and_then(Weak::upgrade) {
+        return Ok(sockets);
+    }
+    let sockets = Arc::new(bind()?);
+    bound.retain(|_, sockets| sockets.strong_count() > 0);
+    bound.insert(address.clone(), Arc::downgrade(&sockets));
+    Ok(sockets)
 }
 
 fn bind(address: &Address, cores: usize, options: &ListenOptions) -> io::Result<Listening> {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use crate::component::{CreateCx, Kind, Place};
 use crate::config::{self, Constants, Diagnostic, Diagnostics, Scope, Source, Span, Tree};
-use crate::listen::Address;
 use crate::panics::catch_call;
 use crate::registry::{Entry, Factory, Registry};
 use crate::{Error, Result};
@@ -28,8 +27,8 @@ pub(crate) struct Build {
     made: HashSet<Span>,
     /// Kinds and names of components that did not: what refers to them is not wrong for that.
     failed: HashSet<(TypeId, String)>,
-    /// Where servers listen, with the place that says so.
-    pub(crate) claimed: HashMap<Address, Span>,
+    /// What only one server can do, such as listen on an address, with the place that says so.
+    pub(crate) claimed: HashMap<String, Span>,
     unnamed: usize,
 }
 
