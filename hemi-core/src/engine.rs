@@ -182,11 +182,26 @@ pub fn check(registry: &Registry, source: &Source, constants: &Constants) -> Res
 /// # Errors
 /// With the mistakes of the config; or with what the surroundings refused.
 pub async fn serve(registry: Registry, config: &str) -> Result<()> {
-    let mut engine = Engine::start(registry)?;
+    let source = Source::text("config", config);
+    serve_by(Engine::start(registry)?, |engine| engine.load(&source)).await
+}
+
+/// The same for a program that builds its stage in code.
+///
+/// # Errors
+/// With what the surroundings refused.
+pub async fn serve_parts(parts: Parts) -> Result<()> {
+    serve_by(Engine::start(Registry::new())?, |engine| engine.load_parts(parts)).await
+}
+
+async fn serve_by(
+    mut engine: Engine,
+    load: impl FnOnce(&mut Engine) -> Result<Arc<Stage>>,
+) -> Result<()> {
     // Before it serves: who is answered may end it at once.
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|e| Error::env("cannot wait for Ctrl-C", e))?;
-    engine.load(&Source::text("config", config))?;
+    load(&mut engine)?;
     interrupt.recv().await;
     engine.quit().await;
     Ok(())

@@ -30,7 +30,7 @@ mod sys;
 
 pub use component::{BoxFuture, Component, CreateCx, DynLifecycle, Kind, Lifecycle, Place, Rank};
 pub use config::Explain;
-pub use engine::{Engine, GRACE, check, serve};
+pub use engine::{Engine, GRACE, check, serve, serve_parts};
 pub use error::{Error, Result};
 pub use hemi_derive::Component;
 pub use registry::{Entry, Registry};

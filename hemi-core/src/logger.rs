@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::{Condition, Diagnostics, KindName, Lookup, Variable};
-use crate::{Component, Kind, Place, Rank, Registry, Result};
+use crate::{Component, Kind, Lifecycle, Parts, Place, Rank, Registry, Result};
 
 pub use escape::{escape_json, escape_text};
 pub use format::Format;
@@ -137,6 +137,18 @@ impl<V: Variable> Log<V> {
 impl<V> fmt::Debug for Log<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Log").field("condition", &self.condition).finish_non_exhaustive()
+    }
+}
+
+impl Parts {
+    /// Adds a logger to a stage that is built in code.
+    ///
+    /// # Errors
+    /// When the stage has a logger of that name.
+    pub fn logger<L: Logger + Lifecycle>(&mut self, name: &str, logger: L) -> Result<Arc<L>> {
+        let logger = Arc::new(logger);
+        self.add::<LoggerKind>(name, logger.clone(), logger.clone())?;
+        Ok(logger)
     }
 }
 

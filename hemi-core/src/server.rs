@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::KindName;
 use crate::listen::Address;
-use crate::{Component, Kind, Place, Rank, Registry};
+use crate::{Component, Kind, Lifecycle, Parts, Place, Rank, Registry, Result};
 
 /// The kind of servers. A server does its work in [`crate::Lifecycle::run`]; [`crate::gate::Gate`] accepts for it.
 #[derive(Debug)]
@@ -36,6 +36,18 @@ pub trait Server: Send + Sync {
     /// Its counters, by their names in metrics.
     fn counters(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
+    }
+}
+
+impl Parts {
+    /// Adds a server to a stage that is built in code.
+    ///
+    /// # Errors
+    /// When the stage has a server of that name.
+    pub fn server<S: Server + Lifecycle>(&mut self, name: &str, server: S) -> Result<Arc<S>> {
+        let server = Arc::new(server);
+        self.add::<ServerKind>(name, server.clone(), server.clone())?;
+        Ok(server)
     }
 }
 

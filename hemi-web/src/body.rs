@@ -1,6 +1,8 @@
 //! The content of a request or response: bytes, a part of a file, or a stream; never more in memory than
 //! is asked for.
 
+mod channel;
+mod foreign;
 mod incoming;
 
 use std::collections::VecDeque;
@@ -14,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 use hemi_core::io::SharedFile;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+pub use channel::{BodySender, Unread};
 pub(crate) use incoming::{Feed, Incoming, incoming};
 
 /// Any error of a body that users stream.

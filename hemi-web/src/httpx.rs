@@ -22,7 +22,7 @@ use hemi_core::clock::{self, Moment};
 use hemi_core::config::{Diagnostic, Ref, Spanned};
 use hemi_core::gate::{Gate, GateConfig, GateCounters};
 use hemi_core::listen::{Address, ListenOptions, Peer};
-use hemi_core::server::{Server, ServerKind};
+use hemi_core::server::Server;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Parts, Prepare, Result, Run};
 use hemi_proto::date::format_date;
 use hemi_proto::http1::{HeadLimits, encode_status_line};
@@ -160,9 +160,7 @@ impl HttpxServer {
     /// # Errors
     /// When the stage has a server of that name.
     pub fn install(self, name: &str, parts: &mut Parts) -> Result<Arc<Self>> {
-        let server = Arc::new(self);
-        parts.add::<ServerKind>(name, server.clone(), server.clone())?;
-        Ok(server)
+        parts.server(name, self)
     }
 
     /// Its numbers.

@@ -25,9 +25,19 @@ pub struct Response {
     body: Body,
     /// The content is the prepared one.
     whole: bool,
+    until: Until,
     /// The content is the page that names the status, for want of a better one.
     stock: bool,
     upgrade: Option<Upgrade>,
+}
+
+/// When content that streams has its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Where its stream ends.
+    End,
+    /// There, or when the server drains.
+    Drain,
 }
 
 /// The fields of a response: its own, or prepared ones that many answers share.
@@ -124,6 +134,7 @@ impl Response {
             fields: Fields::Own(Box::default()),
             body: Body::empty(),
             whole: false,
+            until: Until::End,
             stock: false,
             upgrade: None,
         }
@@ -133,14 +144,22 @@ impl Response {
     #[must_use]
     pub fn prepared(status: StatusCode, fields: Arc<Prepared>, body: impl Into<Body>) -> Self {
         let (fields, body) = (Fields::Prepared(fields), body.into());
-        Self { status, fields, body, whole: false, stock: false, upgrade: None }
+        Self { status, fields, body, whole: false, until: Until::End, stock: false, upgrade: None }
     }
 
     /// A response with fields and content that others share; best for content up to a few KiB.
     #[must_use]
     pub fn whole(status: StatusCode, prepared: Arc<Prepared>) -> Self {
         let fields = Fields::Prepared(prepared);
-        Self { status, fields, body: Body::empty(), whole: true, stock: false, upgrade: None }
+        Self {
+            status,
+            fields,
+            body: Body::empty(),
+            whole: true,
+            until: Until::End,
+            stock: false,
+            upgrade: None,
+        }
     }
 
     /// Text, as `text/plain` in UTF-8.
@@ -193,6 +212,18 @@ impl Response {
     pub fn with_body(mut self, body: impl Into<Body>) -> Self {
         self.set_body(body);
         self
+    }
+
+    /// The same, whose content has no end of its own: it is ended, as if it were whole, when the server
+    /// drains. For streams that clients come back to, as they do to server-sent events.
+    #[must_use]
+    pub fn until_drain(mut self) -> Self {
+        self.until = Until::Drain;
+        self
+    }
+
+    pub(crate) fn until(&self) -> Until {
+        self.until
     }
 
     /// The status.

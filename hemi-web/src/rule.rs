@@ -14,6 +14,8 @@
 //! }
 //! ```
 
+mod code;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -23,7 +25,8 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
-use crate::handlet::{DynHandlet, Handlet, HandletKind};
+use self::code::Test;
+use crate::handlet::{DynHandlet, HandletKind};
 use crate::reviser::{Reviser, ReviserKind};
 use crate::socklet::{DynSocklet, SockletKind};
 use crate::vars::{Seen, WebVar};
@@ -94,6 +97,7 @@ impl ConfigType for ReturnCode {
 #[derive(Default)]
 pub struct Rule {
     condition: Option<Condition<WebVar>>,
+    tests: Vec<Test>,
     answer: Option<Answer>,
     handlets: Vec<Arc<dyn DynHandlet>>,
     socklets: Vec<Arc<dyn DynSocklet>>,
@@ -135,6 +139,7 @@ impl Component for Rule {
         revisers.sort_by_key(|reviser| reviser.rank());
         Ok(Self {
             condition: cx.condition()?,
+            tests: Vec::new(),
             answer: answer(config.return_code, config.return_text),
             handlets: cx.children::<HandletKind>(),
             socklets: cx.children::<SockletKind>(),
@@ -161,24 +166,10 @@ fn answer(code: Option<ReturnCode>, text: Template<WebVar>) -> Option<Answer> {
 impl Lifecycle for Rule {}
 
 impl Rule {
-    /// A rule for all requests, to be filled by code.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The same with one handlet more.
-    #[must_use]
-    pub fn handlet<H: Handlet>(mut self, handlet: H) -> Self {
-        let handlet = Arc::new(handlet);
-        self.lives.push(handlet.clone());
-        self.handlets.push(handlet);
-        self
-    }
-
     /// Whether the rule is for this request.
     pub(crate) fn matches(&self, seen: &Seen<'_>) -> bool {
         self.condition.as_ref().is_none_or(|condition| condition.matches(seen))
+            && self.tests.iter().all(|test| test(seen.req))
     }
 
     /// Whether its condition looks for files.

@@ -122,7 +122,7 @@ impl Ask<'_> {
         let read =
             HeadReader::default().read_request(&mut head, req.head_mut(), &HeadLimits::default());
         assert!(matches!(read, Ok(true)), "{} \"{}\" is no request", self.method, self.target);
-        let too_large = self.body.len().is_some_and(|len| len > self.webapp.max_body_size());
+        let too_large = self.body.len().is_some_and(|len| len > self.webapp.body_limit());
         req.set_body(self.body);
         let mut response = match req.begin() {
             Err(status) => status.into(),

@@ -12,6 +12,8 @@
 //! }
 //! ```
 
+mod code;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,7 +23,9 @@ use std::sync::Arc;
 use hemi_core::config::{ConfigType, Diagnostic, KindName, Ref, Several, Size};
 use hemi_core::fcache::{Content, Fcache, FcacheKind, Root};
 use hemi_core::logger::{Log, LoggerKind};
-use hemi_core::{Component, CreateCx, Explain, Kind, Lifecycle, Parts, Place, Rank, Result};
+use hemi_core::{
+    Component, CreateCx, DynLifecycle, Explain, Kind, Lifecycle, Parts, Place, Rank, Result,
+};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use serde::Deserialize;
@@ -144,6 +148,8 @@ pub struct Webapp {
     timed: bool,
     rules: Vec<Arc<Rule>>,
     revisers: Vec<Arc<dyn Reviser>>,
+    /// The lives of what code has put in.
+    lives: Vec<Arc<dyn DynLifecycle>>,
     sessions: Option<Sessions>,
     /// Single statuses before classes.
     error_pages: Vec<(StatusPattern, String)>,
@@ -180,6 +186,7 @@ impl Component for Webapp {
             logs,
             rules,
             revisers,
+            lives: Vec::new(),
             sessions: Sessions::of(sessions, cx)?,
             error_pages: config.error_pages.into_iter().collect(),
         })
@@ -201,6 +208,7 @@ impl Webapp {
             timed: false,
             rules: Vec::new(),
             revisers: Vec::new(),
+            lives: Vec::new(),
             sessions: None,
             error_pages: Vec::new(),
         }
@@ -237,6 +245,9 @@ impl Webapp {
                 parts.add_inner::<RuleKind>(&self.name, life.clone());
             }
         }
+        for life in &self.lives {
+            parts.add_inner::<WebappKind>(&self.name, life.clone());
+        }
         let webapp = Arc::new(self);
         parts.add::<WebappKind>(&webapp.name, webapp.clone(), webapp.clone())?;
         Ok(webapp)
@@ -252,7 +263,7 @@ impl Webapp {
         &self.hostnames
     }
 
-    pub(crate) fn max_body_size(&self) -> u64 {
+    pub(crate) fn body_limit(&self) -> u64 {
         self.max_body_size
     }
 

@@ -2,9 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hemi_core::{Engine, Error, Lifecycle, Parts, Registry, Result};
+use hemi_core::{Error, Lifecycle, Parts, Result, serve_parts};
 use hemi_web::{Handlet, HttpxServer, Reply, Request, Rule, Webapp};
-use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Default)]
 struct Count(AtomicU64);
@@ -27,13 +26,5 @@ async fn main() -> Result<()> {
     let webapp = Webapp::new("count").rule(Rule::new().handlet(Count::default()));
     let webapp = webapp.install(&mut parts)?;
     HttpxServer::new(address, [webapp]).install("main", &mut parts)?;
-
-    let interrupt = signal(SignalKind::interrupt());
-    let mut interrupt = interrupt.map_err(|e| Error::env("cannot wait for Ctrl-C", e))?;
-    let mut engine = Engine::start(Registry::new())?;
-    engine.load_parts(parts)?;
-    // The rest of the program goes on here; this one waits for Ctrl-C, and drains.
-    interrupt.recv().await;
-    engine.quit().await;
-    Ok(())
+    serve_parts(parts).await
 }

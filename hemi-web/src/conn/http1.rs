@@ -316,7 +316,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         let began = webapp.filter(|webapp| webapp.is_timed()).map(|_| clock::exact());
         let mut upload = None;
         if !head.framing.is_empty() {
-            let most = webapp.map_or(0, |webapp| webapp.max_body_size());
+            let most = webapp.map_or(0, |webapp| webapp.body_limit());
             let (up, body) = Upload::new(head.framing, head.expect_continue, most);
             upload = Some(Box::new(up));
             self.req.set_body(body);
@@ -374,8 +374,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         webapp: &Webapp,
         upload: Option<&mut Upload>,
     ) -> Result<Answered, Cut> {
-        if upload.is_some() && self.req.body().len().is_some_and(|len| len > webapp.max_body_size())
-        {
+        if upload.is_some() && self.req.body().len().is_some_and(|len| len > webapp.body_limit()) {
             self.hit(Limit::BodySize);
             return Ok(Answered { response: StatusCode::PAYLOAD_TOO_LARGE.into(), logged: true });
         }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod answers;
+mod code;
 mod faults;
 mod finish;
 mod forms;
@@ -14,5 +15,7 @@ mod probe;
 mod rules;
 mod site;
 mod slow;
+mod streams;
+mod tower;
 mod upgrade;
 mod uploads;

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use hemi_core::clock::{self, Moment};
+use hemi_core::gate::Phase;
 use hemi_core::io::Io;
 use hemi_core::panics::catch_call;
 use hemi_proto::http1::{
@@ -22,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{Asked, Conn, Cut, GATHERED, Next, Upload};
 use crate::body::{Body, Inner, Piece};
 use crate::httpx::{Shared, Standing};
-use crate::response::KEEP_ALIVE;
+use crate::response::{KEEP_ALIVE, Until};
 use crate::{Response, error_page};
 
 /// What a body gives; none after its end.
@@ -79,7 +80,8 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 }
                 other => {
                     let body = Body::from_inner(other);
-                    let streamed = Box::pin(self.stream(body, framing, upload)).await;
+                    let streamed =
+                        Box::pin(self.stream(body, framing, response.until(), upload)).await;
                     if streamed.is_err() && framing == Framing::UntilClose {
                         self.io.reset();
                     }
@@ -109,12 +111,19 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         &mut self,
         mut body: Body,
         framing: Framing,
+        until: Until,
         upload: &mut Option<Box<Upload>>,
     ) -> Result<u64, Cut> {
         let mut sent = 0;
         self.watch.unlimited();
         loop {
-            let frame = poll_fn(|cx| self.poll_frame(cx, &mut body, upload)).await?;
+            let frame = poll_fn(|cx| {
+                if until == Until::Drain && self.watch.phase() != Phase::Serving {
+                    return Poll::Ready(Ok(None));
+                }
+                self.poll_frame(cx, &mut body, upload)
+            });
+            let frame = frame.await?;
             let frame = match frame {
                 Some(Ok(frame)) => frame,
                 // Only an end that looks like none tells the client.
