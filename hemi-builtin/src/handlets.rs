@@ -1,18 +1,28 @@
 //! Handlets.
 
+mod access;
+mod cors;
 mod favicon;
 mod headers;
 mod hostname_checker;
 mod https_checker;
+mod maintenance;
 mod redirect;
+mod referer;
+mod request_id;
 mod rewrite;
 mod static_files;
 
+pub use access::{Access, AccessConfig};
+pub use cors::{Cors, CorsConfig};
 pub use favicon::Favicon;
 pub use headers::{Headers, HeadersConfig};
 pub use hostname_checker::{HostnameChecker, HostnameCheckerConfig};
 pub use https_checker::{HttpsChecker, HttpsCheckerConfig};
+pub use maintenance::{Maintenance, MaintenanceConfig};
 pub use redirect::{Redirect, RedirectConfig};
+pub use referer::{Referer, RefererConfig};
+pub use request_id::{RequestId, RequestIdConfig};
 pub use rewrite::{Rewrite, RewriteConfig};
 pub use static_files::{Static, StaticConfig};
 

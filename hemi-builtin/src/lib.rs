@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+mod clients;
 pub mod cronjobs;
 mod field_edits;
 pub mod handlets;
@@ -11,6 +12,8 @@ pub mod loggers;
 pub mod revisers;
 pub mod servers;
 mod uri_template;
+mod vary;
+mod watched;
 
 use hemi_core::Registry;
 use hemi_core::cronjob::CronjobRegistry;
@@ -23,16 +26,21 @@ pub fn register(registry: &mut Registry) {
     registry
         .handlet::<handlets::Static>()
         .handlet::<handlets::Favicon>()
+        .handlet::<handlets::Access>()
+        .handlet::<handlets::Cors>()
         .handlet::<handlets::Headers>()
+        .handlet::<handlets::HostnameChecker>()
+        .handlet::<handlets::HttpsChecker>()
+        .handlet::<handlets::Maintenance>()
+        .handlet::<handlets::Redirect>()
+        .handlet::<handlets::Referer>()
+        .handlet::<handlets::RequestId>()
+        .handlet::<handlets::Rewrite>()
         .reviser::<revisers::Gzip>()
         .reviser::<revisers::Brotli>()
         .reviser::<revisers::Zstd>()
         .hstate::<hstates::MemoryHstate>()
         .hstate::<hstates::FilesysHstate>()
-        .handlet::<handlets::HostnameChecker>()
-        .handlet::<handlets::HttpsChecker>()
-        .handlet::<handlets::Redirect>()
-        .handlet::<handlets::Rewrite>()
         .logger::<loggers::SimpleLogger>()
         .server::<servers::EchoServer>()
         .cronjob::<cronjobs::CleanCronjob>()

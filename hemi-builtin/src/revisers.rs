@@ -17,7 +17,7 @@ use hemi_proto::etag::ETag;
 use hemi_web::Response;
 use http::header::{
     ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
-    HeaderValue, VARY,
+    HeaderValue,
 };
 
 /// Whether the content is of one of these types and all that the status says there is, so that it
@@ -60,14 +60,4 @@ fn weaken_etag(map: &mut HeaderMap) {
         Some(weak) => map.insert(ETAG, weak),
         None => map.remove(ETAG),
     };
-}
-
-/// Tells caches that the answer depends on the request's Accept-Encoding.
-fn vary_by_encoding(map: &mut HeaderMap) {
-    let lines = map.get_all(VARY).iter();
-    let mut names =
-        lines.flat_map(|line| line.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii);
-    if !names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding")) {
-        map.append(VARY, HeaderValue::from_static("accept-encoding"));
-    }
 }

@@ -9,6 +9,7 @@
 pub mod accept_encoding;
 pub mod ascii;
 pub mod authority;
+pub mod cidr;
 pub mod conditional;
 pub mod cookie;
 pub mod cron;

@@ -35,6 +35,19 @@ impl Hostname {
     /// `*`: all hosts that no other webapp has.
     pub const ANY: Self = Self(Pattern::Any);
 
+    /// Whether it is this host, given in lower case and without port, or looks like it.
+    #[must_use]
+    pub fn matches(&self, host: &str) -> bool {
+        // With the dot of the DNS root it is the same host.
+        let host = host.strip_suffix('.').unwrap_or(host);
+        match &self.0 {
+            Pattern::Exact(exact) => host == exact,
+            Pattern::Suffix(suffix) => host.len() > suffix.len() && host.ends_with(&**suffix),
+            Pattern::Prefix(prefix) => host.len() > prefix.len() && host.starts_with(&**prefix),
+            Pattern::Any => true,
+        }
+    }
+
     pub(crate) fn pattern(&self) -> &Pattern {
         &self.0
     }
@@ -138,6 +151,30 @@ mod tests {
         ] {
             let parsed: Option<Hostname> = text.parse().ok();
             assert_eq!(parsed.map(|h| h.to_string()).as_deref(), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_and_what_they_look_like() {
+        for (pattern, host, matches) in [
+            ("shop.test", "shop.test", true),
+            ("shop.test", "shop.test.", true),
+            ("shop.test", "www.shop.test", false),
+            ("*.shop.test", "www.shop.test", true),
+            ("*.shop.test", "a.b.shop.test", true),
+            ("*.shop.test", "shop.test", false),
+            ("*.shop.test", ".shop.test", false),
+            ("*.shop.test", "evilshop.test", false),
+            ("shop.*", "shop.test", true),
+            ("shop.*", "shop.", false),
+            ("shop.*", "shopping.test", false),
+            ("*", "anything", true),
+        ] {
+            assert_eq!(
+                pattern.parse::<Hostname>().unwrap().matches(host),
+                matches,
+                "{pattern} {host}"
+            );
         }
     }
 }

@@ -22,7 +22,8 @@ use serde::de::DeserializeOwned;
 use tracing::error;
 
 use super::filter::{Filter, Filtered, TURN, Unmade};
-use super::{MediaRange, coding_of, forget_bytes, is_changeable, vary_by_encoding, weaken_etag};
+use super::{MediaRange, coding_of, forget_bytes, is_changeable, weaken_etag};
+use crate::vary::vary_by;
 use forms::Forms;
 
 /// Properties of all that compress.
@@ -185,7 +186,7 @@ impl<C: Codec> Reviser for Compression<C> {
         if !self.takes_up(req, response) {
             return;
         }
-        vary_by_encoding(response.headers_mut());
+        vary_by(response.headers_mut(), "accept-encoding");
         if AcceptEncoding::from_headers(req.headers()).choose(&self.offered) != Some(C::CODING) {
             return;
         }
@@ -330,6 +331,6 @@ fn tag_as_asked(req: &Request, response: &mut Response) {
     if !tag.is_weak() && asked.any(|asked| asked.is_weak() && asked.weak_eq(&tag)) {
         let map = response.headers_mut();
         weaken_etag(map);
-        vary_by_encoding(map);
+        vary_by(map, "accept-encoding");
     }
 }

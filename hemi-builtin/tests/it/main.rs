@@ -1,12 +1,17 @@
 //! The standard components, asked through the servers that hold them.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "all of this is tests")]
 
+mod access;
+mod cors;
 mod cronjobs;
 mod echo;
 mod favicon;
 mod headers;
+mod maintenance;
 mod mirror;
 mod redirect;
+mod referer;
+mod request_id;
 mod revisers;
 mod rewrite;
 mod server;

@@ -1,0 +1,41 @@
+//! Files that may change while a stage serves, looked at now and then by a task.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+/// How often they are looked at.
+pub(crate) const EVERY: Duration = Duration::from_secs(1);
+
+/// Tells one state of a file from others: device, inode, length and nanoseconds of the last change. None
+/// while there is no file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stamp(Option<(u64, u64, u64, i64, i64)>);
+
+impl Stamp {
+    /// That of a file as it is now. Blocks.
+    pub(crate) fn of(path: &Path) -> Self {
+        let meta = fs::metadata(path).ok();
+        Self(meta.map(|m| (m.dev(), m.ino(), m.len(), m.mtime(), m.mtime_nsec())))
+    }
+
+    /// Whether there is a file.
+    pub(crate) fn exists(self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// All text of a file. Blocks.
+///
+/// # Errors
+/// What the system says; also when there are more bytes than `most`, or they are not UTF-8.
+pub(crate) fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(most + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > most {
+        return Err(io::Error::other(format!("the file has more than {most} bytes")));
+    }
+    Ok(text)
+}
