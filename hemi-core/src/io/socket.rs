@@ -140,7 +140,9 @@ impl Socket {
                 let mut at = range.start;
                 match self.try_send(|fd| rustix::fs::sendfile(fd, file, Some(&mut at), most))? {
                     0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    sent => (sent, most),
+                    // Less was sent because there was no room, or because the file has become shorter:
+                    // the next call will tell.
+                    sent => (sent, sent),
                 }
             }
         };
