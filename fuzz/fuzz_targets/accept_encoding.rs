@@ -1,8 +1,9 @@
 //! Codings are ranked by what the client says, however its list is cut into lines.
 #![no_main]
 
+use hemi_proto::accept;
 use hemi_proto::accept_encoding::{AcceptEncoding, Coding};
-use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 
 const OFFERED: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
@@ -17,6 +18,14 @@ fuzz_target!(|input: &[u8]| {
         lines.append(ACCEPT_ENCODING, element);
     }
     assert_eq!(AcceptEncoding::from_headers(&lines), accept);
+
+    // The first mention of a coding, read as a media type, weighs the same.
+    for coding in [Coding::Brotli, Coding::Zstd] {
+        let mentions = lines.get_all(ACCEPT_ENCODING).iter().map(|line| (ACCEPT, line.clone()));
+        if let Some(quality) = accept::named(&mentions.collect(), coding.token()) {
+            assert_eq!(accept.takes(coding), !quality.is_zero());
+        }
+    }
 
     // Every coding that is taken, and none twice.
     let ranked: Vec<_> = accept.ranked(&OFFERED).collect();

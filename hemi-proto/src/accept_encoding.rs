@@ -2,7 +2,7 @@
 
 use http::header::{ACCEPT_ENCODING, HeaderMap};
 
-use crate::ascii::{list_elements, trim_ows};
+use crate::quality::{Quality, weighted};
 
 /// A content coding (RFC 9110 section 8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,12 +46,13 @@ pub struct AcceptEncoding {
     weights: [Weight; Coding::ALL.len()],
 }
 
-/// 0 is refused; 1 is taken if there is nothing else; from 2 on, 1 and the thousandths of `q`.
-type Weight = u16;
-
-const REFUSED: Weight = 0;
-const TAKEN: Weight = 1;
-const WANTED: Weight = 1001;
+/// In this order: what is only taken comes after all that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    Refused,
+    Taken,
+    Named(Quality),
+}
 
 impl AcceptEncoding {
     /// Reads all Accept-Encoding lines of a request.
@@ -61,11 +62,8 @@ impl AcceptEncoding {
     pub fn from_headers(headers: &HeaderMap) -> Self {
         let mut named = [None; Coding::ALL.len()];
         let mut others = None;
-        let lines = headers.get_all(ACCEPT_ENCODING).iter();
-        for element in lines.flat_map(|line| list_elements(line.as_bytes())) {
-            let mut parts = element.split(|&b| b == b';').map(trim_ows);
-            let token = parts.next().unwrap_or_default();
-            let Some(weight) = weight(parts) else { continue };
+        for (token, quality) in weighted(headers, ACCEPT_ENCODING) {
+            let weight = if quality.is_zero() { Weight::Refused } else { Weight::Named(quality) };
             if token == b"*" {
                 others.get_or_insert(weight);
             } else if let Some(coding) = Coding::named(token) {
@@ -73,7 +71,7 @@ impl AcceptEncoding {
             }
         }
         let weights = Coding::ALL.map(|coding| {
-            let unnamed = if coding == Coding::Identity { TAKEN } else { REFUSED };
+            let unnamed = if coding == Coding::Identity { Weight::Taken } else { Weight::Refused };
             named[coding as usize].or(others).unwrap_or(unnamed)
         });
         Self { weights }
@@ -82,7 +80,7 @@ impl AcceptEncoding {
     /// Whether the client takes this coding: it does not say `q=0`, neither of it nor of all it does
     /// not name. Identity is taken unless that is said.
     pub fn takes(&self, coding: Coding) -> bool {
-        self.weights[coding as usize] > REFUSED
+        self.weights[coding as usize] > Weight::Refused
     }
 
     /// Those of the `offered` codings that the client takes, what it likes best first; of those that
@@ -107,32 +105,6 @@ impl AcceptEncoding {
     /// be answered 406 (section 15.5.7).
     pub fn choose(&self, offered: &[Coding]) -> Option<Coding> {
         self.ranked(offered).next()
-    }
-}
-
-/// The weight among the parameters of an element (section 12.4.2), 1 if there is none.
-fn weight<'a>(mut parameters: impl Iterator<Item = &'a [u8]>) -> Option<Weight> {
-    let q = parameters.find_map(|parameter| match parameter {
-        [b'q' | b'Q', b'=', value @ ..] => Some(value),
-        _ => None,
-    });
-    let Some(q) = q else { return Some(WANTED) };
-    let (whole, fraction) = match q {
-        [whole] => (whole, &[][..]),
-        [whole, b'.', fraction @ ..] => (whole, fraction),
-        _ => return None,
-    };
-    if !fraction.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    // More digits than the three that are allowed say nothing of importance.
-    let digits = fraction.iter().chain(b"000").take(3);
-    let thousandths = digits.fold(0, |value, digit| value * 10 + Weight::from(digit - b'0'));
-    match (whole, thousandths) {
-        (b'0', 0) => Some(REFUSED),
-        (b'0', _) => Some(TAKEN + thousandths),
-        (b'1', 0) => Some(WANTED),
-        _ => None,
     }
 }
 

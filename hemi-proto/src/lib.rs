@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accept;
 pub mod accept_encoding;
 pub mod ascii;
 pub mod authority;
@@ -22,3 +23,5 @@ pub mod path;
 pub mod query;
 pub mod range;
 pub mod traceparent;
+
+mod quality;
