@@ -283,6 +283,15 @@ impl From<Bytes> for Body {
     }
 }
 
+impl From<Piece> for Body {
+    fn from(piece: Piece) -> Self {
+        match piece {
+            Piece::Bytes(bytes) => bytes.into(),
+            Piece::File(file, range) => Self::file(file, range),
+        }
+    }
+}
+
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Self {
         Bytes::from(bytes).into()

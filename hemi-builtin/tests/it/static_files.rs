@@ -3,8 +3,14 @@
 mod cache;
 mod conditional;
 mod kinds;
+mod listing;
+mod multipart;
+mod options;
 mod paths;
+mod precompressed;
 mod range;
+mod sending;
+mod try_files;
 
 use std::fs::File;
 use std::path::Path;

@@ -35,6 +35,24 @@ impl MediaType {
     pub fn value(&self) -> HeaderValue {
         self.0.clone()
     }
+
+    /// It without parameters, such as `text/html`.
+    pub(super) fn essence(&self) -> Cow<'_, str> {
+        let text = self.0.as_bytes();
+        let end = text.iter().position(|b| *b == b';').unwrap_or(text.len());
+        String::from_utf8_lossy(text.get(..end).unwrap_or_default().trim_ascii_end())
+    }
+
+    /// The same for text in this charset, where the built-in table says that it is text.
+    pub(super) fn in_charset(self, charset: &Charset) -> Self {
+        let named = self.0.to_str().ok().and_then(|text| text.strip_suffix("; charset=utf-8"));
+        let Some(essence) = named.filter(|_| charset.0 != "utf-8") else { return self };
+        let text = match &*charset.0 {
+            "" => essence.to_owned(),
+            charset => format!("{essence}; charset={charset}"),
+        };
+        HeaderValue::try_from(text).map_or(self, Self)
+    }
 }
 
 impl TryFrom<String> for MediaType {
@@ -55,6 +73,47 @@ impl ConfigType for MediaType {
 
     fn show(&self) -> String {
         String::from_utf8_lossy(self.0.as_bytes()).into_owned().show()
+    }
+}
+
+/// The name of a charset, such as `utf-8`; empty if none is to be named.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Charset(String);
+
+/// A text that names no charset.
+#[derive(Debug, thiserror::Error)]
+#[error("\"{0}\" is not the name of a charset: write one such as \"utf-8\"")]
+pub struct NoCharset(String);
+
+impl Charset {
+    /// That of most text.
+    pub(super) fn utf_8() -> Self {
+        Self("utf-8".to_owned())
+    }
+}
+
+impl TryFrom<String> for Charset {
+    type Error = NoCharset;
+
+    fn try_from(text: String) -> Result<Self, NoCharset> {
+        // RFC 2978, 2.3.
+        let valid = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'+-^_`{}~".contains(&b);
+        if text.bytes().all(valid) {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(NoCharset(text))
+        }
+    }
+}
+
+impl ConfigType for Charset {
+    fn kind() -> Cow<'static, str> {
+        String::kind()
+    }
+
+    fn show(&self) -> String {
+        self.0.show()
     }
 }
 
