@@ -12,7 +12,7 @@ use crate::config::{
     Condition, Diagnostic, Diagnostics, KindName, Ref, Scope, Span, Spanned, Variable,
 };
 use crate::listen::Address;
-use crate::stage::{Build, Identity};
+use crate::stage::{Build, Claim, Identity};
 use crate::{Error, Explain, Prepare, Registry, Result, Run};
 
 /// A kind of components, which can stand in for each other: handlet, server, logger, ...
@@ -231,7 +231,7 @@ impl CreateCx<'_> {
             Address::Unix(path) => Address::Unix(self.path(path)),
             tcp @ Address::Tcp(_) => tcp,
         };
-        self.claim(&format!("listen on {value}"), span)?;
+        self.claim(Claim::Listen, &value, span)?;
         Ok(value)
     }
 
@@ -240,25 +240,28 @@ impl CreateCx<'_> {
     /// # Errors
     /// When another does, or it is that of a Unix socket.
     pub fn receive_on(&mut self, address: Spanned<Address>) -> Result<SocketAddr> {
-        let Spanned { value: Address::Tcp(address), span } = address else {
+        let Address::Tcp(udp) = address.value else {
             let diagnostic = Diagnostic::new(address.span, "datagrams come by UDP only");
             return Err(diagnostic.help("write an address such as \"127.0.0.1:53\"").into());
         };
-        self.claim(&format!("receive on {address}"), span)?;
-        Ok(address)
+        self.claim(Claim::Receive, &address.value, address.span)?;
+        Ok(udp)
     }
 
-    fn claim(&mut self, what: &str, span: Span) -> Result<()> {
-        match self.build.claimed.get(what) {
-            None => {
-                self.build.claimed.insert(what.to_owned(), span);
-                Ok(())
-            }
-            Some(first) => Err(Diagnostic::new(span, format!("two servers {what}"))
-                .help("give one of them another address")
-                .note(*first, "the first is here")
-                .into()),
-        }
+    fn claim(&mut self, claim: Claim, address: &Address, span: Span) -> Result<()> {
+        let key = (claim, address.clone());
+        let Some(first) = self.build.claimed.get(&key) else {
+            self.build.claimed.insert(key, span);
+            return Ok(());
+        };
+        let does = match claim {
+            Claim::Listen => "listen",
+            Claim::Receive => "receive",
+        };
+        Err(Diagnostic::new(span, format!("two servers {does} on {address}"))
+            .help("give one of them another address")
+            .note(*first, "the first is here")
+            .into())
     }
 
     /// A fixture of the stage.

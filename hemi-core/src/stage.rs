@@ -20,7 +20,7 @@ use crate::listen::Listeners;
 use crate::panics::{catch, catch_call};
 use crate::{Error, Result};
 
-pub(crate) use build::Build;
+pub(crate) use build::{Build, Claim};
 pub use parts::Parts;
 
 /// Fires when a component is to finish.

@@ -6,11 +6,19 @@ use std::sync::Arc;
 
 use crate::component::{CreateCx, Kind, Place};
 use crate::config::{self, Constants, Diagnostic, Diagnostics, Scope, Source, Span, Tree};
+use crate::listen::Address;
 use crate::panics::catch_call;
 use crate::registry::{Entry, Factory, Registry};
 use crate::{Error, Result};
 
 use super::{Carried, Identity, Parts};
+
+/// What a server does at an address, alone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Claim {
+    Listen,
+    Receive,
+}
 
 /// A stage being built.
 pub(crate) struct Build {
@@ -27,8 +35,8 @@ pub(crate) struct Build {
     made: HashSet<Span>,
     /// Kinds and names of components that did not: what refers to them is not wrong for that.
     failed: HashSet<(TypeId, String)>,
-    /// What only one server can do, such as listen on an address, with the place that says so.
-    pub(crate) claimed: HashMap<String, Span>,
+    /// Where servers listen or receive, with the place that says so.
+    pub(crate) claimed: HashMap<(Claim, Address), Span>,
     unnamed: usize,
 }
 
