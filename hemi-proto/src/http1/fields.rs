@@ -1,17 +1,20 @@
 //! Moves parsed field lines into a `HeaderMap`, noting on the way those that steer the connection.
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    TRANSFER_ENCODING, UPGRADE,
+};
 
 use super::HeadError;
 use crate::ascii::{list_elements, trim_ows};
 
 /// The fields that decide about framing, routing and the connection, as they were sent.
 #[derive(Debug, Default)]
-pub(super) struct ControlFields {
-    pub(super) host: Once<Bytes>,
-    pub(super) content_length: Once<Bytes>,
-    pub(super) transfer_encoding: Once<Bytes>,
+pub(super) struct ControlFields<'head> {
+    pub(super) host: Once<&'head [u8]>,
+    pub(super) content_length: Once<&'head [u8]>,
+    pub(super) transfer_encoding: Once<&'head [u8]>,
     pub(super) connection: ConnectionTokens,
     /// An Upgrade field is present.
     pub(super) upgrade: bool,
@@ -19,7 +22,7 @@ pub(super) struct ControlFields {
 }
 
 /// A field that may be sent once.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Once<T> {
     #[default]
     Absent,
@@ -53,45 +56,63 @@ pub(super) enum Expectations {
     Unknown,
 }
 
-impl ControlFields {
+impl<'head> ControlFields<'head> {
     /// Fills `headers` from `parsed`, whose slices lie in `head`, and notes the control fields.
     pub(super) fn collect(
         head: &Bytes,
-        parsed: &[httparse::Header<'_>],
+        parsed: &[httparse::Header<'head>],
         headers: &mut HeaderMap,
     ) -> Result<Self, HeadError> {
         let mut fields = Self::default();
-        headers.clear();
+        if !headers.is_empty() {
+            headers.clear();
+        }
         for field in parsed {
             let value = head.slice_ref(field.value);
-            fields.note(field.name, &value)?;
-            append(headers, field.name, value)?;
+            match fields.note(field.name, field.value)? {
+                Some(name) => append_named(headers, name, value)?,
+                None => append(headers, field.name, value)?,
+            }
         }
         Ok(fields)
     }
 
-    fn note(&mut self, name: &str, value: &Bytes) -> Result<(), HeadError> {
+    /// Takes what matters of a field; returns its name, if it is one of those that may matter.
+    fn note(&mut self, name: &str, value: &'head [u8]) -> Result<Option<HeaderName>, HeadError> {
         // The length tells most names apart without looking at them.
-        match name.len() {
-            4 if name.eq_ignore_ascii_case("host") => self.host.note(value.clone()),
-            6 if name.eq_ignore_ascii_case("expect") => self.expect.note(value),
-            7 if name.eq_ignore_ascii_case("upgrade") => self.upgrade = true,
-            10 if name.eq_ignore_ascii_case("connection") => self.connection.note(value),
+        Ok(Some(match name.len() {
+            4 if name.eq_ignore_ascii_case("host") => {
+                self.host.note(value);
+                HOST
+            }
+            6 if name.eq_ignore_ascii_case("expect") => {
+                self.expect.note(value);
+                EXPECT
+            }
+            7 if name.eq_ignore_ascii_case("upgrade") => {
+                self.upgrade = true;
+                UPGRADE
+            }
+            10 if name.eq_ignore_ascii_case("connection") => {
+                self.connection.note(value);
+                CONNECTION
+            }
             14 if imitates(name, "content-length") => {
                 if name.contains('_') {
                     return Err(HeadError::DisguisedFraming);
                 }
-                self.content_length.note(value.clone());
+                self.content_length.note(value);
+                CONTENT_LENGTH
             }
             17 if imitates(name, "transfer-encoding") => {
                 if name.contains('_') {
                     return Err(HeadError::DisguisedFraming);
                 }
-                self.transfer_encoding.note(value.clone());
+                self.transfer_encoding.note(value);
+                TRANSFER_ENCODING
             }
-            _ => {}
-        }
-        Ok(())
+            _ => return Ok(None),
+        }))
     }
 }
 
@@ -120,6 +141,10 @@ impl Expectations {
 /// Appends a field whose name and value httparse has accepted.
 pub(crate) fn append(headers: &mut HeaderMap, name: &str, value: Bytes) -> Result<(), HeadError> {
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| HeadError::FieldName)?;
+    append_named(headers, name, value)
+}
+
+fn append_named(headers: &mut HeaderMap, name: HeaderName, value: Bytes) -> Result<(), HeadError> {
     let value = HeaderValue::from_maybe_shared(value).map_err(|_| HeadError::FieldValue)?;
     headers.try_append(name, value).map_err(|_| HeadError::TooManyFields)?;
     Ok(())

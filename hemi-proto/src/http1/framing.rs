@@ -1,6 +1,5 @@
 //! How long the content of a message is (RFC 9112 section 6.3).
 
-use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 
 use super::HeadError;
@@ -30,7 +29,7 @@ impl BodyLength {
     pub(super) fn of_request(
         method: &Method,
         version: Version,
-        fields: &ControlFields,
+        fields: &ControlFields<'_>,
     ) -> Result<Self, HeadError> {
         let length = announced(version, fields)?.unwrap_or(Self::None);
         if *method == Method::CONNECT && !length.is_empty() {
@@ -46,7 +45,7 @@ impl BodyLength {
         method: &Method,
         status: StatusCode,
         version: Version,
-        fields: &ControlFields,
+        fields: &ControlFields<'_>,
     ) -> Result<Self, HeadError> {
         let announced = announced(version, fields)?;
         let bodiless = *method == Method::HEAD
@@ -65,7 +64,7 @@ pub(super) fn has_no_content(status: StatusCode) -> bool {
 /// What Content-Length and Transfer-Encoding say, if there is one of them.
 pub(super) fn announced(
     version: Version,
-    fields: &ControlFields,
+    fields: &ControlFields<'_>,
 ) -> Result<Option<BodyLength>, HeadError> {
     match (&fields.content_length, &fields.transfer_encoding) {
         (Once::Absent, Once::Absent) => Ok(None),
@@ -82,7 +81,7 @@ pub(super) fn announced(
 
 /// Accepts `chunked` alone. Codings before it are unsupported; a list that does not end with it,
 /// or that has it twice, leaves the length unknown (RFC 9112 section 6.3).
-fn check_codings(codings: &Bytes) -> Result<BodyLength, HeadError> {
+fn check_codings(codings: &[u8]) -> Result<BodyLength, HeadError> {
     if codings.eq_ignore_ascii_case(b"chunked") {
         return Ok(BodyLength::Chunked);
     }

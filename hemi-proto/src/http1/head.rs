@@ -1,10 +1,12 @@
 //! Finds heads in a read buffer, in one pass however slowly they arrive.
 
 use std::mem::MaybeUninit;
+use std::sync::LazyLock;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Method};
 use memchr::memchr;
+use memchr::memmem::Finder;
 
 use super::HeadError;
 use super::lines::{BareLf, LineScan};
@@ -47,6 +49,9 @@ pub struct HeadReader {
 /// Robust servers skip "at least one" empty line (RFC 9112 section 2.2); no client needs three.
 const MAX_EMPTY_LINES: u8 = 2;
 
+/// Finds the end of a head that has come whole, as most do.
+static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
+
 /// What a request line holds besides its target: method, two spaces, version, CRLF.
 const REQUEST_LINE_REST: usize = request::MAX_METHOD + 12;
 
@@ -63,7 +68,7 @@ impl HeadReader {
         limits: &HeadLimits,
     ) -> Result<bool, HeadError> {
         match self.take_head(buf, limits, Kind::Request)? {
-            Some(bytes) => request::parse(&bytes, head, limits).map(|()| true),
+            Some(bytes) => request::parse(bytes, head, limits).map(|()| true),
             None => Ok(false),
         }
     }
@@ -98,6 +103,9 @@ impl HeadReader {
         limits: &HeadLimits,
         kind: Kind,
     ) -> Result<Option<Bytes>, HeadError> {
+        if buf.len() == self.lines.scanned() {
+            return Ok(None);
+        }
         while self.lines.complete() == 0 && buf.starts_with(b"\r\n") {
             if kind == Kind::Response || self.empty_lines == MAX_EMPTY_LINES {
                 return Err(HeadError::EmptyLines);
@@ -106,8 +114,7 @@ impl HeadReader {
             self.lines = LineScan::default();
             self.empty_lines += 1;
         }
-        let end = self.lines.find_end(buf).map_err(|BareLf| HeadError::BareLf)?;
-        let Some(end) = end else {
+        let Some(end) = self.find_end(buf)? else {
             self.check_partial(buf, limits, kind)?;
             return Ok(None);
         };
@@ -116,6 +123,16 @@ impl HeadReader {
         }
         *self = Self::default();
         Ok(Some(buf.split_to(end).freeze()))
+    }
+
+    /// Where the head ends. That each of its lines ends with CRLF remains to be checked.
+    fn find_end(&mut self, buf: &[u8]) -> Result<Option<usize>, HeadError> {
+        if self.lines.scanned() == 0
+            && let Some(at) = END.find(buf)
+        {
+            return Ok(Some(at + 4));
+        }
+        self.lines.find_end(buf).map_err(|BareLf| HeadError::BareLf)
     }
 
     /// Refuses early what further bytes can't mend, so that garbage is not waited on.
@@ -222,9 +239,28 @@ fn check_bytes(bytes: &[u8]) -> Result<(), HeadError> {
     Ok(())
 }
 
+/// Checks that each line of `head` ends with CRLF, for httparse, which has `read` these `fields` of it,
+/// takes LF alone for the end of a line as well.
+pub(super) fn check_line_ends(
+    head: &[u8],
+    read: httparse::Status<usize>,
+    fields: &[httparse::Header<'_>],
+) -> Result<(), HeadError> {
+    // The last line is followed by the empty one that the head was found by.
+    let all = read == httparse::Status::Complete(head.len()) && head.first() != Some(&b'\n');
+    let after_crlf = |field: &httparse::Header<'_>| {
+        let at = field.name.as_ptr().addr() - head.as_ptr().addr();
+        head.get(at - 2..at) == Some(b"\r\n")
+    };
+    if all && fields.iter().all(after_crlf) { Ok(()) } else { Err(HeadError::BareLf) }
+}
+
 /// Names the fault that httparse found in `head`, looking closer where its word is too coarse.
 #[cold]
 pub(super) fn diagnose(head: &[u8], error: httparse::Error, first_line: HeadError) -> HeadError {
+    if LineScan::default().find_end(head).is_err() {
+        return HeadError::BareLf;
+    }
     if let Err(fault) = check_bytes(head) {
         return fault;
     }

@@ -1,18 +1,20 @@
 //! Request heads (RFC 9112 section 3, RFC 9110 section 7).
 
-use bytes::Bytes;
+use std::ops::Range;
+
+use bytes::{Buf, Bytes};
 use http::header::{HOST, HeaderMap, HeaderValue};
 use http::{Method, Version};
 
 use super::fields::{ControlFields, Expectations, Once};
-use super::head::{diagnose, with_slots};
+use super::head::{check_line_ends, diagnose, with_slots};
 use super::target::parse_authority;
 use super::{BodyLength, HeadError, HeadLimits, Target, TargetForm};
 use crate::authority::Authority;
 
 /// A request head that has passed every check.
 ///
-/// Target, authority and field values share one buffer, the bytes of the head.
+/// Target and field values share one buffer, the bytes of the head.
 #[derive(Clone, Debug)]
 pub struct RequestHead {
     /// The method; unknown ones are extension methods.
@@ -54,28 +56,55 @@ impl Default for RequestHead {
 }
 
 impl RequestHead {
-    /// Lets go of the buffer that the values share, and keeps the memory of the map of fields.
+    /// Lets go of the buffer that the values share. The memory of the map of fields is kept, and the
+    /// authority, which the next request of a connection most likely has too.
     pub fn clear(&mut self) {
         self.target = Target::default();
-        self.authority = None;
+        self.authority.take_if(|authority| authority.bytes().len() > KEPT_AUTHORITY);
         self.headers.clear();
     }
 }
+
+/// As long as a name of the DNS (RFC 1035 section 2.3.4) with a port. What is longer is not worth keeping.
+const KEPT_AUTHORITY: usize = 255 + 6;
 
 /// Longer than any registered method (`UPDATEREDIRECTREF`) with room for private ones.
 pub(super) const MAX_METHOD: usize = 64;
 
 /// Parses the bytes of a complete head into `into`.
 pub(super) fn parse(
-    head: &Bytes,
+    mut head: Bytes,
     into: &mut RequestHead,
     limits: &HeadLimits,
 ) -> Result<(), HeadError> {
+    let at = parse_all_but_target(&head, into, limits)?;
+    // The target is the last to share the bytes: it takes them over.
+    head.truncate(at.end);
+    head.advance(at.start);
+    let (target, authority) = Target::parse(&into.method, head)?;
+    if let Some(authority) = authority {
+        let value = HeaderValue::from_maybe_shared(authority.bytes().clone())
+            .map_err(|_| HeadError::MalformedAuthority)?;
+        into.headers.try_insert(HOST, value).map_err(|_| HeadError::TooManyFields)?;
+        into.authority = Some(authority);
+    }
+    into.keep_alive &= target.form() != TargetForm::Authority;
+    into.target = target;
+    Ok(())
+}
+
+/// Returns where the target is.
+fn parse_all_but_target(
+    head: &Bytes,
+    into: &mut RequestHead,
+    limits: &HeadLimits,
+) -> Result<Range<usize>, HeadError> {
     with_slots(head, limits, |slots| {
         let mut request = httparse::Request::new(&mut []);
-        request
+        let read = request
             .parse_with_uninit_headers(head, slots)
             .map_err(|error| diagnose(head, error, HeadError::RequestLine))?;
+        check_line_ends(head, read, request.headers)?;
         let (Some(method), Some(target), Some(minor)) =
             (request.method, request.path, request.version)
         else {
@@ -87,44 +116,41 @@ pub(super) fn parse(
         if target.len() > limits.target_size {
             return Err(HeadError::TargetTooLong);
         }
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::RequestLine)?;
-        let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-        let (target, authority) = Target::parse(&method, head.slice_ref(target.as_bytes()))?;
-        let mut fields = ControlFields::collect(head, request.headers, &mut into.headers)?;
-        let host = check_host(std::mem::take(&mut fields.host), version)?;
-        let framing = BodyLength::of_request(&method, version, &fields)?;
-        let http11 = version == Version::HTTP_11;
+        into.method = Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::RequestLine)?;
+        into.version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+        let fields = ControlFields::collect(head, request.headers, &mut into.headers)?;
+        check_host(fields.host, into.version, &mut into.authority)?;
+        into.framing = BodyLength::of_request(&into.method, into.version, &fields)?;
+        let http11 = into.version == Version::HTTP_11;
         if http11 && fields.expect == Expectations::Unknown {
             return Err(HeadError::Expectation);
         }
-        if let Some(authority) = &authority {
-            let value = HeaderValue::from_maybe_shared(authority.bytes().clone())
-                .map_err(|_| HeadError::MalformedAuthority)?;
-            into.headers.try_insert(HOST, value).map_err(|_| HeadError::TooManyFields)?;
-        }
-        into.keep_alive = !fields.connection.close
-            && (http11 || fields.connection.keep_alive)
-            && target.form() != TargetForm::Authority;
+        into.keep_alive = !fields.connection.close && (http11 || fields.connection.keep_alive);
         into.expect_continue =
-            http11 && fields.expect == Expectations::Continue && !framing.is_empty();
+            http11 && fields.expect == Expectations::Continue && !into.framing.is_empty();
         into.upgrade = http11 && fields.upgrade && fields.connection.upgrade;
-        into.authority = authority.or(host);
-        into.method = method;
-        into.target = target;
-        into.version = version;
-        into.framing = framing;
-        Ok(())
+        // One space stands between the two.
+        let start = method.len() + 1;
+        Ok(start..start + target.len())
     })
 }
 
 /// RFC 9112 section 3.2: one valid Host field, which only HTTP/1.0 may omit.
-fn check_host(host: Once<Bytes>, version: Version) -> Result<Option<Authority>, HeadError> {
+fn check_host(
+    host: Once<&[u8]>,
+    version: Version,
+    authority: &mut Option<Authority>,
+) -> Result<(), HeadError> {
     match host {
-        Once::One(value) => parse_authority(value).map(Some),
-        Once::Many => Err(HeadError::DuplicateHost),
-        Once::Absent if version == Version::HTTP_10 => Ok(None),
-        Once::Absent => Err(HeadError::MissingHost),
+        // The same as that of the request before.
+        Once::One(host) if authority.as_ref().is_some_and(|known| *known.bytes() == host) => {}
+        // A copy, for it is to outlive the head.
+        Once::One(host) => *authority = Some(parse_authority(Bytes::copy_from_slice(host))?),
+        Once::Many => return Err(HeadError::DuplicateHost),
+        Once::Absent if version == Version::HTTP_10 => *authority = None,
+        Once::Absent => return Err(HeadError::MissingHost),
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::fields::ControlFields;
 use super::framing::{announced, has_no_content};
-use super::head::{diagnose, with_slots};
+use super::head::{check_line_ends, diagnose, with_slots};
 use super::{BodyLength, HeadError, HeadLimits};
 
 /// A response head that has passed every check.
@@ -36,9 +36,10 @@ pub(super) fn parse(
 ) -> Result<ResponseHead, HeadError> {
     with_slots(head, limits, |slots| {
         let mut response = httparse::Response::new(&mut []);
-        httparse::ParserConfig::default()
+        let read = httparse::ParserConfig::default()
             .parse_response_with_uninit_headers(&mut response, head, slots)
             .map_err(|error| diagnose(head, error, HeadError::StatusLine))?;
+        check_line_ends(head, read, response.headers)?;
         let (Some(code), Some(minor)) = (response.code, response.version) else {
             return Err(HeadError::StatusLine);
         };

@@ -55,6 +55,30 @@ fn fault(input: &[u8]) -> HeadError {
 }
 
 #[test]
+fn each_head_has_its_own_authority() {
+    let long = format!("{}:80", "a".repeat(300));
+    let (mut reader, mut head) = (HeadReader::default(), RequestHead::default());
+    for (host, authority) in [
+        ("Host: a.test:80\r\n", Some("a.test:80")),
+        ("Host: a.test:80\r\n", Some("a.test:80")),
+        ("Host: A.test:80\r\n", Some("a.test:80")),
+        ("Host: a.test\r\n", Some("a.test")),
+        ("Host: a.test:\r\n", Some("a.test")),
+        ("Host:\r\n", Some("")),
+        ("", None),
+        (&format!("Host: {long}\r\n"), Some(&long)),
+        ("Host: b\r\n", Some("b")),
+    ] {
+        let mut buf = BytesMut::from(format!("GET / HTTP/1.0\r\n{host}\r\n").as_bytes());
+        let read = reader.read_request(&mut buf, &mut head, &HeadLimits::default());
+        assert_eq!(read, Ok(true), "{host}");
+        assert_eq!(head.authority.as_ref().map(Authority::as_str), authority, "{host}");
+        head.clear();
+        assert!(head.authority.as_ref().is_none_or(|known| known.as_str() != long));
+    }
+}
+
+#[test]
 fn parts_of_a_head() {
     let head = head(
         "POST /a?b HTTP/1.1\r\nHost: X.y:1\r\nA:1\r\na: \t2 \t\r\nB:\r\n\
