@@ -120,8 +120,10 @@ impl Request {
     pub(crate) fn release(&mut self) {
         self.interim = None;
         let mut map = std::mem::take(&mut self.head.headers);
-        // Of a request that was refused the fields are still there, and the read buffer with them.
-        map.clear();
+        if !map.is_empty() {
+            // Of a request that was refused the fields are still there, and the read buffer with them.
+            map.clear();
+        }
         MAPS.with_borrow_mut(|maps| {
             if maps.len() < MAPS_KEPT && map.capacity() > 0 {
                 maps.push(map);

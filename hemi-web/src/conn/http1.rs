@@ -327,7 +327,13 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             return Ok(Next::Linger);
         }
         let mut answered = match webapp {
-            Some(webapp) => self.answer(webapp, upload.as_deref_mut()).await?,
+            Some(webapp) => match self.ask(webapp) {
+                Begun::Done(answered) => answered,
+                // Kept out of the connection's own state, which an idle one pays for.
+                Begun::Waits(at) => {
+                    Box::pin(self.answer_later(webapp, at, upload.as_deref_mut())).await?
+                }
+            },
             None => Answered::not_found(),
         };
         if let Some(upload) = &mut upload {
@@ -355,11 +361,20 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             error!(peer = %self.peer, "a handlet answered {status}, which is no answer");
             answered.response = StatusCode::INTERNAL_SERVER_ERROR.into();
         }
-        let responded = self.respond(&mut answered.response, asked, &mut upload).await;
-        // Who was cut under way has a line in the log too.
-        let sent = responded.as_ref().map_or(0, |(_, sent)| *sent);
-        self.record(webapp, &answered, sent, began);
-        let (next, _) = responded?;
+        let whole = match upload {
+            None => self.respond_whole(&answered.response, asked),
+            Some(_) => None,
+        };
+        let next = if let Some(sent) = whole {
+            self.record(webapp, &answered, sent, began);
+            Next::Another
+        } else {
+            let responded = self.respond(&mut answered.response, asked, &mut upload).await;
+            // Who was cut under way has a line in the log too.
+            let sent = responded.as_ref().map_or(0, |(_, sent)| *sent);
+            self.record(webapp, &answered, sent, began);
+            responded?.0
+        };
         if self.out.in_memory() >= GATHERED {
             self.flush().await?;
         }
@@ -368,27 +383,18 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         Ok(next)
     }
 
-    /// Asks the webapp, and meanwhile hands it the request's content as it asks for it.
-    async fn answer(
-        &mut self,
-        webapp: &Webapp,
-        upload: Option<&mut Upload>,
-    ) -> Result<Answered, Cut> {
-        if upload.is_some() && self.req.body().len().is_some_and(|len| len > webapp.body_limit()) {
+    /// Asks the webapp, until somebody has to wait.
+    fn ask(&mut self, webapp: &Webapp) -> Begun {
+        if self.req.body().len().is_some_and(|len| len > webapp.body_limit()) {
             self.hit(Limit::BodySize);
-            return Ok(Answered { response: StatusCode::PAYLOAD_TOO_LARGE.into(), logged: true });
+            let response = StatusCode::PAYLOAD_TOO_LARGE.into();
+            return Begun::Done(Answered { response, logged: true });
         }
-        let at = match catch_call(|| webapp.begin(&mut self.req)) {
-            Ok(Begun::Done(answered)) => return Ok(answered),
-            Ok(Begun::Waits(at)) => at,
-            Err(panic) => return Ok(self.panicked(&panic)),
-        };
-        // Kept out of the connection's own state, which an idle one pays for.
-        let answered = Box::pin(self.answer_later(webapp, at, upload)).await;
-        self.now = clock::now();
-        answered
+        let begun = catch_call(|| webapp.begin(&mut self.req));
+        begun.unwrap_or_else(|panic| Begun::Done(self.panicked(&panic)))
     }
 
+    /// Asks on, and meanwhile hands the webapp the request's content as it asks for it.
     async fn answer_later(
         &mut self,
         webapp: &Webapp,
@@ -428,9 +434,10 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                     }
                 }
             })
-            .await?
+            .await
         };
-        result.map_or_else(|panic| Ok(self.panicked(&panic)), Ok)
+        self.now = clock::now();
+        result?.map_or_else(|panic| Ok(self.panicked(&panic)), Ok)
     }
 
     /// Has the webapp put the last hand to an answer.
@@ -494,20 +501,17 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         }
     }
 
-    /// Whether another request may follow. A limit that forbids it is counted: ask once per answer.
-    fn may_go_on(&self, asked: Asked) -> bool {
+    /// Whether another request may follow; else, which limit forbids it, if one does.
+    fn may_go_on(&self, asked: Asked) -> Result<(), Option<Limit>> {
         if !asked.keep_alive || self.watch.phase() != Phase::Serving {
-            return false;
-        }
-        let limit = if self.requests >= self.server.config.max_requests_per_conn {
-            Limit::RequestsPerConn
+            Err(None)
+        } else if self.requests >= self.server.config.max_requests_per_conn {
+            Err(Some(Limit::RequestsPerConn))
         } else if self.now >= self.until {
-            Limit::ConnAge
+            Err(Some(Limit::ConnAge))
         } else {
-            return true;
-        };
-        self.hit(limit);
-        false
+            Ok(())
+        }
     }
 
     fn line(&mut self) -> Line<'_, I> {

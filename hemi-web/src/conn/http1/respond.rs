@@ -30,6 +30,22 @@ use crate::{Response, error_page};
 type NextFrame = Option<Result<http_body::Frame<Bytes>, crate::BodyError>>;
 
 impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
+    /// Puts the most common kind of answer into the outbox, in the shortest way; returns the bytes of its
+    /// content. None if it is of another kind.
+    pub(super) fn respond_whole(&mut self, response: &Response, asked: Asked) -> Option<u64> {
+        let prepared = response.as_whole()?;
+        if response.status() != StatusCode::OK
+            || !asked.is_plain()
+            || self.may_go_on(asked).is_err()
+        {
+            return None;
+        }
+        let out = self.out.small();
+        self.server.put_start(out, StatusCode::OK, Standing::Both, self.now);
+        out.extend_from_slice(prepared.http1_whole());
+        Some(prepared.content_len())
+    }
+
     /// Puts an answer into the outbox, or streams it; returns the bytes of its content too.
     pub(super) async fn respond(
         &mut self,
@@ -37,18 +53,9 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         asked: Asked,
         upload: &mut Option<Box<Upload>>,
     ) -> Result<(Next, u64), Cut> {
-        let goes_on = self.may_go_on(asked);
-        if let Some(prepared) = response.as_whole()
-            && goes_on
-            && upload.is_none()
-            && asked.is_plain()
-            && response.status() == StatusCode::OK
-        {
-            // The most common answer in its shortest way.
-            let out = self.out.small();
-            self.server.put_start(out, StatusCode::OK, Standing::Both, self.now);
-            out.extend_from_slice(prepared.http1_whole());
-            return Ok((Next::Another, prepared.content_len()));
+        let may_go_on = self.may_go_on(asked);
+        if let Err(Some(limit)) = may_go_on {
+            self.hit(limit);
         }
         let body = response.take_body();
         let framing = Framing::of(response, &body, asked);
@@ -56,7 +63,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         let give_up = upload.as_ref().is_some_and(|upload| {
             upload.is_abandoned() && !upload.is_complete() && !upload.is_worth_reading()
         });
-        let close = give_up || framing == Framing::UntilClose || !goes_on;
+        let close = give_up || framing == Framing::UntilClose || may_go_on.is_err();
         self.put_head(response, asked, framing, close);
         let mut sent = 0;
         if !asked.head && !matches!(framing, Framing::None | Framing::Sized(0)) {
