@@ -119,13 +119,16 @@ impl Request {
     /// Gives the memory of an ended request to others of this core.
     pub(crate) fn release(&mut self) {
         self.interim = None;
+        if self.head.headers.capacity() == 0 {
+            return;
+        }
         let mut map = std::mem::take(&mut self.head.headers);
         if !map.is_empty() {
             // Of a request that was refused the fields are still there, and the read buffer with them.
             map.clear();
         }
         MAPS.with_borrow_mut(|maps| {
-            if maps.len() < MAPS_KEPT && map.capacity() > 0 {
+            if maps.len() < MAPS_KEPT {
                 maps.push(map);
             }
         });
@@ -133,8 +136,11 @@ impl Request {
 
     /// Takes such memory for the next request.
     pub(crate) fn make_room(&mut self) {
-        if self.head.headers.capacity() == 0 {
-            self.head.headers = MAPS.with_borrow_mut(Vec::pop).unwrap_or_default();
+        if self.head.headers.capacity() == 0
+            && let Some(map) = MAPS.with_borrow_mut(Vec::pop)
+        {
+            // What is replaced has no memory to be freed: no need to look for it.
+            std::mem::forget(std::mem::replace(&mut self.head.headers, map));
         }
     }
 
