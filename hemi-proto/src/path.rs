@@ -81,16 +81,23 @@ pub fn normalize(raw: &[u8], separators: EncodedSeparators) -> Result<Cow<'_, [u
 fn is_normal(path: &[u8]) -> bool {
     let mut previous = b'a';
     path.iter().all(|&b| {
-        let plain = match b {
-            b'%' | b'\\' => false,
-            // Also hidden names such as `/.well-known`, which are rare.
-            b'/' | b'.' => previous != b'/',
-            _ => !b.is_ascii_control(),
-        };
+        // Also hidden names such as `/.well-known`, which are rare.
+        let normal = PLAIN[usize::from(b)] || (matches!(b, b'/' | b'.') && previous != b'/');
         previous = b;
-        plain
+        normal
     })
 }
+
+/// The bytes that are normal wherever they stand.
+const PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut b = 0;
+    while b < 256 {
+        plain[b] = !(b as u8).is_ascii_control() && !matches!(b as u8, b'/' | b'.' | b'%' | b'\\');
+        b += 1;
+    }
+    plain
+};
 
 fn decode(raw: &[u8], separators: EncodedSeparators) -> Result<Vec<u8>, PathError> {
     let mut decoded = Vec::with_capacity(raw.len());
