@@ -9,6 +9,7 @@ mod field_edits;
 pub mod handlets;
 pub mod hstates;
 pub mod loggers;
+mod redis;
 pub mod revisers;
 pub mod servers;
 mod uri_template;
@@ -31,6 +32,7 @@ pub fn register(registry: &mut Registry) {
         .handlet::<handlets::Headers>()
         .handlet::<handlets::HostnameChecker>()
         .handlet::<handlets::HttpsChecker>()
+        .handlet::<handlets::Limit>()
         .handlet::<handlets::Maintenance>()
         .handlet::<handlets::Redirect>()
         .handlet::<handlets::Referer>()

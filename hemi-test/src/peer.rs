@@ -42,6 +42,7 @@ pub const PEERS: &[Peer] = &[
     always("haproxy", "haproxy", "the proxy to beat"),
     always("wrk", "wrk", "the client of the bench"),
     always("h2load", "nghttp2-client", "an independent HTTP/2 client"),
+    always("redis-server", "redis-server", "keeps what instances share"),
     always("c++", "g++", "builds libFuzzer"),
     Peer { program: "chromium", package: "chromium", purpose: "a browser", need: Need::OnDemand },
 ];

@@ -87,6 +87,12 @@ impl Running {
         self.ask("GET", target, &[])
     }
 
+    /// Serves by another config from now on.
+    pub(crate) fn reload(&mut self, config: &str) {
+        let loaded = self.engine.load(&Source::text("test.conf", config));
+        self.stage = loaded.unwrap_or_else(|e| panic!("{e}"));
+    }
+
     /// Drains the stage.
     pub(crate) fn quit(self) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
