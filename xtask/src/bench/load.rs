@@ -35,6 +35,7 @@ pub(super) fn run(addr: SocketAddr, load: &Load, seconds: u32) -> Result<Done> {
             1
         }
     };
+    wrk.args(load.field.map(|field| format!("--header={field}")));
     wrk.arg(format!("http://{addr}{}", load.path)).arg("--").arg(depth.to_string());
     stdout_of(&mut wrk)?.parse()
 }

@@ -22,6 +22,8 @@ pub(super) struct Load {
     pub(super) path: &'static str,
     pub(super) style: Style,
     pub(super) connections: u32,
+    /// A further field line of the requests.
+    pub(super) field: Option<&'static str>,
 }
 
 /// How requests follow each other on a connection.
@@ -66,10 +68,25 @@ pub(super) const ROWS: &[Row] = &[
         what: "file of 10 MiB, keep-alive connections",
         // Few connections: what the last answers of a round lack doesn't count as requests.
         measure: Measure::Cpu {
-            load: Load { path: "/10m.bin", style: Style::KeepAlive, connections: 8 },
+            load: Load { path: "/10m.bin", style: Style::KeepAlive, connections: 8, field: None },
             bar: 1.0,
             against: &["nginx"],
         },
+    },
+    Row {
+        name: "gzip-1",
+        what: "page of 20 KiB, compressed for each answer at level 1",
+        measure: gzip("/gzip-1/page.html", 1.5),
+    },
+    Row {
+        name: "gzip-6",
+        what: "page of 20 KiB, compressed for each answer at level 6",
+        measure: gzip("/gzip-6/page.html", 1.5),
+    },
+    Row {
+        name: "gzip-kept",
+        what: "page of 20 KiB, as the servers compress it by default",
+        measure: gzip("/gzip/page.html", 5.0),
     },
     Row {
         name: "idle",
@@ -79,7 +96,14 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 const fn cpu(path: &'static str, style: Style, bar: f64) -> Measure {
-    Measure::Cpu { load: Load { path, style, connections: 64 }, bar, against: &["nginx"] }
+    let load = Load { path, style, connections: 64, field: None };
+    Measure::Cpu { load, bar, against: &["nginx"] }
+}
+
+const fn gzip(path: &'static str, bar: f64) -> Measure {
+    let field = Some("Accept-Encoding: gzip");
+    let load = Load { path, style: Style::KeepAlive, connections: 64, field };
+    Measure::Cpu { load, bar, against: &["nginx"] }
 }
 
 impl Row {

@@ -44,7 +44,18 @@ const SERVERS: &[Server] = &[
         arguments: &["serve", "--config", "@CONFIG@"],
         version: &["version"],
         configs: &[(
-            &["hello", "pipeline", "close", "static-1k", "static-100k", "static-10m", "idle"],
+            &[
+                "hello",
+                "pipeline",
+                "close",
+                "static-1k",
+                "static-100k",
+                "static-10m",
+                "gzip-1",
+                "gzip-6",
+                "gzip-kept",
+                "idle",
+            ],
             "gorox.conf",
         )],
     },
@@ -58,6 +69,7 @@ const SERVERS: &[Server] = &[
             (&["close"], "peers/nginx-close.conf"),
             (&["static-1k"], "peers/nginx-static-small.conf"),
             (&["static-100k", "static-10m"], "peers/nginx-static-large.conf"),
+            (&["gzip-1", "gzip-6", "gzip-kept"], "peers/nginx-gzip.conf"),
         ],
     },
     Server {
@@ -130,6 +142,9 @@ impl Bench {
             .file("1k.txt", "x".repeat(1 << 10))?
             .file("100k.txt", "x".repeat(100 << 10))?
             .file("10m.bin", "x".repeat(10 << 20))?;
+        let site = ["gzip", "gzip-1", "gzip-6"]
+            .iter()
+            .try_fold(site, |site, dir| site.file(format!("{dir}/page.html"), page(20 << 10)))?;
         Ok(Self { ready, missing, site })
     }
 
@@ -188,6 +203,36 @@ impl Running<'_> {
     pub(super) fn pids(&self) -> Vec<u32> {
         self.program.pids()
     }
+}
+
+/// A page of this many bytes, which compresses to about a third as pages do: the same one each time.
+fn page(len: usize) -> String {
+    const SYLLABLES: [&str; 16] = [
+        "ba", "con", "de", "er", "fi", "go", "in", "ka", "lo", "men", "no", "pre", "ra", "st",
+        "ti", "un",
+    ];
+    let mut seed = 1u32;
+    let mut random = |below: u32| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 16) as usize % below as usize
+    };
+    let words: Vec<String> =
+        (0..600).map(|_| (0..1 + random(4)).map(|_| SYLLABLES[random(16)]).collect()).collect();
+    let mut page = String::from("<!doctype html>\n<title>A page</title>\n");
+    while page.len() < len {
+        page.push_str("<p class=\"text\">");
+        for _ in 0..20 {
+            // Some words are used more than others.
+            let most = 1 + random(600) as u32;
+            page.push_str(&words[random(most)]);
+            page.push(' ');
+        }
+        page.push_str("<a href=\"/");
+        page.push_str(&words[random(600)]);
+        page.push_str("\">more</a></p>\n");
+    }
+    page.truncate(len);
+    page
 }
 
 /// The begin of a command that runs on one core, and ends with this process however that ends.
