@@ -3,22 +3,36 @@
 mod brotli;
 mod compression;
 mod filter;
+mod gunzip;
 mod gzip;
+mod head;
 mod media_range;
+mod rank;
+mod replace;
+mod wrap;
 mod zstd;
 
 pub use brotli::{Brotli, BrotliConfig};
 pub use compression::{Compression, CompressionConfig};
+pub use gunzip::{Gunzip, GunzipConfig};
 pub use gzip::{Gzip, GzipConfig};
+pub use head::{Head, HeadConfig};
 pub use media_range::MediaRange;
+pub use rank::MiddleRank;
+pub use replace::{Replace, ReplaceConfig};
+pub use wrap::{Wrap, WrapConfig};
 pub use zstd::{Zstd, ZstdConfig};
 
-use hemi_proto::etag::ETag;
-use hemi_web::Response;
+use hemi_proto::etag::{ETag, tags};
+use hemi_web::{Body, Request, Response};
+use http::Method;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
-    HeaderValue,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
 };
+
+use crate::vary::vary_by;
+use filter::{Filter, Unmade, filtered};
 
 /// Whether the content is of one of these types and all that the status says there is, so that it
 /// makes sense to change it.
@@ -35,6 +49,34 @@ fn is_changeable(response: &Response, types: &[MediaRange]) -> bool {
 /// The coding that the content is in, if it is in any.
 fn coding_of(map: &HeaderMap) -> Option<&HeaderValue> {
     map.get(CONTENT_ENCODING).filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// Whether the content is as it was written: in no coding.
+fn is_plain(response: &Response) -> bool {
+    coding_of(response.headers()).is_none()
+}
+
+/// Has a request ask for all of a content that is going to be changed: parts of it can't be had, nor
+/// may parts be seen of what it was.
+fn forget_range(req: &mut Request) {
+    if req.headers().contains_key(RANGE) {
+        req.headers_mut().remove(RANGE);
+        req.headers_mut().remove(IF_RANGE);
+    }
+}
+
+/// Sends the content through a filter. What it was recognised by goes: the same filter need not stand
+/// there tomorrow.
+fn pass_through(req: &Request, response: &mut Response, filter: impl Filter) {
+    let body = response.take_body();
+    response.set_body(match *req.method() {
+        Method::HEAD => Body::stream(Unmade),
+        _ => filtered(body, filter),
+    });
+    let map = response.headers_mut();
+    forget_bytes(map);
+    map.remove(ETAG);
+    map.remove(LAST_MODIFIED);
 }
 
 /// Takes out the fields that tell of the bytes of a content that will be others.
@@ -60,4 +102,25 @@ fn weaken_etag(map: &mut HeaderMap) {
         Some(weak) => map.insert(ETAG, weak),
         None => map.remove(ETAG),
     };
+}
+
+/// Whether Cache-Control says `no-transform` (RFC 9111, 5.2.2.6).
+fn forbids_change(map: &HeaderMap) -> bool {
+    let lines = map.get_all(CACHE_CONTROL).iter();
+    let mut directives = lines.flat_map(|line| line.as_bytes().split(|b| *b == b','));
+    directives.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
+}
+
+/// A 304 for one who has the compressed content: with the tag that was sent with it.
+fn tag_as_asked(req: &Request, response: &mut Response) {
+    let Some(tag) = response.headers().get(ETAG).and_then(|tag| ETag::parse(tag.as_bytes())) else {
+        return;
+    };
+    let lines = req.headers().get_all(IF_NONE_MATCH).iter();
+    let mut asked = lines.flat_map(|line| tags(line.as_bytes()));
+    if !tag.is_weak() && asked.any(|asked| asked.is_weak() && asked.weak_eq(&tag)) {
+        let map = response.headers_mut();
+        weaken_etag(map);
+        vary_by(map, "accept-encoding");
+    }
 }

@@ -22,6 +22,7 @@ pub mod params;
 pub mod path;
 pub mod query;
 pub mod range;
+pub mod replace;
 pub mod traceparent;
 
 mod quality;

@@ -23,8 +23,9 @@ impl Kind for ReviserKind {
 
 /// Changes requests and responses. To change content as it streams, wrap the body.
 pub trait Reviser: Send + Sync {
-    /// Where it stands among the revisers of a rule: requests pass from low to high, responses back
-    /// from high to low. Those of equal rank pass in the order they are written.
+    /// Where it stands among the revisers of a rule or webapp: requests and responses pass from low to
+    /// high, so that who decodes content is the first for both, and who encodes it the last. Those of
+    /// equal rank pass in the order they are written.
     fn rank(&self) -> u8;
 
     /// Sees a request before the handlets.

@@ -229,7 +229,7 @@ impl Rule {
     }
 
     fn done(&self, req: &Request, mut response: Response) -> Asked {
-        for reviser in self.revisers.iter().rev() {
+        for reviser in &self.revisers {
             reviser.response(req, &mut response);
         }
         Asked::Done(response)

@@ -343,7 +343,7 @@ impl Webapp {
             (hook.0)(response);
         }
         if !response.status().is_informational() {
-            for reviser in self.revisers.iter().rev() {
+            for reviser in &self.revisers {
                 reviser.response(req, response);
             }
         }

@@ -11,18 +11,17 @@ use hemi_core::config::{ConfigType, Size};
 use hemi_core::cores::PerCore;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result};
 use hemi_proto::accept_encoding::{AcceptEncoding, Coding};
-use hemi_proto::etag::{ETag, tags};
 use hemi_web::{Body, BoxError, Request, Response, Reviser};
-use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
-};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tracing::error;
 
 use super::filter::{Filter, Filtered, TURN, Unmade};
-use super::{MediaRange, coding_of, forget_bytes, is_changeable, weaken_etag};
+use super::{
+    MediaRange, forbids_change, forget_bytes, is_changeable, is_plain, tag_as_asked, weaken_etag,
+};
 use crate::vary::vary_by;
 use forms::Forms;
 
@@ -206,10 +205,9 @@ impl<C: Codec> Reviser for Compression<C> {
 impl<C: Codec> Compression<C> {
     /// Whether the answer is one that is compressed for those who like it.
     fn takes_up(&self, req: &Request, response: &Response) -> bool {
-        let map = response.headers();
         is_changeable(response, &self.types)
-            && coding_of(map).is_none()
-            && !forbids_change(map)
+            && is_plain(response)
+            && !forbids_change(response.headers())
             && full_len(req, response).is_none_or(|len| len >= self.min_length)
     }
 
@@ -312,25 +310,4 @@ fn full_len(req: &Request, response: &Response) -> Option<u64> {
     let len = response.content_len();
     let told = || response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
     if req.method() == Method::HEAD && len == Some(0) { told().or(len) } else { len }
-}
-
-/// Whether Cache-Control says `no-transform` (RFC 9111, 5.2.2.6).
-fn forbids_change(map: &HeaderMap) -> bool {
-    let lines = map.get_all(CACHE_CONTROL).iter();
-    let mut directives = lines.flat_map(|line| line.as_bytes().split(|b| *b == b','));
-    directives.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
-}
-
-/// A 304 for one who has the compressed content: with the tag that was sent with it.
-fn tag_as_asked(req: &Request, response: &mut Response) {
-    let Some(tag) = response.headers().get(ETAG).and_then(|tag| ETag::parse(tag.as_bytes())) else {
-        return;
-    };
-    let lines = req.headers().get_all(IF_NONE_MATCH).iter();
-    let mut asked = lines.flat_map(|line| tags(line.as_bytes()));
-    if !tag.is_weak() && asked.any(|asked| asked.is_weak() && asked.weak_eq(&tag)) {
-        let map = response.headers_mut();
-        weaken_etag(map);
-        vary_by(map, "accept-encoding");
-    }
 }

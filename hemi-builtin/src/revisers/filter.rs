@@ -51,6 +51,15 @@ enum State {
     Ended(Option<HeaderMap>),
 }
 
+/// What a filter makes of a body: at once, if that is small and in memory.
+pub(crate) fn filtered(body: Body, filter: impl Filter) -> Body {
+    let mut filtered = Filtered::new(body, filter);
+    match filtered.whole() {
+        Some(made) => made.into(),
+        None => Body::stream(filtered),
+    }
+}
+
 impl<F: Filter> Filtered<F> {
     pub(crate) fn new(source: Body, filter: F) -> Self {
         let (input, out) = (Bytes::new(), Vec::new());
@@ -69,6 +78,21 @@ impl<F: Filter> Filtered<F> {
         self.work += used.max(self.out.len() - before);
         self.holds = true;
         Ok(true)
+    }
+
+    /// All that is made; none if that is not to be had at once, or has to fail as a stream does.
+    fn whole(&mut self) -> Option<Bytes> {
+        self.input = self.source.in_memory().filter(|bytes| bytes.len() <= TURN)?.clone();
+        self.source = Body::empty();
+        while !self.input.is_empty() && self.out.len() < TURN {
+            let used = self.filter.feed(&self.input, &mut self.out).ok()?;
+            self.input.advance(used.clamp(1, self.input.len()));
+        }
+        if !self.input.is_empty() {
+            return None;
+        }
+        self.filter.end(&mut self.out).ok()?;
+        Some(std::mem::take(&mut self.out).into())
     }
 
     fn take(&mut self) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {

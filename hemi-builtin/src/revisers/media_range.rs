@@ -44,6 +44,11 @@ impl MediaRange {
         COMPRESSIBLE.iter().map(|range| Self(Cow::Borrowed(range))).collect()
     }
 
+    /// Pages.
+    pub(super) fn html() -> Vec<Self> {
+        Vec::from([Self(Cow::Borrowed("text/html"))])
+    }
+
     /// Whether the value of a Content-Type is one of these, whatever its parameters.
     pub(super) fn holds(&self, content_type: &HeaderValue) -> bool {
         let bytes = content_type.as_bytes();

@@ -1,6 +1,8 @@
 //! Revisers.
 
 mod compression;
+mod content;
+mod gunzip;
 mod streams;
 
 use std::io::Read as _;
@@ -72,4 +74,14 @@ fn text(len: usize) -> Vec<u8> {
     }
     text.truncate(len);
     text
+}
+
+/// A gzip file with this content.
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut deflate = zlib_rs::Deflate::new(9, true, 31);
+    let mut out = vec![0; content.len() / 2 + 100_000];
+    let status = deflate.compress(content, &mut out, zlib_rs::DeflateFlush::Finish).unwrap();
+    assert!(matches!(status, Status::StreamEnd));
+    out.truncate(deflate.total_out() as usize);
+    out
 }

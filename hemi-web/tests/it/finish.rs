@@ -46,12 +46,12 @@ fn revisers_of_a_webapp_see_all_and_stand_around_those_of_rules() {
         rule { probe {} }"#,
     );
     let rows = [
-        ("/in", vec!["inner", "b", "a"]),
-        ("/now", vec!["b", "a"]),
-        ("/wait/0", vec!["b", "a"]),
-        ("/none", vec!["b", "a"]),
-        ("/panic", vec!["b", "a"]),
-        ("/now/panic", vec!["b", "a"]),
+        ("/in", vec!["inner", "a", "b"]),
+        ("/now", vec!["a", "b"]),
+        ("/wait/0", vec!["a", "b"]),
+        ("/none", vec!["a", "b"]),
+        ("/panic", vec!["a", "b"]),
+        ("/now/panic", vec!["a", "b"]),
     ];
     for (path, expected) in rows {
         assert_eq!(get(&site, path).header_values("trace").collect::<Vec<_>>(), expected, "{path}");
