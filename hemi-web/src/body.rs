@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use hemi_core::io::SharedFile;
+use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 pub use channel::{BodySender, Unread};
@@ -82,6 +83,18 @@ impl BodyError {
     /// What a stream gave, which may be made of another body.
     fn from_box(error: BoxError) -> Self {
         error.downcast().map_or_else(Self::Other, |error| *error)
+    }
+}
+
+impl BodyError {
+    /// The status that answers it: 413 or 400; 500 if it is not the client's fault.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Malformed(_) | Self::Cut => StatusCode::BAD_REQUEST,
+            Self::File(_) | Self::Other(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
     }
 }
 

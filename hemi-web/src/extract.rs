@@ -1,7 +1,9 @@
 //! What a handle takes: typed parts of the request.
 
+mod cookies;
 mod de;
 mod field;
+mod form;
 mod path;
 mod query;
 
@@ -14,7 +16,9 @@ use hemi_core::listen::Peer;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
+pub use cookies::Cookies;
 pub use field::{Field, Header};
+pub use form::Form;
 pub use path::Path;
 pub use query::Query;
 
@@ -57,8 +61,9 @@ use crate::{Body, Request, Respond, Scheme, WebError};
 /// Helpers are taken in the order of the arguments; the content can be taken once.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be taken from a request by a handle whose state is `{S}`",
-    note = "`Path`, `Query`, `Header`, `Json`, `State<{S}>`, `String`, `Bytes`, `Body`, `HeaderMap`, \
-            `Method` and `Peer` can, and `Option` and `Result` of what can"
+    note = "`Path`, `Query`, `Header`, `Cookies`, `Session`, `State<{S}>`, `HeaderMap`, `Method` and \
+            `Peer` can, of the content `Json`, `Form`, `Multipart`, `String`, `Bytes` and `Body`, and \
+            `Option` and `Result` of what can"
 )]
 pub trait Extract<S>: Sized + Send + 'static {
     /// Why it can't be had: the answer, unless the handle takes a `Result`.
@@ -214,7 +219,7 @@ impl<S: Send + Sync + 'static> Extract<S> for String {
 
 /// All of the content.
 pub(crate) async fn gather<S>(req: &mut Request, at: &Matched<'_, S>) -> Result<Bytes, WebError> {
-    req.body().bytes(at.max_content).await.map_err(WebError::of_body)
+    Ok(req.body().bytes(at.max_content).await?)
 }
 
 /// The media type of the content in lower case, without parameters.

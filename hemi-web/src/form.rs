@@ -10,7 +10,7 @@ use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde::Deserialize;
 
-use crate::{BodyError, Request, Response};
+use crate::{BodyError, Request};
 
 /// Bounds on a form that is read into memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +27,13 @@ impl Default for FormLimits {
     }
 }
 
-/// A form without files: pairs of names and values.
+/// A form without files: pairs of names and values. In a handle, take a [`crate::Form`].
 ///
 /// Bytes that are not UTF-8 once decoded read as U+FFFD, as the URL standard says.
 #[derive(Clone, Debug)]
-pub struct Form(Bytes);
+pub struct FormPairs(Bytes);
 
-impl Form {
+impl FormPairs {
     /// All pairs, in order.
     pub fn pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         query::pairs(&self.0).map(|(name, value)| (text(name), text(value)))
@@ -111,10 +111,9 @@ impl FormError {
             Self::TooLarge(..) | Self::TooManyFields(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Fields(_) | Self::NotText(_) => StatusCode::BAD_REQUEST,
             Self::Parts(e) => e.status(),
-            Self::Body(BodyError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Body(BodyError::Malformed(_) | BodyError::Cut) => StatusCode::BAD_REQUEST,
+            Self::Body(e) => e.status(),
             Self::Store(e) if is_full(e) => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Body(_) | Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
@@ -123,18 +122,12 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-impl From<FormError> for Response {
-    fn from(error: FormError) -> Self {
-        error.status().into()
-    }
-}
-
 impl Request {
     /// Reads a form that came as `application/x-www-form-urlencoded`.
     ///
     /// # Errors
     /// Any [`FormError`] but those of parts and files.
-    pub async fn form(&mut self, limits: FormLimits) -> Result<Form, FormError> {
+    pub async fn form(&mut self, limits: FormLimits) -> Result<FormPairs, FormError> {
         let (essence, _) = params::split(self.form_type()?);
         if !essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
             return Err(FormError::MediaType);
@@ -146,7 +139,7 @@ impl Request {
         if query::count(&content) > limits.fields {
             return Err(FormError::TooManyFields(limits.fields));
         }
-        Ok(Form(content))
+        Ok(FormPairs(content))
     }
 
     /// The content type of a form of any kind.

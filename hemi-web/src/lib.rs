@@ -39,8 +39,8 @@ mod webapp;
 
 pub use body::{Body, BodyError, BodySender, BoxError, Piece, Unread};
 pub use cookie::{CookieError, CookieKey, SameSite, SetCookie, ShortKey};
-pub use extract::{Extract, Field, Header, Matched, Path, Query, State};
-pub use form::{Form, FormError, FormLimits};
+pub use extract::{Cookies, Extract, Field, Form, Header, Matched, Path, Query, State};
+pub use form::{FormError, FormLimits, FormPairs};
 pub use handlet::{DynHandlet, Handlet, HandletKind, HandletRegistry, Reply};
 pub use hostname::{Hostname, HostnameError};
 pub use hstate::{DynHstate, Hstate, HstateKind, HstateRegistry};

@@ -180,8 +180,14 @@ impl<S: Send + Sync + 'static> Mapper<S> {
     /// One whose handles may take [`crate::State`] of this type.
     #[must_use]
     pub fn with_state(state: S) -> Self {
+        Self::with_shared(Arc::new(state))
+    }
+
+    /// The same with a state that others have too.
+    #[must_use]
+    pub fn with_shared(state: Arc<S>) -> Self {
         Self {
-            state: Arc::new(state),
+            state,
             routes: Table::new(),
             fallbacks: Table::new(),
             max_content: MAX_CONTENT,

@@ -7,12 +7,15 @@ use http::StatusCode;
 use tracing::error;
 
 use crate::body::{BodyError, BoxError};
+use crate::form::FormError;
+use crate::session::{CsrfError, SessionError};
 use crate::{Respond, Response};
 
 /// An error with the status that it is answered with.
 ///
 /// Any other error becomes one by `?`, with 500: it is logged with all its causes, and the client learns
-/// the status alone. One that is made with a message tells it, as plain text.
+/// the status alone. One that is made with a message tells it, as plain text; so do the errors of this
+/// crate that are the client's fault, such as a [`FormError`].
 ///
 /// ```
 /// use hemi_web::testing::Client;
@@ -76,24 +79,43 @@ impl WebError {
     pub fn message(&self) -> &str {
         &self.0.message
     }
-
-    /// Content that can't be read to its end.
-    pub(crate) fn of_body(e: BodyError) -> Self {
-        match e {
-            BodyError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, e.to_string()),
-            BodyError::Malformed(_) | BodyError::Cut => {
-                Self::new(StatusCode::BAD_REQUEST, e.to_string())
-            }
-            other => other.into(),
-        }
-    }
 }
 
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for WebError {
     fn from(cause: E) -> Self {
-        Self::caused(StatusCode::INTERNAL_SERVER_ERROR, cause)
+        match status_of(&cause) {
+            status if status.is_client_error() => Self::new(status, cause.to_string()),
+            status => Self::caused(status, cause),
+        }
     }
 }
+
+/// What answers an error: those of this crate know.
+fn status_of(e: &(dyn std::error::Error + 'static)) -> StatusCode {
+    let known = [
+        e.downcast_ref::<BodyError>().map(BodyError::status),
+        e.downcast_ref::<FormError>().map(FormError::status),
+        e.downcast_ref::<SessionError>().map(SessionError::status),
+        e.downcast_ref::<CsrfError>().map(CsrfError::status),
+    ];
+    known.into_iter().flatten().next().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Those errors of this crate that a handle may return as they are.
+macro_rules! respond_by_status {
+    ($($error:ty)+) => {
+        $(
+            /// As a [`WebError`] made of it.
+            impl Respond for $error {
+                fn respond(self) -> Response {
+                    WebError::from(self).respond()
+                }
+            }
+        )+
+    };
+}
+
+respond_by_status! { BodyError FormError SessionError CsrfError }
 
 impl Respond for WebError {
     fn respond(self) -> Response {

@@ -1,12 +1,12 @@
 //! A webapp written in Rust: a list of notes that browsers see change. Usage: `webapp [ADDRESS]`.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hemi_core::{Error, Parts, Result, Run, serve_parts};
 use hemi_web::{
-    Body, Event, Html, HttpxServer, Json, Mapper, Path, Query, Redirect, Rule, Sse, State,
-    WebError, Webapp,
+    Event, Form, FormError, Html, HttpxServer, Json, Mapper, Multipart, Path, Query, Redirect,
+    Rule, Sse, State, WebError, Webapp,
 };
 use http::StatusCode;
 use tokio::sync::broadcast;
@@ -74,13 +74,23 @@ async fn add(
     Ok((StatusCode::CREATED, Json(notes.add(note)?)))
 }
 
-/// Measures what is sent, however long: only a piece of it is in memory.
-async fn upload(mut content: Body) -> Result<String, WebError> {
-    let mut size = 0;
-    while let Some(piece) = content.chunk().await.transpose()? {
-        size += piece.len();
+/// What the form of the page sends.
+async fn add_by_form(notes: State<Notes>, Form(note): Form<Note>) -> Result<Redirect, WebError> {
+    notes.add(note)?;
+    Ok(Redirect::see_other("/"))
+}
+
+/// Measures the files of a form, however long: only a piece of them is in memory.
+async fn measure(mut form: Multipart) -> Result<String, FormError> {
+    let mut told = String::new();
+    while let Some(mut part) = form.next_part().await? {
+        let mut size = 0;
+        while let Some(piece) = part.chunk().await? {
+            size += piece.len();
+        }
+        told += &format!("{}: {size} bytes\n", part.file_name().as_deref().unwrap_or("no file"));
     }
-    Ok(format!("{size} bytes\n"))
+    Ok(told)
 }
 
 async fn events(notes: State<Notes>) -> Sse {
@@ -104,15 +114,18 @@ async fn events(notes: State<Notes>) -> Sse {
 }
 
 fn webapp() -> Webapp {
-    let api = Mapper::with_state(Notes::new())
+    let notes = Arc::new(Notes::new());
+    let api = Mapper::with_shared(notes.clone())
         .get("/notes", list)
         .post("/notes", add)
         .get("/notes/{id}", one)
         .get("/events", events)
-        .put("/upload", upload);
-    let mapper =
-        Mapper::new().get("/", page).get("/home", || Redirect::permanent("/")).nest("/api", api);
-    Webapp::new("notes").max_body_size(1 << 30).rule(Rule::new().handlet(mapper)).task(tick)
+        .post("/measure", measure);
+    let mapper = Mapper::with_shared(notes).get("/", page).post("/", add_by_form);
+    Webapp::new("notes")
+        .max_body_size(1 << 30)
+        .rule(Rule::new().handlet(mapper.nest("/api", api)))
+        .task(tick)
 }
 
 /// Works in the background for as long as the webapp is served.

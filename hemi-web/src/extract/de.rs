@@ -1,39 +1,30 @@
-//! Names and values of text, as serde sees them: parameters of paths, queries, forms.
+//! The parameters of a path, as serde sees them.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::value::{MapDeserializer, StrDeserializer};
+use serde::de::value::StrDeserializer;
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess,
     Visitor,
 };
 use serde::forward_to_deserialize_any;
 
-/// A name and a value, both decoded.
-pub(crate) type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
-
-/// A value from names and values, of which several may have the same name.
-///
-/// A struct or map takes them by name; one that is there several times goes into a list, and is a mistake
-/// where no list is wanted. An `Option` is none for an empty value. A list of pairs takes all in their
-/// order.
-pub(crate) fn from_pairs<T: DeserializeOwned>(pairs: Vec<Pair<'_>>) -> Result<T, Error> {
-    T::deserialize(Pairs(pairs))
-}
+/// A name and a value, decoded.
+pub(super) type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// A value from the parameters of a path: a struct or map takes them by name, a tuple or list in their
 /// order, and all else the only one.
-pub(crate) fn from_params<T: DeserializeOwned>(params: &[Pair<'_>]) -> Result<T, Error> {
+pub(super) fn from_params<T: DeserializeOwned>(params: &[Pair<'_>]) -> Result<T, Error> {
     T::deserialize(Params(params))
 }
 
 /// Why text is no such value.
 #[derive(Debug)]
-pub(crate) struct Error {
-    pub(crate) message: String,
-    /// No text at all would be, for its names are not those that are asked for.
-    pub(crate) misfit: bool,
+pub(super) struct Error {
+    message: String,
+    /// No text at all would be, for the parameters are not those that are asked for.
+    pub(super) misfit: bool,
 }
 
 impl Error {
@@ -41,7 +32,7 @@ impl Error {
         Self { message: message.to_string(), misfit: true }
     }
 
-    /// The same about what has this name.
+    /// The same about the parameter of this name.
     fn of(self, name: &str) -> Self {
         Self { message: format!("`{name}`: {}", self.message), ..self }
     }
@@ -61,58 +52,20 @@ impl de::Error for Error {
     }
 
     fn missing_field(name: &'static str) -> Self {
-        Self::misfit(format_args!("`{name}` is missing"))
-    }
-
-    fn invalid_length(len: usize, expected: &dyn de::Expected) -> Self {
-        Self::misfit(format_args!("there are {len}, not {expected}"))
+        Self::misfit(format_args!("the route has no parameter `{name}`"))
     }
 
     fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::misfit(format_args!("it is {unexpected}, not {expected}"))
-    }
-}
-
-struct Pairs<'a>(Vec<Pair<'a>>);
-
-impl<'de> Deserializer<'de> for Pairs<'_> {
-    type Error = Error;
-
-    fn deserialize_any<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
-        // Equal names side by side, in their order.
-        self.0.sort_by(|a, b| a.0.cmp(&b.0));
-        visitor.visit_map(Runs { rest: &self.0, values: &[] })
-    }
-
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let pairs = self.0.iter().map(|(name, value)| (&**name, &**value));
-        visitor.visit_seq(MapDeserializer::new(pairs))
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_unit()
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit_struct tuple tuple_struct map struct enum identifier ignored_any
+        Self::misfit(format_args!("a parameter is {unexpected}, not {expected}"))
     }
 }
 
 struct Params<'a>(&'a [Pair<'a>]);
 
 impl<'a> Params<'a> {
-    fn only(self) -> Result<Values<'a>, Error> {
+    fn only(self) -> Result<Value<'a>, Error> {
         match self.0 {
-            [_] => Ok(Values(self.0)),
+            [(_, value)] => Ok(Value(value)),
             others => Err(Error::misfit(format_args!("the route has {} parameters", others.len()))),
         }
     }
@@ -133,11 +86,12 @@ impl<'de> Deserializer<'de> for Params<'_> {
         deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
         deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
         deserialize_f32 deserialize_f64 deserialize_char deserialize_str deserialize_string
-        deserialize_bytes deserialize_byte_buf deserialize_identifier
+        deserialize_bytes deserialize_byte_buf deserialize_identifier deserialize_option
+        deserialize_ignored_any
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_map(Runs { rest: self.0, values: &[] })
+        visitor.visit_map(Each(self.0))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -154,9 +108,9 @@ impl<'de> Deserializer<'de> for Params<'_> {
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        match self.0.len() == len {
-            true => self.deserialize_seq(visitor),
-            false => Err(de::Error::invalid_length(self.0.len(), &&*len.to_string())),
+        match self.0.len() {
+            here if here == len => self.deserialize_seq(visitor),
+            here => Err(Error::misfit(format_args!("the route has {here} parameters, not {len}"))),
         }
     }
 
@@ -175,10 +129,6 @@ impl<'de> Deserializer<'de> for Params<'_> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.0.is_empty() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -201,40 +151,34 @@ impl<'de> Deserializer<'de> for Params<'_> {
     ) -> Result<V::Value, Error> {
         self.only()?.deserialize_enum(name, variants, visitor)
     }
+}
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_unit()
+/// Parameters one after the other, with their names or without.
+struct Each<'a>(&'a [Pair<'a>]);
+
+impl<'a> Each<'a> {
+    fn value<'de, T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+        let Some(((name, value), rest)) = self.0.split_first() else { return Ok(None) };
+        self.0 = rest;
+        seed.deserialize(Value(value)).map(Some).map_err(|e| e.of(name))
     }
 }
 
-/// Pairs of which those with equal names stand side by side, as a map from names to all their values.
-struct Runs<'a> {
-    rest: &'a [Pair<'a>],
-    values: &'a [Pair<'a>],
-}
-
-impl<'de> MapAccess<'de> for Runs<'_> {
+impl<'de> MapAccess<'de> for Each<'_> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Error> {
-        let Some((name, _)) = self.rest.first() else { return Ok(None) };
-        let run = self.rest.iter().take_while(|(other, _)| other == name).count();
-        (self.values, self.rest) = self.rest.split_at(run);
-        let key: StrDeserializer<'_, Error> = (&**name).into_deserializer();
-        seed.deserialize(key).map(Some)
+        let Some((name, _)) = self.0.first() else { return Ok(None) };
+        seed.deserialize(Value(name)).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        let name = self.values.first().map_or("", |(name, _)| name);
-        seed.deserialize(Values(self.values)).map_err(|e| e.of(name))
+        self.value(seed)?.ok_or_else(|| Error::misfit("there are no more parameters"))
     }
 }
-
-/// Values, one after the other, whatever their names.
-struct Each<'a>(&'a [Pair<'a>]);
 
 impl<'de> SeqAccess<'de> for Each<'_> {
     type Error = Error;
@@ -243,13 +187,7 @@ impl<'de> SeqAccess<'de> for Each<'_> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, Error> {
-        let Some((one, rest)) = self.0.split_at_checked(1).filter(|(one, _)| !one.is_empty())
-        else {
-            return Ok(None);
-        };
-        self.0 = rest;
-        let name = one.first().map_or("", |(name, _)| name);
-        seed.deserialize(Values(one)).map(Some).map_err(|e| e.of(name))
+        self.value(seed)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -257,31 +195,22 @@ impl<'de> SeqAccess<'de> for Each<'_> {
     }
 }
 
-/// All the values of one name: at least one.
-struct Values<'a>(&'a [Pair<'a>]);
-
-impl<'a> Values<'a> {
-    fn only(&self) -> Result<&'a str, Error> {
-        match self.0 {
-            [(_, value)] => Ok(value),
-            _ => Err(de::Error::custom("it is there more than once")),
-        }
-    }
-}
+struct Value<'a>(&'a str);
 
 macro_rules! parsed {
     ($($method:ident $visit:ident $what:literal)+) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            let value = self.only()?.parse();
-            visitor.$visit(value.map_err(|_| <Error as de::Error>::custom(concat!("it is not ", $what)))?)
+            let wrong = |_| <Error as de::Error>::custom(concat!("it is not ", $what));
+            visitor.$visit(self.0.parse().map_err(wrong)?)
         })+
     };
 }
 
-impl<'de> Deserializer<'de> for Values<'_> {
+impl<'de> Deserializer<'de> for Value<'_> {
     type Error = Error;
 
     parsed! {
+        deserialize_bool visit_bool "true or false"
         deserialize_i8 visit_i8 "an integer of the range"
         deserialize_i16 visit_i16 "an integer of the range"
         deserialize_i32 visit_i32 "an integer of the range"
@@ -297,28 +226,12 @@ impl<'de> Deserializer<'de> for Values<'_> {
         deserialize_char visit_char "a single character"
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_bool(match self.only()? {
-            // What browsers send of a box that is ticked.
-            "true" | "1" | "on" => true,
-            "false" | "0" | "off" => false,
-            _ => return Err(de::Error::custom("it is neither true nor false")),
-        })
-    }
-
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_str(self.only()?)
+        visitor.visit_str(self.0)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0 {
-            [(_, value)] if value.is_empty() => visitor.visit_none(),
-            _ => visitor.visit_some(self),
-        }
-    }
-
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_seq(Each(self.0))
+        visitor.visit_some(self)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -335,24 +248,13 @@ impl<'de> Deserializer<'de> for Values<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let value: StrDeserializer<'_, Error> = self.only()?.into_deserializer();
+        let value: StrDeserializer<'_, Error> = self.0.into_deserializer();
         value.deserialize_enum(name, variants, visitor)
     }
 
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_bytes(self.only()?.as_bytes())
-    }
-
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.deserialize_bytes(visitor)
-    }
-
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_unit()
-    }
-
     forward_to_deserialize_any! {
-        str string identifier unit unit_struct tuple tuple_struct map struct
+        str string bytes byte_buf identifier ignored_any unit unit_struct seq tuple tuple_struct map
+        struct
     }
 }
 
@@ -364,25 +266,9 @@ mod tests {
 
     use super::*;
 
-    fn pairs<'a>(pairs: &[(&'a str, &'a str)]) -> Vec<Pair<'a>> {
-        pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
-    }
-
-    fn message<T: DeserializeOwned>(given: &[(&str, &str)]) -> String {
-        from_pairs::<T>(pairs(given)).err().map(|e| e.to_string()).unwrap_or_default()
-    }
-
-    #[derive(Debug, Deserialize, PartialEq)]
-    struct All {
-        text: String,
-        number: i8,
-        ticked: bool,
-        empty: Option<u32>,
-        absent: Option<u32>,
-        #[serde(default)]
-        list: Vec<u32>,
-        choice: Choice,
-        wrapped: Wrapped,
+    fn read<T: DeserializeOwned>(params: &[(&str, &str)]) -> Result<T, Error> {
+        let params: Vec<_> = params.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
+        from_params(&params)
     }
 
     #[derive(Debug, Deserialize, PartialEq)]
@@ -395,77 +281,49 @@ mod tests {
     #[derive(Debug, Deserialize, PartialEq)]
     struct Wrapped(f64);
 
-    const GIVEN: [(&str, &str); 9] = [
-        ("list", "3"),
-        ("text", "a"),
-        ("number", "-7"),
-        ("ticked", "on"),
-        ("list", "1"),
-        ("empty", ""),
-        ("choice", "that"),
-        ("wrapped", "1.5"),
-        ("unknown", "x"),
-    ];
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Named {
+        b: Wrapped,
+        a: Choice,
+        c: Option<char>,
+    }
+
+    const GIVEN: &[(&str, &str)] = &[("a", "that"), ("b", "1.5")];
 
     #[test]
-    fn values_of_all_kinds_come_by_their_names() {
-        let all: All = from_pairs(pairs(&GIVEN)).unwrap();
-        let expected = All {
-            text: "a".into(),
-            number: -7,
-            ticked: true,
-            empty: None,
-            absent: None,
-            list: vec![3, 1],
-            choice: Choice::That,
-            wrapped: Wrapped(1.5),
-        };
-        assert_eq!(all, expected);
-        let map: HashMap<String, Vec<String>> = from_pairs(pairs(&GIVEN)).unwrap();
-        assert_eq!(map["list"], ["3", "1"]);
-        let list: Vec<(String, String)> = from_pairs(pairs(&GIVEN)).unwrap();
-        assert_eq!(list.len(), GIVEN.len());
-        assert_eq!(list[1], ("text".into(), "a".into()));
+    fn parameters_come_by_order_or_name() {
+        assert_eq!(read::<(Choice, Wrapped)>(GIVEN).unwrap(), (Choice::That, Wrapped(1.5)));
+        let named = Named { b: Wrapped(1.5), a: Choice::That, c: None };
+        assert_eq!(read::<Named>(GIVEN).unwrap(), named);
+        assert_eq!(read::<Vec<String>>(GIVEN).unwrap(), ["that", "1.5"]);
+        assert_eq!(read::<HashMap<String, String>>(GIVEN).unwrap()["b"], "1.5");
+        assert_eq!(read::<Wrapped>(&GIVEN[1..]).unwrap(), Wrapped(1.5));
+        assert_eq!(read::<Choice>(&[("x", "this")]).unwrap(), Choice::This);
+        assert_eq!(read::<i8>(&[("x", "-128")]).unwrap(), -128);
+        assert!(read::<bool>(&[("x", "true")]).unwrap());
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
-        type Numbers = HashMap<String, u8>;
-        #[derive(Deserialize)]
-        #[expect(dead_code, reason = "only whether it can be read matters")]
-        struct One {
-            n: u8,
+    fn a_bad_value_is_told_from_a_bad_program() {
+        let bad = |e: Error| if e.misfit { String::new() } else { e.message };
+        assert_eq!(
+            bad(read::<u8>(&[("x", "256")]).unwrap_err()),
+            "it is not a whole number of the range"
+        );
+        assert_eq!(
+            bad(read::<(char, u8)>(GIVEN).unwrap_err()),
+            "`a`: it is not a single character"
+        );
+        assert!(bad(read::<Choice>(&[("x", "other")]).unwrap_err()).contains("other"));
+        assert!(read::<u8>(GIVEN).unwrap_err().misfit);
+        assert!(read::<u8>(&[]).unwrap_err().misfit);
+        assert!(read::<(String, String, String)>(GIVEN).unwrap_err().misfit);
+        assert!(read::<HashMap<String, Vec<u8>>>(GIVEN).unwrap_err().misfit);
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "it can't be read")]
+        struct Other {
+            z: String,
         }
-        assert_eq!(
-            message::<Numbers>(&[("n", "256")]),
-            "`n`: it is not a whole number of the range"
-        );
-        assert_eq!(
-            message::<Numbers>(&[("n", "1"), ("n", "2")]),
-            "`n`: it is there more than once"
-        );
-        assert_eq!(message::<One>(&[]), "`n` is missing");
-        assert_eq!(
-            message::<HashMap<String, bool>>(&[("b", "maybe")]),
-            "`b`: it is neither true nor false"
-        );
-        assert!(message::<HashMap<String, Choice>>(&[("c", "other")]).contains("other"));
-        assert!(!message::<u32>(&[("n", "1")]).is_empty());
-        assert!(!message::<HashMap<String, HashMap<String, u8>>>(&[("n", "1")]).is_empty());
-    }
-
-    #[test]
-    fn parameters_come_by_order_too() {
-        let params = pairs(&[("a", "7"), ("b", "x")]);
-        assert_eq!(from_params::<(u8, char)>(&params).unwrap(), (7, 'x'));
-        assert_eq!(from_params::<Vec<String>>(&params).unwrap(), ["7", "x"]);
-        assert_eq!(from_params::<HashMap<String, String>>(&params).unwrap()["b"], "x");
-        assert_eq!(from_params::<u8>(&params[..1]).unwrap(), 7);
-        assert_eq!(from_params::<Choice>(&pairs(&[("a", "this")])).unwrap(), Choice::This);
-        let misfit = |e: Error| e.misfit;
-        assert!(misfit(from_params::<u8>(&params).unwrap_err()));
-        assert!(misfit(from_params::<u8>(&[]).unwrap_err()));
-        assert!(misfit(from_params::<(u8, char, u8)>(&params).unwrap_err()));
-        assert!(!misfit(from_params::<(u8, u8)>(&params).unwrap_err()));
+        assert!(read::<Other>(GIVEN).unwrap_err().misfit);
     }
 }

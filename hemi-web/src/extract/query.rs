@@ -1,18 +1,14 @@
 //! The query of a request, typed.
 
-use std::borrow::Cow;
-
-use hemi_proto::query::pairs;
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 
-use super::de::{self, Pair};
 use crate::{Extract, Matched, Request, WebError};
 
 /// The query, decoded: a struct or a map takes its fields by name, a list of pairs all of them.
 ///
 /// What may be there several times is a list; what may be missing has `#[serde(default)]` or is an
-/// `Option`, which is none for an empty value too. All else is answered 400: a field that is missing or no
+/// `Option`, which is none for an empty value too unless it is of text. All else is answered 400: a field that is missing or no
 /// such value, or is there twice and no list.
 ///
 /// ```
@@ -36,7 +32,7 @@ use crate::{Extract, Matched, Request, WebError};
 /// let answer = client.get("/?q=two+words&tag=a&tag=%C3%A4").send().await;
 /// assert_eq!(answer.text(), r#"two words 1 ["a", "ä"]"#);
 /// let answer = client.get("/?page=2").send().await;
-/// assert_eq!(answer.text(), "the query is wrong: `q` is missing\n");
+/// assert_eq!(answer.text(), "the query is wrong: missing field `q`\n");
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,19 +47,8 @@ where
     const AT_ONCE: bool = true;
 
     async fn extract(req: &mut Request, _: &Matched<'_, S>) -> Result<Self, WebError> {
-        let bad = |what: &str| WebError::new(StatusCode::BAD_REQUEST, what.to_owned());
-        let query = req.query().unwrap_or_default().as_bytes();
-        let pairs = pairs(query).map(|(name, value)| Some((text(name)?, text(value)?)));
-        let pairs: Option<Vec<Pair<'_>>> = pairs.collect();
-        let pairs = pairs.ok_or_else(|| bad("the query is not UTF-8"))?;
-        de::from_pairs(pairs).map(Self).map_err(|e| bad(&format!("the query is wrong: {e}")))
-    }
-}
-
-/// Decoded bytes as text, if they are.
-fn text(bytes: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
-    match bytes {
-        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
-        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+        serde_html_form::from_str(req.query().unwrap_or_default())
+            .map(Self)
+            .map_err(|e| WebError::new(StatusCode::BAD_REQUEST, format!("the query is wrong: {e}")))
     }
 }

@@ -9,8 +9,8 @@ use hemi_core::{Lifecycle, Run, Shut};
 use hemi_test::raw::Client;
 use hemi_web::testing::Server;
 use hemi_web::{
-    Body, Extract, Handlet, Html, Json, Mapper, Matched, Path, Query, Redirect, Reply, Request,
-    Response, Rule, State, WebError, Webapp,
+    Body, Cookies, Extract, Form, FormError, Handlet, Html, Json, Mapper, Matched, Multipart, Path,
+    Query, Redirect, Reply, Request, Response, Rule, Session, SetCookie, State, WebError, Webapp,
 };
 use http::{HeaderMap, Method, StatusCode, Uri};
 
@@ -211,6 +211,90 @@ fn json_is_read_and_checked() {
         assert_eq!(post(&mut client, "/any", json, &nested(depth)).0, status, "{depth}");
     }
     assert_eq!(post(&mut client, "/", json, &" ".repeat((2 << 20) + 1)).0, 413);
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct Order {
+    item: u8,
+    note: Option<String>,
+    count: Option<u32>,
+    #[serde(default)]
+    extra: Vec<String>,
+}
+
+async fn form(Form(order): Form<Order>) -> String {
+    format!("{} {:?} {:?} {:?}", order.item, order.note, order.count, order.extra)
+}
+
+async fn query(Query(order): Query<Order>) -> String {
+    format!("{} {:?} {:?} {:?}", order.item, order.note, order.count, order.extra)
+}
+
+#[test]
+fn forms_and_queries_are_typed() {
+    let small = Mapper::new().max_content(8).post("/form", form);
+    let mapper = Mapper::new().post("/form", form).get("/query", query).nest("/small", small);
+    let (_server, mut client) = serve(mapper);
+    let media_type = "application/x-www-form-urlencoded";
+    for (content, status, expected) in [
+        ("item=7", 200, "7 None None []"),
+        ("extra=a+b&item=%37&note=%C3%A4&extra=c", 200, "7 Some(\"ä\") None [\"a b\", \"c\"]"),
+        ("item=7&note=&count=&other=1", 200, "7 Some(\"\") None []"),
+        ("item=7&count=3", 200, "7 None Some(3) []"),
+    ] {
+        let expected = (status, expected.to_owned());
+        assert_eq!(post(&mut client, "/form", media_type, content), expected, "{content}");
+        assert_eq!(ask(&mut client, "GET", &format!("/query?{content}")), expected, "{content}");
+    }
+    for content in ["", "note=x", "item=256", "item=x", "item=1&item=2"] {
+        assert_eq!(post(&mut client, "/form", media_type, content).0, 400, "{content}");
+        assert_eq!(ask(&mut client, "GET", &format!("/query?{content}")).0, 400, "{content}");
+    }
+    assert_eq!(post(&mut client, "/form", "text/plain", "item=7").0, 415);
+    assert_eq!(post(&mut client, "/small/form", media_type, "item=7&a").0, 200);
+    assert_eq!(post(&mut client, "/small/form", media_type, "item=7&ab").0, 413);
+    let many = format!("item=7{}", "&a".repeat(1_000));
+    assert_eq!(post(&mut client, "/form", media_type, &many).0, 413);
+}
+
+async fn parts(mut form: Multipart) -> Result<String, FormError> {
+    let mut parts = String::new();
+    while let Some(part) = form.next_part().await? {
+        parts += &format!("{}={} ", part.name().to_owned(), part.text().await?);
+    }
+    Ok(parts)
+}
+
+#[test]
+fn forms_come_part_by_part() {
+    let (_server, mut client) = serve(Mapper::new().post("/", parts));
+    let content = "--x\r\ncontent-disposition: form-data; name=a\r\n\r\n1\r\n\
+                   --x\r\ncontent-disposition: form-data; name=b\r\n\r\n2\r\n--x--\r\n";
+    let media_type = "multipart/form-data; boundary=x";
+    assert_eq!(post(&mut client, "/", media_type, content), (200, "a=1 b=2 ".to_owned()));
+    assert_eq!(post(&mut client, "/", media_type, &content[..40]).0, 400);
+    assert_eq!(post(&mut client, "/", "text/plain", content).0, 415);
+}
+
+fn cookies(cookies: Cookies) -> (SetCookie, String) {
+    let all: Vec<_> = cookies.pairs().collect();
+    let text = format!("{all:?} {:?}", cookies.value("b"));
+    (SetCookie::new("c", "3").unwrap(), text)
+}
+
+#[test]
+fn cookies_are_read_and_set() {
+    let (_server, mut client) = serve(Mapper::new().get("/", cookies));
+    client.send("GET / HTTP/1.1\r\nhost: x\r\ncookie: a=1; b=2\r\n\r\n").unwrap();
+    let reply = client.read_response().unwrap();
+    assert_eq!(reply.text(), "[(\"a\", \"1\"), (\"b\", \"2\")] Some(\"2\")");
+    assert!(reply.header("set-cookie").unwrap().starts_with("c=3"));
+}
+
+#[test]
+fn who_asks_for_sessions_where_there_are_none_is_told() {
+    let (_server, mut client) = serve(Mapper::new().get("/", async |_: Session| "session"));
+    assert_eq!(ask(&mut client, "GET", "/").0, 500);
 }
 
 async fn text(text: String) -> String {
