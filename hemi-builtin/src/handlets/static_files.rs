@@ -285,15 +285,15 @@ impl Static {
         } else {
             self.try_in_order(req, path)
         };
-        match (found, &self.spa_fallback) {
-            (Err(e), Some(fallback)) if !is_passing(&e) && self.asks_for_page(req) => {
+        match (&found, &self.spa_fallback) {
+            (Err(e), Some(fallback)) if !is_passing(e) && self.asks_for_page(req) => {
                 let Some(path) = self.below(fallback.as_str()) else { return nothing() };
                 match self.look(path)? {
                     Found::File(entry, path) => Ok(Found::Fallback(entry, path)),
                     _ => nothing(),
                 }
             }
-            (found, _) => found,
+            _ => found,
         }
     }
 

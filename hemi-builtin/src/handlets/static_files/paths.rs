@@ -67,19 +67,31 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Whether a path, of a file or with a slash at its end, is kept.
+    /// Whether a path is kept: below the root, without a slash in front.
     pub(super) fn keeps(self, path: &str) -> bool {
-        let dotted = path.starts_with('.') || path.contains("/.");
-        let hides = |segment: &str| segment.starts_with('.') && segment != ".well-known";
-        self.copies && is_copy(path) || self.hidden && dotted && path.split('/').any(hides)
+        let bytes = path.as_bytes();
+        let mut extension = &[][..];
+        // Most paths are too short for a better search to pay.
+        for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'.') {
+            let (before, after) = bytes.split_at(at);
+            if self.hidden && matches!(before, [] | [.., b'/']) && !is_well_known(after) {
+                return true;
+            }
+            extension = after;
+        }
+        self.copies && (path.ends_with('~') || is_copy(extension))
     }
 }
 
+/// RFC 8615.
+fn is_well_known(path: &[u8]) -> bool {
+    matches!(path.strip_prefix(b".well-known"), Some([] | [b'/', ..]))
+}
+
 /// Copies of scripts and configs show what the originals keep to themselves.
-fn is_copy(path: &str) -> bool {
-    const COPIES: [&str; 5] = ["bak", "old", "orig", "save", "swp"];
-    let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
-    path.ends_with('~') || COPIES.iter().any(|copy| extension.eq_ignore_ascii_case(copy))
+fn is_copy(extension: &[u8]) -> bool {
+    const COPIES: [&[u8]; 5] = [b".bak", b".old", b".orig", b".save", b".swp"];
+    COPIES.iter().any(|copy| extension.eq_ignore_ascii_case(copy))
 }
 
 /// The path of an entry of a directory; that of the root is empty.

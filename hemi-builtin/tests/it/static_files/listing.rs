@@ -197,6 +197,31 @@ fn no_more_is_read_than_the_config_says() {
 }
 
 #[test]
+fn who_comes_while_others_are_served_waits_for_a_turn() {
+    let files = files();
+    let server = serve_with(&files, "", LISTED);
+    let mut clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send("GET /sub/ HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    }
+    for mut client in clients {
+        assert!(client.read_response().unwrap().text().contains("in.txt"));
+    }
+}
+
+#[test]
+fn a_list_of_paths_may_end_in_a_listing() {
+    let files = files();
+    let list = r#".tryFiles = ($path, $path + "/", "/sub/", "=404")"#;
+    let server = serve_with(&files, "", &format!("{LISTED}  {list}"));
+    assert_eq!(server.get("/b.txt").text(), "xxx");
+    assert_eq!(server.get("/sub").header("location"), Some("/sub/"));
+    for target in ["/sub/", "/none"] {
+        assert!(server.get(target).text().contains("in.txt"), "{target}");
+    }
+}
+
+#[test]
 fn curl_can_mirror_what_is_listed() {
     let Some(curl) = peer("curl") else { return };
     let files = files();
