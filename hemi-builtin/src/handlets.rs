@@ -1,6 +1,7 @@
 //! Handlets.
 
 mod access;
+mod basic_auth;
 mod cors;
 mod favicon;
 mod headers;
@@ -15,6 +16,7 @@ mod rewrite;
 mod static_files;
 
 pub use access::{Access, AccessConfig};
+pub use basic_auth::{BasicAuth, BasicAuthConfig};
 pub use cors::{Cors, CorsConfig};
 pub use favicon::Favicon;
 pub use headers::{Headers, HeadersConfig};

@@ -28,6 +28,7 @@ pub fn register(registry: &mut Registry) {
         .handlet::<handlets::Static>()
         .handlet::<handlets::Favicon>()
         .handlet::<handlets::Access>()
+        .handlet::<handlets::BasicAuth>()
         .handlet::<handlets::Cors>()
         .handlet::<handlets::Headers>()
         .handlet::<handlets::HostnameChecker>()

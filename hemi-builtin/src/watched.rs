@@ -6,6 +6,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use hemi_core::Result;
+use tokio::time::interval;
+use tracing::{info, warn};
+
 /// How often they are looked at.
 pub(crate) const EVERY: Duration = Duration::from_secs(1);
 
@@ -24,6 +28,34 @@ impl Stamp {
     /// Whether there is a file.
     pub(crate) fn exists(self) -> bool {
         self.0.is_some()
+    }
+}
+
+/// Reads a file again whenever it is no longer as it was at `stamp`, and notes what it says then. What
+/// can't be read is told, and changes nothing. Has no end.
+pub(crate) async fn follow<T: Send + 'static>(
+    path: &Path,
+    mut stamp: Stamp,
+    read: fn(&Path) -> Result<T>,
+    mut note: impl FnMut(T),
+) {
+    let mut ticks = interval(EVERY);
+    loop {
+        ticks.tick().await;
+        let file = path.to_owned();
+        let looked = tokio::task::spawn_blocking(move || {
+            let now = Stamp::of(&file);
+            (now != stamp).then(|| (now, read(&file)))
+        });
+        let Ok(Some((now, content))) = looked.await else { continue };
+        stamp = now;
+        match content {
+            Ok(content) => {
+                info!(path = %path.display(), "read again");
+                note(content);
+            }
+            Err(e) => warn!("what the file said before holds: {e}"),
+        }
     }
 }
 

@@ -20,7 +20,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ enum Verdict {
 #[derive(Debug, Default)]
 struct Found {
     addresses: HashMap<String, Arc<[IpAddr]>>,
-    /// In the order of the files.
+    /// In the order of the files; what each was like when it was read first.
     contents: Vec<(Stamp, Vec<Clients>)>,
 }
 
@@ -148,7 +148,7 @@ impl Lifecycle for Access {
             found.addresses = self.resolve_and_wait()?;
         }
         let table = Arc::new(self.table(&found));
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        *self.found() = found;
         let _ = self.tables.set(PerCore::new(cx.cores(), || table.clone()));
         Ok(())
     }
@@ -199,7 +199,7 @@ impl Access {
 
     /// Works the tables out anew, of which a change is seen by the next request.
     fn update(&self, change: impl FnOnce(&mut Found)) {
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = self.found();
         change(&mut found);
         let table = Arc::new(self.table(&found));
         for mut of_core in self.tables.get().into_iter().flat_map(PerCore::each) {
@@ -207,40 +207,20 @@ impl Access {
         }
     }
 
-    /// Looks once a second whether files have changed.
+    /// Reads files again that have changed.
     async fn follow_files(&self) {
-        if self.files.is_empty() {
-            return;
-        }
-        let mut ticks = interval(watched::EVERY);
-        loop {
-            ticks.tick().await;
-            for (index, (path, _)) in self.files.iter().enumerate() {
-                let before = self.stamp(index);
-                let task = (path.clone(), before);
-                let looked = tokio::task::spawn_blocking(move || {
-                    let (path, before) = task;
-                    let stamp = Stamp::of(&path);
-                    (stamp != before).then(|| (stamp, read(&path)))
-                });
-                match looked.await {
-                    Ok(Some((stamp, Ok(contents)))) => {
-                        info!(path = %path.display(), entries = contents.len(), "read again");
-                        self.update(|found| found.contents[index] = (stamp, contents));
-                    }
-                    Ok(Some((stamp, Err(e)))) => {
-                        warn!("what the file said before holds: {e}");
-                        self.found.lock().unwrap_or_else(PoisonError::into_inner).contents[index]
-                            .0 = stamp;
-                    }
-                    Ok(None) | Err(_) => {}
-                }
-            }
-        }
+        let follow = async |index: usize| {
+            let Some((path, _)) = self.files.get(index) else { return };
+            let stamp = self.found().contents[index].0;
+            let note = |contents| self.update(|found| found.contents[index].1 = contents);
+            watched::follow(path, stamp, read, note).await;
+        };
+        // There are two at most.
+        tokio::join!(follow(0), follow(1));
     }
 
-    fn stamp(&self, index: usize) -> Stamp {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).contents[index].0
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn follow_hosts(&self) {
@@ -262,10 +242,7 @@ impl Access {
     }
 
     fn note_addresses(&self, name: &str, addresses: Arc<[IpAddr]>) {
-        let known = {
-            let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-            found.addresses.get(name).cloned()
-        };
+        let known = self.found().addresses.get(name).cloned();
         if known.is_none_or(|known| known != addresses) {
             info!("{name} now has the addresses {addresses:?}");
             self.update(|found| {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "all of this is tests")]
 
 mod access;
+mod basic_auth;
 mod cors;
 mod cronjobs;
 mod echo;
