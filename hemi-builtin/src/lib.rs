@@ -49,6 +49,7 @@ pub fn register(registry: &mut Registry) {
         .hstate::<hstates::MemoryHstate>()
         .hstate::<hstates::FilesysHstate>()
         .logger::<loggers::SimpleLogger>()
+        .logger::<loggers::SyslogLogger>()
         .server::<servers::EchoServer>()
         .cronjob::<cronjobs::CleanCronjob>()
         .cronjob::<cronjobs::StatCronjob>();

@@ -14,7 +14,9 @@ mod zstd;
 
 pub use brotli::{Brotli, BrotliConfig};
 pub use compression::{Compression, CompressionConfig};
+pub(crate) use compression::{Encoder, Then};
 pub use gunzip::{Gunzip, GunzipConfig};
+pub(crate) use gzip::GzipEncoder;
 pub use gzip::{Gzip, GzipConfig};
 pub use head::{Head, HeadConfig};
 pub use media_range::MediaRange;

@@ -1,7 +1,9 @@
 //! Coarse time, read without a system call.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime};
 
+use hemi_proto::date::{ISO8601_LEN, format_iso8601};
 use rustix::time::{ClockId, clock_gettime};
 
 /// A moment of the monotonic clock, to the kernel tick (1 to 10 ms).
@@ -55,9 +57,35 @@ pub fn calendar() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::new(t.tv_sec.max(0) as u64, t.tv_nsec as u32)
 }
 
+/// The same as [`format_iso8601`], which is asked once a second on each core.
+#[must_use]
+pub fn iso8601(at: SystemTime) -> [u8; ISO8601_LEN] {
+    thread_local! {
+        static LAST: Cell<(u64, [u8; ISO8601_LEN])> = const { Cell::new((u64::MAX, [0; ISO8601_LEN])) };
+    }
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (mut second, mut text) = LAST.get();
+    if second != since.as_secs() {
+        (second, text) = (since.as_secs(), format_iso8601(at));
+        LAST.set((second, text));
+    }
+    let millis = since.subsec_millis();
+    let digit = |n: u32| b'0' + (n % 10) as u8;
+    text[20..23].copy_from_slice(&[digit(millis / 100), digit(millis / 10), digit(millis)]);
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_text_of_a_second_is_kept_and_that_of_another_is_not() {
+        for millis in [1_795_266_309_123, 1_795_266_309_007, 1_795_266_310_000, 0, u64::MAX >> 20] {
+            let at = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+            assert_eq!(iso8601(at), format_iso8601(at));
+        }
+    }
 
     #[test]
     fn moments_compare_and_saturate() {

@@ -6,10 +6,11 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use hemi_core::clock;
 use hemi_core::config::Lookup;
 use hemi_core::logger::{Level, Record, escape_text};
 use hemi_proto::ascii::push_decimal;
-use hemi_proto::date::{format_date, format_iso8601};
+use hemi_proto::date::format_date;
 use http::header::{REFERER, USER_AGENT};
 
 use crate::vars::{self, WebVar};
@@ -48,7 +49,7 @@ impl Record<WebVar> for Exchange<'_> {
         line.extend_from_slice(b" - ");
         put_or_dash(line, req.user().unwrap_or_default().as_bytes());
         line.extend_from_slice(b" [");
-        line.extend_from_slice(&Dates::of(self.at).common);
+        line.extend_from_slice(&common_date(self.at));
         line.extend_from_slice(b"] \"");
         line.extend_from_slice(req.method().as_str().as_bytes());
         line.push(b' ');
@@ -102,51 +103,31 @@ impl Lookup<WebVar> for Exchange<'_> {
                     put_seconds(text, took);
                 }
             }
-            WebVar::Time => {
-                let Dates { iso8601: [date @ .., _, _, _, zone], .. } = Dates::of(self.at);
-                text.extend_from_slice(&date);
-                put_digits(text, since_1970(self.at).subsec_millis());
-                text.push(zone);
-            }
-            WebVar::TimeCommon => text.extend_from_slice(&Dates::of(self.at).common),
+            WebVar::Time => text.extend_from_slice(&clock::iso8601(self.at)),
+            WebVar::TimeCommon => text.extend_from_slice(&common_date(self.at)),
             WebVar::Msec => put_seconds(text, since_1970(self.at)),
             _ => text.extend_from_slice(&self.lookup(var)),
         }
     }
 }
 
-/// The texts of a second, of which each core keeps the last.
-#[derive(Clone, Copy)]
-struct Dates {
-    second: u64,
-    /// `2026-11-21T13:05:09.000Z`
-    iso8601: [u8; 24],
-    /// `21/Nov/2026:13:05:09 +0000`
-    common: [u8; 26],
-}
-
-impl Dates {
-    fn of(at: SystemTime) -> Self {
-        thread_local! {
-            static LAST: Cell<Option<Dates>> = const { Cell::new(None) };
-        }
-        let second = since_1970(at).as_secs();
-        LAST.get().filter(|last| last.second == second).unwrap_or_else(|| {
-            let made = Self::new(second, at);
-            LAST.set(Some(made));
-            made
-        })
+/// `21/Nov/2026:13:05:09 +0000`, made once a second on each core.
+fn common_date(at: SystemTime) -> [u8; 26] {
+    thread_local! {
+        static LAST: Cell<(u64, [u8; 26])> = const { Cell::new((u64::MAX, [0; 26])) };
     }
-
-    fn new(second: u64, at: SystemTime) -> Self {
-        // `Sat, 21 Nov 2026 13:05:09 GMT`
-        let [_, _, _, _, _, d1, d2, _, m1, m2, m3, _, y1, y2, y3, y4, _, clock @ ..] =
-            format_date(at);
-        let mut common = *b"dd/mmm/yyyy:hh:mm:ss +0000";
-        common[..12].copy_from_slice(&[d1, d2, b'/', m1, m2, m3, b'/', y1, y2, y3, y4, b':']);
-        common[12..20].copy_from_slice(&clock[..8]);
-        Self { second, iso8601: format_iso8601(at), common }
+    let second = since_1970(at).as_secs();
+    let (kept, text) = LAST.get();
+    if kept == second {
+        return text;
     }
+    // `Sat, 21 Nov 2026 13:05:09 GMT`
+    let [_, _, _, _, _, d1, d2, _, m1, m2, m3, _, y1, y2, y3, y4, _, time @ ..] = format_date(at);
+    let mut text = *b"dd/mmm/yyyy:hh:mm:ss +0000";
+    text[..12].copy_from_slice(&[d1, d2, b'/', m1, m2, m3, b'/', y1, y2, y3, y4, b':']);
+    text[12..20].copy_from_slice(&time[..8]);
+    LAST.set((second, text));
+    text
 }
 
 fn since_1970(at: SystemTime) -> Duration {
@@ -156,14 +137,9 @@ fn since_1970(at: SystemTime) -> Duration {
 /// `12.345`
 fn put_seconds(text: &mut Vec<u8>, time: Duration) {
     push_decimal(text, time.as_secs());
-    text.push(b'.');
-    put_digits(text, time.subsec_millis());
-}
-
-/// Three of them.
-fn put_digits(text: &mut Vec<u8>, millis: u32) {
+    let millis = time.subsec_millis();
     let digit = |n: u32| b'0' + (n % 10) as u8;
-    text.extend_from_slice(&[digit(millis / 100), digit(millis / 10), digit(millis)]);
+    text.extend_from_slice(&[b'.', digit(millis / 100), digit(millis / 10), digit(millis)]);
 }
 
 /// An address; nothing for none.
@@ -201,11 +177,8 @@ mod tests {
     #[test]
     fn dates_are_as_others_write_them() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_266_309_123);
-        let dates = Dates::of(at);
-        assert_eq!(&dates.common, b"21/Nov/2026:13:05:09 +0000");
-        assert_eq!(dates.iso8601[..20], *b"2026-11-21T13:05:09.");
-        let later = Dates::of(at + Duration::from_secs(1));
-        assert_eq!(&later.common, b"21/Nov/2026:13:05:10 +0000");
+        assert_eq!(&common_date(at), b"21/Nov/2026:13:05:09 +0000");
+        assert_eq!(&common_date(at + Duration::from_secs(1)), b"21/Nov/2026:13:05:10 +0000");
     }
 
     #[test]

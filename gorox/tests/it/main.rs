@@ -6,6 +6,7 @@ mod cli;
 mod explain;
 mod fmt;
 mod limits;
+mod log;
 mod memory;
 mod options;
 mod pong;

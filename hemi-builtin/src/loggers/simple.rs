@@ -1,136 +1,200 @@
-//! The logger `simpleLogger`: lines, appended to a file.
+//! The logger `simpleLogger`: lines, appended to a file that may be rotated.
 //!
 //! ```gorox
 //! stage {
-//! 	simpleLogger "access" { .target = %logDir + "/access.log" }
+//! 	simpleLogger "access" {
+//! 		.target = %logDir + "/access.log"
+//! 		.rotateEvery = "day"
+//! 		.rotateSize = 1G
+//! 		.keep = 30
+//! 		.compress = true
+//! 	}
 //! 	webapp "site" { .hostnames = ("*")  .useLogger = "access"  rule { .returnCode = 200 } }
 //! 	httpxServer "main" { .address = "127.0.0.1:3080"  .webapps = ("site") }
 //! }
 //! ```
 //!
 //! Lines are gathered per core and written by a thread of their own: a request never waits for a disk.
-//! What the disk does not take is dropped, and counted; of a line that it took the beginning of, the
-//! rest is kept. A file that was moved away or removed is begun anew at the next write. The target may
-//! be a named pipe; nobody waits for its reader either.
+//! What the target does not take within a second is dropped, and counted; of a line that it took the
+//! beginning of, the rest is kept. A file that was moved away or removed is begun anew at the next write.
+//! The target may be a named pipe; nobody waits for its reader either.
+//!
+//! To rotate means that the file is renamed, to `access.log.20261121T130509.123Z`, the time in UTC, and
+//! begun anew. No line is lost or torn by it. Of the old files only those are removed or compressed that
+//! are so named.
 
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+mod output;
+mod rotation;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
-use hemi_core::config::Size;
-use hemi_core::cores::PerCore;
+use hemi_core::config::{ConfigType, Diagnostic};
 use hemi_core::logger::{Level, LogConfig, LogSpec, Logger};
 use hemi_core::{Component, CreateCx, Error, Explain, Lifecycle, Prepare, Result, Run};
-use rustix::fs::OFlags;
-use rustix::io::Errno;
 use serde::Deserialize;
 use tokio::sync::Notify;
 use tracing::warn;
 
+use self::output::Output;
+pub use self::rotation::{Every, RotationConfig};
+use self::rotation::{Tidy, When};
+use super::gather::{GatherConfig, Gathered, Trouble, count};
+
 /// Appends lines to a file.
 #[derive(Debug, Deserialize, Explain)]
-#[serde(rename_all = "camelCase")]
 pub struct SimpleLoggerConfig {
-    /// The file; its directory is made if it is not there.
-    pub target: PathBuf,
-    /// Bytes gathered on each core, at most; lines beyond are dropped.
-    #[serde(default = "one_mebibyte")]
-    pub buf_size: Size,
-    /// How long a line waits before it is written, at most.
-    #[serde(default = "two_hundred_millis")]
-    pub delay: Duration,
+    /// The file, whose directory is made if it is not there; `"stdout"` or `"stderr"` for what the
+    /// program was started with.
+    pub target: Target,
 }
 
-fn one_mebibyte() -> Size {
-    Size(1 << 20)
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "PathBuf")]
+pub enum Target {
+    /// `"stdout"`
+    Stdout,
+    /// `"stderr"`
+    Stderr,
+    /// Anything else.
+    File(PathBuf),
 }
 
-fn two_hundred_millis() -> Duration {
-    Duration::from_millis(200)
+impl From<PathBuf> for Target {
+    fn from(path: PathBuf) -> Self {
+        match path.to_str() {
+            Some("stdout") => Self::Stdout,
+            Some("stderr") => Self::Stderr,
+            _ => Self::File(path),
+        }
+    }
 }
 
-/// The logger of lines in a file.
+impl ConfigType for Target {
+    fn kind() -> Cow<'static, str> {
+        PathBuf::kind()
+    }
+
+    fn show(&self) -> String {
+        self.to_string().show()
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::Stderr => f.write_str("stderr"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// The logger.
 #[derive(Debug)]
 pub struct SimpleLogger {
     spec: LogSpec,
-    delay: Duration,
-    lines: Arc<Lines>,
+    /// None if files are never rotated.
+    tidy: Option<Tidy>,
+    writer: Arc<Writer>,
 }
 
-/// What the cores and the writer share.
+/// What the cores and the threads that write share.
 #[derive(Debug)]
-struct Lines {
-    target: PathBuf,
-    most: usize,
-    gathered: PerCore<Vec<u8>>,
-    dropped: AtomicU64,
-    /// Something was gathered since the writer last looked.
-    fresh: AtomicBool,
-    wake: Notify,
-    /// Told when a core has gathered half of what it may: lines should wait no longer.
-    urgent: Notify,
-    file: OnceLock<Mutex<Target>>,
+struct Writer {
+    target: Target,
+    when: When,
+    gathered: Gathered,
+    open: OnceLock<Mutex<Open>>,
+    /// The file is to be opened anew, though it is still in its place.
+    reopen: AtomicBool,
+    /// Told when there is one more old file.
+    rotated: Notify,
 }
 
-/// The file that is written.
+/// What the thread that writes works with.
 #[derive(Debug)]
-struct Target {
-    file: File,
-    /// The rest of a line that the file has the beginning of.
-    begun: Vec<u8>,
-    /// Why the last write failed, if it did, and how many lines that has cost so far.
-    trouble: Option<(io::Error, u64)>,
+struct Open {
+    output: Output,
+    trouble: Trouble,
+    /// Memory for the lines it takes.
+    spare: Vec<u8>,
 }
 
 impl Component for SimpleLogger {
     const SIGN: &'static str = "simpleLogger";
-    type Config = (SimpleLoggerConfig, LogConfig);
+    type Config = (SimpleLoggerConfig, RotationConfig, GatherConfig, LogConfig);
 
-    fn create((config, log): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
-        let lines = Lines {
-            target: cx.path(&config.target),
-            most: usize::try_from(config.buf_size.0).unwrap_or(usize::MAX),
-            gathered: PerCore::new(cx.cores(), Vec::new),
-            dropped: AtomicU64::new(0),
-            fresh: AtomicBool::new(false),
-            wake: Notify::new(),
-            urgent: Notify::new(),
-            file: OnceLock::new(),
+    fn create((own, rotation, gather, log): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+        let target = match own.target {
+            Target::File(path) => Target::File(cx.path(path)),
+            stream if rotation.is_off() => stream,
+            stream => {
+                let message = format!("{stream} can't be rotated");
+                let help =
+                    "leave out `.rotateSize` and `.rotateEvery`, or write the path of a file";
+                return Err(Diagnostic::new(cx.span(), message).help(help).into());
+            }
         };
-        Ok(Self { spec: LogSpec::new(log, cx)?, delay: config.delay, lines: Arc::new(lines) })
+        let writer = Writer {
+            target,
+            when: When::new(&rotation),
+            gathered: Gathered::new(&gather, cx),
+            open: OnceLock::new(),
+            reopen: AtomicBool::new(false),
+            rotated: Notify::new(),
+        };
+        let tidy = (!rotation.is_off()).then(|| Tidy::new(&rotation));
+        Ok(Self { spec: LogSpec::new(log, cx)?, tidy, writer: Arc::new(writer) })
     }
 }
 
 impl Lifecycle for SimpleLogger {
     fn prepare(&self, _: &Prepare<'_>) -> Result<()> {
-        let target = &self.lines.target;
-        let refused = |e| Error::env(format!("cannot open the log file {}", target.display()), e);
-        if let Some(directory) = target.parent() {
-            std::fs::create_dir_all(directory).map_err(refused)?;
-        }
-        let file = open(target).map_err(refused)?;
-        let _ = self.lines.file.set(Mutex::new(Target { file, begun: Vec::new(), trouble: None }));
+        let output = Output::open(&self.writer.target, self.writer.when).map_err(|e| {
+            Error::env(format!("cannot open the log file {}", self.writer.target), e)
+        })?;
+        let open = Open { output, trouble: Trouble::default(), spare: Vec::new() };
+        let _ = self.writer.open.set(Mutex::new(open));
         Ok(())
     }
 
     async fn run(&self, cx: &Run) {
+        tokio::join!(self.write_lines(cx), self.tidy(cx));
+    }
+}
+
+impl SimpleLogger {
+    async fn write_lines(&self, cx: &Run) {
         let mut over = false;
         while !over {
-            let due = async {
-                self.lines.wake.notified().await;
-                let _ = tokio::time::timeout(self.delay, self.lines.urgent.notified()).await;
-            };
             tokio::select! {
                 () = cx.shut().cancelled() => over = true,
-                () = due => {}
+                () = self.writer.gathered.due() => {}
             }
-            let lines = self.lines.clone();
-            if let Err(e) = tokio::task::spawn_blocking(move || lines.write()).await {
+            let writer = self.writer.clone();
+            if let Err(e) = tokio::task::spawn_blocking(move || writer.write()).await {
                 warn!("log writer failed: {e}");
+            }
+        }
+    }
+
+    /// Removes and compresses old files, first those that an earlier run has left.
+    async fn tidy(&self, cx: &Run) {
+        let (Target::File(path), Some(tidy)) = (&self.writer.target, &self.tidy) else { return };
+        loop {
+            let (tidy, log, shut) = (tidy.clone(), path.clone(), cx.shut().clone());
+            let tidied = tokio::task::spawn_blocking(move || tidy.tidy(&log, &shut)).await;
+            if let Err(e) = tidied.unwrap_or_else(|e| Err(std::io::Error::other(e))) {
+                warn!(file = %path.display(), "old logs can't be tidied: {e}");
+            }
+            tokio::select! {
+                () = cx.shut().cancelled() => return,
+                () = self.writer.rotated.notified() => {}
             }
         }
     }
@@ -142,128 +206,36 @@ impl Logger for SimpleLogger {
     }
 
     fn log(&self, _: Level, write: &mut dyn FnMut(&mut Vec<u8>)) {
-        let lines = &*self.lines;
-        let mut gathered = lines.gathered.mine();
-        if gathered.len() >= lines.most {
-            lines.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let before = gathered.len();
-        write(&mut gathered);
-        gathered.push(b'\n');
-        let after = gathered.len();
-        drop(gathered);
-        if before < lines.most / 2 && after >= lines.most / 2 {
-            lines.urgent.notify_one();
-        }
-        if !lines.fresh.load(Ordering::Relaxed) && !lines.fresh.swap(true, Ordering::AcqRel) {
-            lines.wake.notify_one();
-        }
+        self.writer.gathered.add(write);
     }
 
     fn dropped(&self) -> u64 {
-        self.lines.dropped.load(Ordering::Relaxed)
+        self.writer.gathered.dropped()
+    }
+
+    fn reopen(&self) {
+        self.writer.reopen.store(true, Ordering::Relaxed);
+        self.writer.gathered.hurry();
     }
 }
 
-impl Lines {
+impl Writer {
     /// Writes what was gathered.
     fn write(&self) {
-        let Some(target) = self.file.get() else { return };
-        let mut target = target.lock().unwrap_or_else(PoisonError::into_inner);
-        self.fresh.store(false, Ordering::Release);
-        target.follow(&self.target);
-        let mut batch = Vec::new();
-        for mut gathered in self.gathered.each() {
-            std::mem::swap(&mut batch, &mut *gathered);
-            drop(gathered);
-            if !batch.is_empty() {
-                let result = target.append(&batch);
-                let lost = result.as_ref().err().map_or(0, |(_, lost)| *lost);
-                self.dropped.fetch_add(lost, Ordering::Relaxed);
-                target.report(&self.target, result);
-                batch.clear();
-            }
+        let Some(open) = self.open.get() else { return };
+        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Open { output, trouble, spare } = &mut *open;
+        let rotations = output.rotations();
+        output.begin(self.reopen.swap(false, Ordering::Relaxed));
+        self.gathered.take(spare, |lines| {
+            let result = output.append(lines);
+            let lost = result.as_ref().err().map_or(0, |(_, lost)| *lost);
+            self.gathered.count_written(count(lines) - lost);
+            self.gathered.count_dropped(lost);
+            trouble.hear(&self.target, result.map_err(|(e, _)| e), self.gathered.dropped());
+        });
+        if output.rotations() != rotations {
+            self.rotated.notify_one();
         }
     }
-}
-
-impl Target {
-    /// Opens the file anew if another, or none, is in its place.
-    fn follow(&mut self, path: &Path) {
-        let identity = |meta: io::Result<Metadata>| meta.map(|m| (m.dev(), m.ino())).ok();
-        let moved = identity(path.metadata()) != identity(self.file.metadata());
-        if moved
-            && self.begun.is_empty()
-            && let Ok(file) = open(path)
-        {
-            self.file = file;
-        }
-    }
-
-    /// Writes whole lines. An error says how many of them were lost.
-    fn append(&mut self, lines: &[u8]) -> Result<(), (io::Error, u64)> {
-        let begun = std::mem::take(&mut self.begun);
-        if let Err((e, written)) = self.write(&begun) {
-            self.begun = begun.get(written..).unwrap_or_default().to_vec();
-            return Err((e, count(lines)));
-        }
-        let Err((e, written)) = self.write(lines) else { return Ok(()) };
-        let (taken, rest) = lines.split_at(written);
-        let mut lost = count(rest);
-        if taken.last().is_some_and(|byte| *byte != b'\n') {
-            self.begun =
-                rest.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default().to_vec();
-            lost -= 1;
-        }
-        Err((e, lost))
-    }
-
-    /// Writes all; an error says how many bytes were written before it.
-    fn write(&mut self, bytes: &[u8]) -> Result<(), (io::Error, usize)> {
-        let mut written = 0;
-        while let Some(rest @ [_, ..]) = bytes.get(written..) {
-            match self.file.write(rest) {
-                Ok(0) => return Err((io::ErrorKind::WriteZero.into(), written)),
-                Ok(more) => written += more,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err((e, written)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Says when trouble begins and when it is over, and nothing in between.
-    fn report(&mut self, path: &Path, result: Result<(), (io::Error, u64)>) {
-        self.trouble = match (self.trouble.take(), result) {
-            (None, Ok(())) => None,
-            (None, Err((e, lost))) => {
-                warn!(file = %path.display(), "log lines are dropped: {e}");
-                Some((e, lost))
-            }
-            (Some((_, before)), Err((e, lost))) => Some((e, before + lost)),
-            (Some((e, lost)), Ok(())) => {
-                warn!(file = %path.display(), "the log is written again; {lost} lines were dropped: {e}");
-                None
-            }
-        };
-    }
-}
-
-/// Opens the file without ever waiting: of a pipe whose reader is slow, or not there, nobody knows when
-/// it takes more.
-fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.create(true).append(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-    match options.open(path) {
-        // A pipe without a reader opens for one that is its reader too, and holds lines for those to come.
-        Err(e) if e.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
-            options.read(true).open(path)
-        }
-        opened => opened,
-    }
-}
-
-fn count(lines: &[u8]) -> u64 {
-    lines.iter().filter(|byte| **byte == b'\n').count() as u64
 }

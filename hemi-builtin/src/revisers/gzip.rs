@@ -64,12 +64,23 @@ impl Codec for GzipCodec {
     }
 
     fn encoder(&self) -> GzipEncoder {
-        GzipEncoder(Deflate::new(self.level.number(), true, WINDOW_BITS))
+        GzipEncoder::new(self.level)
     }
 }
 
 /// Compresses.
 pub struct GzipEncoder(Deflate);
+
+impl GzipEncoder {
+    /// One for what nobody waits for.
+    pub(crate) fn thorough() -> Self {
+        Self::new(Level::new(6))
+    }
+
+    fn new(level: Level<9>) -> Self {
+        Self(Deflate::new(level.number(), true, WINDOW_BITS))
+    }
+}
 
 impl Encoder for GzipEncoder {
     fn begin(&mut self, _: Option<u64>) -> Result<(), BoxError> {

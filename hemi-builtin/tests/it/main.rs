@@ -21,3 +21,4 @@ mod server;
 mod sessions;
 mod simple_logger;
 mod static_files;
+mod syslog_logger;

@@ -52,7 +52,7 @@ fn decoded(reply: &Reply) -> Vec<u8> {
 }
 
 /// All of a gzip file, which must end where the bytes do.
-fn gunzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gunzip(bytes: &[u8]) -> Vec<u8> {
     let mut inflate = Inflate::new(true, 31);
     let mut out = vec![0; 32 << 20];
     let status = inflate.decompress(bytes, &mut out, InflateFlush::Finish).unwrap();

@@ -3,15 +3,16 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hemi_core::logger::LoggerKind;
 use hemi_test::{TempDir, eventually};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
+use crate::revisers::gunzip;
 use crate::server::{Running, ask, load, site_on};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -279,4 +280,143 @@ fn nobody_waits_for_the_reader_of_a_pipe() {
     BufReader::new(File::open(&target).unwrap()).read_line(&mut line).unwrap();
     assert!(is_whole(line.trim_end()), "{line}");
     server.quit();
+}
+
+/// The old files of a log, oldest first.
+fn old_files(target: &Path) -> Vec<PathBuf> {
+    let name = format!("{}.", target.file_name().unwrap().to_str().unwrap());
+    let entries =
+        fs::read_dir(target.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+    let mut olds: Vec<PathBuf> = entries
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(&name))
+        .collect();
+    olds.sort();
+    olds
+}
+
+#[test]
+fn rotation_under_load_loses_no_line_and_tears_none() {
+    const CLIENTS: usize = 8;
+    const REQUESTS: usize = 300;
+    let dir = TempDir::new().unwrap();
+    let target = dir.path().join("access.log");
+    let server = logged(4, &target, ".delay = 1ms  .rotateSize = 4K  .keep = 10000");
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| send(&server, REQUESTS));
+        }
+    });
+    assert_eq!(dropped(&server), 0);
+    server.quit();
+    let olds = old_files(&target);
+    // A line is about 70 bytes long.
+    assert!(olds.len() > 20, "{olds:?}");
+    let logs: Vec<String> = olds.iter().chain([&target]).map(|path| read(path)).collect();
+    for log in &logs {
+        assert!(log.len() <= 4096 && log.ends_with('\n') && log.lines().all(is_whole), "{log}");
+    }
+    assert_eq!(logs.iter().map(|log| log.lines().count()).sum::<usize>(), CLIENTS * REQUESTS);
+}
+
+#[test]
+fn old_files_are_compressed_and_no_more_are_kept_than_said() {
+    let dir = TempDir::new().unwrap();
+    let target = dir.path().join("access.log");
+    let strangers = ["access.log.1", "access.log.20200101T000000.000Z.zip", "access.logs"];
+    for name in strangers {
+        dir.write(name, "not mine").unwrap();
+    }
+    let old = dir.write("access.log.20200101T000000.000Z", "old\n").unwrap();
+    // A new file for each line.
+    let server = logged(1, &target, ".delay = 1ms  .rotateSize = 1  .keep = 3  .compress = true");
+    // What a run before this one has left: the newest is not compressed until there is another.
+    send(&server, 1);
+    assert!(eventually(SOON, || read(&target).lines().count() == 1));
+    assert_eq!(read(&old), "old\n");
+    send(&server, 1);
+    let packed = dir.path().join("access.log.20200101T000000.000Z.gz");
+    assert!(eventually(SOON, || packed.exists() && !old.exists()));
+    assert_eq!(gunzip(&fs::read(&packed).unwrap()), b"old\n");
+    send(&server, 9);
+    let kept = || {
+        let olds = old_files(&target).into_iter().filter(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            !strangers.contains(&name)
+        });
+        olds.collect::<Vec<_>>()
+    };
+    let is_packed = |path: &PathBuf| path.extension().is_some_and(|end| end == "gz");
+    assert!(eventually(SOON, || {
+        let kept = kept();
+        kept.len() == 3 && kept[..2].iter().all(is_packed) && !is_packed(&kept[2])
+    }));
+    assert!(strangers.iter().all(|name| dir.path().join(name).exists()));
+    for path in &kept()[..2] {
+        let log = String::from_utf8(gunzip(&fs::read(path).unwrap())).unwrap();
+        assert!(log.lines().all(is_whole) && log.lines().count() == 1, "{log}");
+    }
+    server.quit();
+}
+
+#[test]
+fn a_file_of_another_day_is_rotated_and_one_that_is_too_old_removed() {
+    let dir = TempDir::new().unwrap();
+    let target = dir.write("access.log", "yesterday\n").unwrap();
+    let yesterday = SystemTime::now() - Duration::from_secs(24 * 3600);
+    File::options().append(true).open(&target).unwrap().set_modified(yesterday).unwrap();
+    let ancient = dir.write("access.log.20200101T000000.000Z.gz", "").unwrap();
+    let server = logged(1, &target, ".delay = 1ms  .rotateEvery = \"day\"  .maxAge = 1000d");
+    assert!(eventually(SOON, || !ancient.exists()));
+    send(&server, 2);
+    server.quit();
+    let olds = old_files(&target);
+    // Unless midnight was between the requests.
+    assert!(matches!(olds.len(), 1 | 2), "{olds:?}");
+    assert_eq!(read(&olds[0]), "yesterday\n");
+    let now: String = olds[1..].iter().chain([&target]).map(|path| read(path)).collect();
+    assert!(now.lines().count() == 2 && now.lines().all(is_whole), "{now}");
+}
+
+#[test]
+fn the_file_behind_a_link_is_rotated_and_a_pipe_is_not() {
+    let dir = TempDir::new().unwrap();
+    let real = dir.write("real/access.log", "").unwrap();
+    let target = dir.path().join("access.log");
+    symlink(&real, &target).unwrap();
+    // The file is rotated, and not the link to it.
+    let server = logged(1, &target, ".delay = 1ms  .rotateSize = 1");
+    send(&server, 2);
+    assert!(eventually(SOON, || old_files(&real).len() == 1));
+    assert!(eventually(SOON, || read(&target).lines().count() == 1));
+    assert!(target.is_symlink());
+    // Nor is what is no file.
+    let pipe = dir.path().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let server = logged(1, &pipe, ".delay = 1ms  .rotateSize = 1");
+    send(&server, 2);
+    let mut reader = BufReader::new(File::open(&pipe).unwrap()).lines();
+    for _ in 0..2 {
+        assert!(is_whole(&reader.next().unwrap().unwrap()));
+    }
+    drop(reader);
+    server.quit();
+    assert!(pipe.exists() && old_files(&pipe).is_empty());
+}
+
+#[test]
+fn a_logger_opens_its_file_anew_when_it_is_told() {
+    let dir = TempDir::new().unwrap();
+    let target = dir.path().join("access.log");
+    let server = logged(1, &target, ".delay = 1h");
+    fs::rename(&target, dir.path().join("moved")).unwrap();
+    server.find::<LoggerKind>("access").reopen();
+    assert!(eventually(SOON, || target.exists()));
+    server.quit();
+}
+
+#[test]
+fn stdout_is_not_rotated() {
+    let config = r#"stage { simpleLogger "a" { .target = "stdout"  .rotateSize = 1K } }"#;
+    let error = load(1, config).err().expect("an error").to_string();
+    assert!(error.contains("stdout can't be rotated"), "{error}");
 }

@@ -1,0 +1,163 @@
+//! Lines that cores gather until a writer takes them: what loggers have in common.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use hemi_core::config::Size;
+use hemi_core::cores::PerCore;
+use hemi_core::{CreateCx, Explain};
+use serde::Deserialize;
+use tokio::sync::Notify;
+use tracing::warn;
+
+/// Properties of loggers that gather lines.
+#[derive(Debug, Deserialize, Explain)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GatherConfig {
+    /// Bytes gathered on each core, at most; lines beyond are dropped.
+    pub buf_size: Size,
+    /// How long a line waits before it is written, at most.
+    pub delay: Duration,
+}
+
+impl Default for GatherConfig {
+    fn default() -> Self {
+        Self { buf_size: Size(1 << 20), delay: Duration::from_millis(200) }
+    }
+}
+
+/// Lines that wait for their writer.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    most: usize,
+    delay: Duration,
+    cores: PerCore<Vec<u8>>,
+    counters: Arc<LogCounters>,
+    /// Something was gathered since the writer last looked.
+    fresh: AtomicBool,
+    wake: Notify,
+    /// Told when lines should wait no longer: a core has gathered half of what it may.
+    urgent: Notify,
+}
+
+/// Numbers of a logger. They outlive reloads.
+#[derive(Debug, Default)]
+pub(super) struct LogCounters {
+    /// Lines that have come to where they were to go.
+    pub(super) written: AtomicU64,
+    pub(super) dropped: AtomicU64,
+}
+
+impl Gathered {
+    pub(super) fn new(config: &GatherConfig, cx: &mut CreateCx<'_>) -> Self {
+        Self {
+            most: usize::try_from(config.buf_size.0).unwrap_or(usize::MAX),
+            delay: config.delay,
+            cores: PerCore::new(cx.cores(), Vec::new),
+            counters: cx.keep(LogCounters::default),
+            fresh: AtomicBool::new(false),
+            wake: Notify::new(),
+            urgent: Notify::new(),
+        }
+    }
+
+    /// Adds the line that `write` appends.
+    pub(super) fn add(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut gathered = self.cores.mine();
+        let before = gathered.len();
+        if before >= self.most {
+            self.count_dropped(1);
+            return;
+        }
+        write(&mut gathered);
+        gathered.push(b'\n');
+        let after = gathered.len();
+        drop(gathered);
+        if before < self.most / 2 && after >= self.most / 2 {
+            self.urgent.notify_one();
+        }
+        if !self.fresh.load(Ordering::Relaxed) && !self.fresh.swap(true, Ordering::AcqRel) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Waits until lines are to be written.
+    pub(super) async fn due(&self) {
+        self.wake.notified().await;
+        let _ = tokio::time::timeout(self.delay, self.urgent.notified()).await;
+    }
+
+    /// Has [`Gathered::due`] return now.
+    pub(super) fn hurry(&self) {
+        self.wake.notify_one();
+        self.urgent.notify_one();
+    }
+
+    /// Takes what was gathered, core by core; `spare` is memory for it.
+    pub(super) fn take(&self, spare: &mut Vec<u8>, mut lines: impl FnMut(&[u8])) {
+        self.fresh.store(false, Ordering::Release);
+        for mut gathered in self.cores.each() {
+            std::mem::swap(spare, &mut *gathered);
+            drop(gathered);
+            if !spare.is_empty() {
+                lines(spare);
+                spare.clear();
+            }
+        }
+    }
+
+    pub(super) fn count_written(&self, lines: u64) {
+        self.counters.written.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_dropped(&self, lines: u64) {
+        self.counters.dropped.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        self.counters.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// How many lines there are in it.
+pub(super) fn count(lines: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', lines).count() as u64
+}
+
+/// Says when trouble begins and when it is over, and nothing in between.
+#[derive(Debug, Default)]
+pub(super) struct Trouble(Option<Began>);
+
+#[derive(Debug)]
+struct Began {
+    /// What went wrong first.
+    why: String,
+    /// Lines that had been dropped before.
+    dropped: u64,
+}
+
+impl Trouble {
+    /// Hears how it went with what is written to `target`, and how many lines were ever dropped.
+    pub(super) fn hear<E: fmt::Display>(
+        &mut self,
+        target: &impl fmt::Display,
+        result: Result<(), E>,
+        dropped: u64,
+    ) {
+        match (&self.0, result) {
+            (None, Err(e)) => {
+                let why = e.to_string();
+                warn!(%target, "log lines can't be written: {why}");
+                self.0 = Some(Began { why, dropped });
+            }
+            (Some(Began { why, dropped: before }), Ok(())) => {
+                let lost = dropped - before;
+                warn!(%target, "the log is written again; {lost} lines were dropped: {why}");
+                self.0 = None;
+            }
+            _ => {}
+        }
+    }
+}
