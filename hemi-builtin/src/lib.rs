@@ -40,6 +40,7 @@ pub fn register(registry: &mut Registry) {
         .handlet::<handlets::RequestId>()
         .handlet::<handlets::Rewrite>()
         .reviser::<revisers::Gunzip>()
+        .reviser::<revisers::Ssi>()
         .reviser::<revisers::Wrap>()
         .reviser::<revisers::Replace>()
         .reviser::<revisers::Head>()

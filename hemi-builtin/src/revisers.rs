@@ -9,6 +9,7 @@ mod head;
 mod media_range;
 mod rank;
 mod replace;
+mod ssi;
 mod wrap;
 mod zstd;
 
@@ -22,6 +23,7 @@ pub use head::{Head, HeadConfig};
 pub use media_range::MediaRange;
 pub use rank::MiddleRank;
 pub use replace::{Replace, ReplaceConfig};
+pub use ssi::{Ssi, SsiConfig};
 pub use wrap::{Wrap, WrapConfig};
 pub use zstd::{Zstd, ZstdConfig};
 
@@ -67,13 +69,18 @@ fn forget_range(req: &mut Request) {
     }
 }
 
-/// Sends the content through a filter. What it was recognised by goes: the same filter need not stand
-/// there tomorrow.
+/// Sends the content through a filter.
 fn pass_through(req: &Request, response: &mut Response, filter: impl Filter) {
+    change_content(req, response, |body| filtered(body, filter));
+}
+
+/// Puts another content in the place of this one. What it was recognised by goes: what makes the other
+/// one need not be the same tomorrow.
+fn change_content(req: &Request, response: &mut Response, change: impl FnOnce(Body) -> Body) {
     let body = response.take_body();
     response.set_body(match *req.method() {
         Method::HEAD => Body::stream(Unmade),
-        _ => filtered(body, filter),
+        _ => change(body),
     });
     let map = response.headers_mut();
     forget_bytes(map);

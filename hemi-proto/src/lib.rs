@@ -23,6 +23,7 @@ pub mod path;
 pub mod query;
 pub mod range;
 pub mod replace;
+pub mod ssi;
 pub mod traceparent;
 
 mod quality;

@@ -28,7 +28,7 @@ pub(crate) trait Filter: Send + Unpin + 'static {
 pub(crate) const TURN: usize = 64 << 10;
 
 /// Bytes that are given on in one piece, about.
-const PIECE: usize = 16 << 10;
+pub(crate) const PIECE: usize = 16 << 10;
 
 /// What a filter makes of a body. Trailers stay.
 pub(crate) struct Filtered<F> {

@@ -3,6 +3,7 @@
 mod compression;
 mod content;
 mod gunzip;
+mod ssi;
 mod streams;
 
 use std::io::Read as _;
