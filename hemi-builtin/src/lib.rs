@@ -49,6 +49,7 @@ pub fn register(registry: &mut Registry) {
         .reviser::<revisers::Zstd>()
         .hstate::<hstates::MemoryHstate>()
         .hstate::<hstates::FilesysHstate>()
+        .hstate::<hstates::RedisHstate>()
         .logger::<loggers::SimpleLogger>()
         .logger::<loggers::SyslogLogger>()
         .server::<servers::EchoServer>()

@@ -8,6 +8,7 @@ use hemi_test::{Reply, TempDir};
 use hemi_web::{Flash, Handlet, HandletRegistry, Reply as Answer, Request, Response, SessionError};
 use serde::Deserialize;
 
+use crate::redis::RedisServer;
 use crate::server::{Running, site};
 
 pub(crate) fn register(registry: &mut Registry) {
@@ -174,6 +175,25 @@ fn in_files_that_outlive_the_process_and_are_nobodys_business() {
         let name = file.file_name().into_string().unwrap();
         assert!(!cookie.contains(&name) && !name.contains(&cookie["sid=".len()..]), "{name}");
     }
+}
+
+#[test]
+fn in_a_redis_that_instances_share() {
+    let Some(mut redis) = RedisServer::start() else { return };
+    let store = format!(r#"redisHstate "s" {{ .url = "{}" }}"#, redis.url());
+    let (one, other) = (site(&store, RULE), site(&store, RULE));
+    lives_through(&one);
+    let mut browser = Browser::of(&one);
+    assert_eq!(browser.text("/count"), "1");
+    browser.site = &other;
+    assert_eq!(browser.text("/count"), "2");
+    redis.stop();
+    assert_eq!(browser.get("/count").status, 503);
+    redis.restart();
+    let again = hemi_test::eventually(std::time::Duration::from_secs(20), || {
+        browser.get("/count").status == 200
+    });
+    assert!(again);
 }
 
 #[test]
