@@ -40,11 +40,17 @@ impl TryFrom<String> for RedisUrl {
 
     fn try_from(text: String) -> Result<Self, BadRedisUrl> {
         let info = (&*text).into_connection_info().map_err(|e| BadRedisUrl(e.to_string()))?;
-        // What comes before the `@` is nobody's business.
-        let shown = match (text.split_once("://"), text.rsplit_once('@')) {
-            (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
-            _ => text,
-        };
+        let mut shown = text;
+        if let (Some((scheme, _)), Some((_, host))) =
+            (shown.split_once("://"), shown.rsplit_once('@'))
+        {
+            shown = format!("{scheme}://{host}");
+        }
+        if let Some((place, query)) = shown.split_once('?')
+            && query.contains("pass")
+        {
+            shown = place.to_owned();
+        }
         Ok(Self { info, shown })
     }
 }
@@ -182,5 +188,28 @@ impl Redis {
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_shown_without_what_is_secret() {
+        for (text, shown) in [
+            ("redis://127.0.0.1:6379/1", "redis://127.0.0.1:6379/1"),
+            ("redis://me:secret@redis.test/0", "redis://redis.test/0"),
+            ("redis://:sec%40ret@redis.test", "redis://redis.test"),
+            ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
+            ("unix:///run/redis.sock?pass=secret&db=1", "unix:///run/redis.sock"),
+        ] {
+            let url = RedisUrl::try_from(text.to_owned()).unwrap();
+            assert_eq!(format!("{url:?}"), shown);
+            assert_eq!(url.show(), format!("\"{shown}\""));
+        }
+        for text in ["", "127.0.0.1", "http://127.0.0.1", "redis://", "redis://a b"] {
+            assert!(RedisUrl::try_from(text.to_owned()).is_err(), "{text}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hemi_test::raw::Client;
-use hemi_test::{TempDir, eventually};
+use hemi_test::{Site, TempDir, eventually};
 
 use crate::server::{Running, ask, load, mistake, site};
 
@@ -151,6 +151,13 @@ fn bad_entries_are_mistakes() {
         let error = mistake("", &rule);
         assert!(error.contains(message), "{content}: {error}");
     }
-    let error = mistake("", r#"rule { access { .denyFile = "/no/such/file" } }"#);
-    assert!(error.contains("cannot read /no/such/file"), "{error}");
+    let files = Site::new().unwrap().sparse_file("large", (64 << 20) + 1).unwrap();
+    let large = files.root().join("large");
+    for (path, why) in
+        [("/no/such/file", "No such file"), (large.to_str().unwrap(), "has more than 67108864")]
+    {
+        let error = mistake("", &format!("rule {{ access {{ .denyFile = \"{path}\" }} }}"));
+        assert!(error.starts_with(&format!("cannot read {path}")), "{error}");
+        assert!(error.contains(why), "{error}");
+    }
 }

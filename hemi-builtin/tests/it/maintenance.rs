@@ -65,6 +65,12 @@ fn a_page_is_shown() {
         dir.path().join("root").display()
     );
     assert_eq!(shop(&pages, ".on = true").get("/").text(), "closed");
-    let error = mistake("", r#"rule { maintenance { .page = "/no/such/file" } }"#);
-    assert!(error.contains("cannot read /no/such/file"), "{error}");
+    let large = dir.write("large.html", " ".repeat((1 << 20) + 1)).unwrap();
+    for (page, why) in
+        [("/no/such/file", "No such file"), (large.to_str().unwrap(), "has more than 1048576")]
+    {
+        let error = mistake("", &format!("rule {{ maintenance {{ .page = \"{page}\" }} }}"));
+        assert!(error.starts_with(&format!("cannot read {page}")), "{error}");
+        assert!(error.contains(why), "{error}");
+    }
 }

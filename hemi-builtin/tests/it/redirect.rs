@@ -96,6 +96,7 @@ fn templates_that_would_let_a_request_name_the_host_are_mistakes() {
         (r#".pattern = `^/(.)`  .to = "/" + $match_2"#, "`$match_2` is no group"),
         (r#".pattern = `^/(?<a>.)`  .to = "/" + $match_b"#, "`$match_b` is no group"),
         (r#".pattern = `^/(`  .to = "/""#, "bad regular expression: unclosed group"),
+        (r#".pattern = `^(a{1000}){1000}`  .to = "/""#, "bad regular expression: Compiled regex"),
         (r#".map = ["/a": "/" + $match_1]"#, "`$match_1` is no group"),
     ] {
         let error = mistake("", &format!("rule {{ redirect {{ {properties} }} }}"));
@@ -135,12 +136,15 @@ fn a_site_is_asked_for_over_tls() {
     for (properties, location) in [
         ("", "https://site.test/a?b"),
         (r#".authority = "other.test:8443""#, "https://other.test:8443/a?b"),
+        (".port = 8443", "https://site.test:8443/a?b"),
     ] {
         let server = site("", &format!("rule {{ httpsChecker {{ {properties} }} }}"));
         let mut client = server.connect();
         client.send("GET /a?b HTTP/1.1\r\nHost: site.test:3080\r\n\r\n").unwrap();
         assert_eq!(place(&client.read_response().unwrap()), (302, Some(location)));
     }
+    let error = mistake("", r#"rule { httpsChecker { .authority = "a.test"  .port = 8443 } }"#);
+    assert!(error.contains("`.port` has another"), "{error}");
     let server = site("", "rule { httpsChecker { .permanent = true } }");
     assert_eq!(place(&server.ask("PUT", "/", &[])), (308, Some("https://site.test/")));
     let mut client = server.connect();
