@@ -24,6 +24,8 @@ pub(crate) struct Notes {
     pub(crate) session: Option<Session>,
     /// The target that was sent, if the request was given another since.
     pub(crate) sent: Option<Target>,
+    /// Where the handlets are that asked whether it is new to them.
+    pub(crate) seen_by: Vec<usize>,
     /// How often rules were asked from the start again.
     pub(crate) rounds: u8,
 }

@@ -210,6 +210,20 @@ impl Request {
         Ok(())
     }
 
+    /// Whether a handlet sees the request for the first time, not again after [`Reply::Again`]: for those
+    /// that count requests, or add something to them. Asking is what counts as seeing.
+    ///
+    /// [`Reply::Again`]: crate::Reply::Again
+    pub fn is_new_to<H>(&mut self, handlet: &H) -> bool {
+        let handlet = std::ptr::from_ref(handlet).addr();
+        let seen_by = &mut self.notes().seen_by;
+        let is_new = !seen_by.contains(&handlet);
+        if is_new {
+            seen_by.push(handlet);
+        }
+        is_new
+    }
+
     /// Counts how often rules are asked from the start again; false if it was too often.
     pub(crate) fn begins_again(&mut self) -> bool {
         let notes = self.notes();

@@ -94,6 +94,9 @@ impl Handlet for Headers {
 
 impl Headers {
     fn change(&self, req: &mut Request) -> Reply {
+        if !req.is_new_to(self) {
+            return Reply::Next;
+        }
         if !self.request.is_empty() {
             self.request.render(req).apply(req.headers_mut());
         }

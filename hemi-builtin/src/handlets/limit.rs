@@ -264,6 +264,9 @@ impl Handlet for Limit {
     }
 
     fn handle_now(&self, req: &mut Request) -> Option<Reply> {
+        if !req.is_new_to(self) {
+            return Some(Reply::Next);
+        }
         let Some(key) = self.key(req) else { return Some(Reply::Next) };
         let Some(quota) = &self.quota else { return Some(self.pass(req, key, None)) };
         if self.shared.is_some() {

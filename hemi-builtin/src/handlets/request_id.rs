@@ -70,6 +70,9 @@ impl Handlet for RequestId {
 
 impl RequestId {
     fn identify(&self, req: &mut Request) -> Reply {
+        if !req.is_new_to(self) {
+            return Reply::Next;
+        }
         let FieldName(name) = &self.0.header;
         let brought = if self.0.trust { self.brought(req) } else { None };
         let id = brought.unwrap_or_else(make);

@@ -15,6 +15,9 @@
 //! Those that come after see the new `$path`, `$encodedPath` and `$queryString`; `$uri` stays as it was
 //! sent. Values of variables are percent-encoded, but for those that are parts of a URI already. A path
 //! that comes out with a `.` or `..` segment is answered 400.
+//!
+//! Where rules are asked again, those that check do so anew; those that count requests, or add fields or
+//! an id to them, do it once.
 
 use hemi_core::config::{Spanned, Template};
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result};

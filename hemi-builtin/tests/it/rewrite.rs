@@ -39,6 +39,31 @@ fn rules_are_asked_again_from_the_first_on_or_not() {
 }
 
 #[test]
+fn what_is_done_once_is_done_once() {
+    let rules = format!(
+        r#"rule {{
+            requestId {{}}
+            limit {{ .rate = 4  .per = 1h  .concurrent = 1 }}
+            headers {{ .addRequest = ["x-a": "1"]  .addResponse = ["x-b": "2", "x-id": $requestId] }}
+            access {{ .deny = ("127.0.0.2") }}
+            rewrite {{ .pattern = `^/([ab])$`  .to = "/x" + $match_1 }}
+        }}
+        {ECHO}"#
+    );
+    let server = site("", &rules);
+    for left in [3, 2, 1, 0] {
+        let reply = server.get("/a");
+        assert_eq!(reply.text(), "/xa /xa  /a");
+        let told = format!("\"default\";r={left};");
+        let lefts: Vec<&str> = reply.header_values("ratelimit").collect();
+        assert!(matches!(lefts[..], [one] if one.starts_with(&told)), "{lefts:?}");
+        assert_eq!(reply.header_values("x-b").collect::<Vec<_>>(), ["2"]);
+        assert_eq!(reply.header("x-request-id"), reply.header("x-id"));
+    }
+    assert_eq!(server.get("/a").status, 429);
+}
+
+#[test]
 fn circles_end_after_ten_rounds() {
     let rules = format!(
         r#"rule {{ rewrite {{ .pattern = `^/round/(.*)`  .to = "/round/" + $match_1 + "x" }} }}
