@@ -33,7 +33,7 @@ pub(crate) fn run() -> Result {
         let path = entry?.path();
         if let (Some(name), true) = (path.file_name(), path.extension().is_some_and(|e| e == "md"))
         {
-            pages.entry(name.into()).or_insert(fs::read_to_string(&path)?);
+            pages.entry(name.into()).or_insert(with_includes(&fs::read_to_string(&path)?)?);
         }
     }
     for (path, text) in &pages {
@@ -52,6 +52,18 @@ pub(crate) fn run() -> Result {
             Ok(())
         }
     }
+}
+
+/// The text with the files that lines like `{{#include examples/hello/src/main.rs}}` name.
+fn with_includes(text: &str) -> Result<String> {
+    let mut whole = String::new();
+    for line in text.lines() {
+        match line.strip_prefix("{{#include ").and_then(|rest| rest.strip_suffix("}}")) {
+            Some(path) => whole += &fs::read_to_string(root().join(path))?,
+            None => writeln!(whole, "{line}")?,
+        }
+    }
+    Ok(whole)
 }
 
 /// Links of a page to pages that there are none of.
