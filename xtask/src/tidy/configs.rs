@@ -9,8 +9,8 @@ use hemi_test::TempDir;
 use crate::Result;
 use crate::cargo::{build, cargo, command, output_of, root};
 
-/// Where config files of gorox are.
-const PLACES: &[&str] = &["conf", "docs", "examples", "gorox"];
+/// Where config files of gorox are. An example's own are checked by its tests.
+const PLACES: &[&str] = &["conf", "docs", "gorox"];
 
 /// The bench's config is a template.
 const TEMPLATE: &str = "bench/gorox.conf";

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+use std::process::Command;
+
 use hemi_test::{Program, Reply};
 
 const CONF: &str = r#"stage {
@@ -58,5 +60,19 @@ fn guests_sign_and_are_remembered() {
         ask(&program, "POST /", &cookie, &form(words));
     }
     let page = ask(&program, "GET /", "a=b", "").text();
-    assert!(page.contains(": two") && page.contains(": three") && !page.contains(": one"), "{page}");
+    assert!(
+        page.contains(": two") && page.contains(": three") && !page.contains(": one"),
+        "{page}"
+    );
+}
+
+#[test]
+fn the_config_of_the_tutorial_is_a_good_one() {
+    let mut check = Command::new(env!("CARGO_BIN_EXE_guestbook"));
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/guestbook.conf");
+    let output = check.args(["check", "--config", config]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut fmt = Command::new(env!("CARGO_BIN_EXE_guestbook"));
+    let canonical = fmt.args(["fmt", config]).output().unwrap().stdout;
+    assert_eq!(String::from_utf8_lossy(&canonical), std::fs::read_to_string(config).unwrap());
 }
