@@ -25,5 +25,7 @@ pub mod range;
 pub mod replace;
 pub mod ssi;
 pub mod traceparent;
+#[cfg(feature = "webdav")]
+pub mod webdav;
 
 mod quality;
