@@ -43,6 +43,7 @@ pub const PEERS: &[Peer] = &[
     always("htpasswd", "apache2-utils", "makes files of users and passwords"),
     always("wrk", "wrk", "the client of the bench"),
     always("h2load", "nghttp2-client", "an independent HTTP/2 client"),
+    always("litmus", "litmus", "a client that tries out WebDAV"),
     always("redis-server", "redis-server", "keeps what instances share"),
     always("c++", "g++", "builds libFuzzer"),
     Peer { program: "chromium", package: "chromium", purpose: "a browser", need: Need::OnDemand },

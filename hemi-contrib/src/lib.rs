@@ -1,0 +1,15 @@
+//! Components of Hemi for special needs, each behind a feature of its name.
+
+#![forbid(unsafe_code)]
+
+pub mod handlets;
+
+use hemi_core::Registry;
+#[cfg(feature = "webdav")]
+use hemi_web::HandletRegistry;
+
+/// Adds this crate's components: those of the features that it was built with.
+pub fn register(registry: &mut Registry) {
+    #[cfg(feature = "webdav")]
+    registry.handlet::<handlets::Webdav>();
+}
