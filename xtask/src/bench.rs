@@ -34,7 +34,7 @@ pub(crate) fn run(args: &[String]) -> Result {
         return Err("the bench needs two cores: one for the server, one for the client".into());
     }
     process::raise_file_limit()?;
-    let bench = Bench::prepare(&plan.servers)?;
+    let bench = Bench::prepare(&plan.all_servers()?)?;
     let mut report = Report::begin(&bench)?;
     let mut failures = Vec::new();
     for row in &plan.rows {
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &[String]) -> Result {
     }
     println!("\n{report}");
     // Only figures of our own server are worth keeping.
-    if plan.subject_name == servers::OURS {
+    if plan.subject.is_none() {
         report.record()?;
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
@@ -55,9 +55,10 @@ pub(crate) fn run(args: &[String]) -> Result {
 /// What to measure, as the command line says.
 struct Plan {
     rows: Vec<&'static Row>,
-    /// The subject first: the one that the bars are for.
-    servers: Vec<&'static Server>,
-    subject_name: String,
+    /// Measured instead of what the rows are about.
+    subject: Option<&'static Server>,
+    /// Compared with, instead of those that the rows' bars are for.
+    peers: Option<Vec<&'static Server>>,
     rounds: usize,
     seconds: u32,
 }
@@ -65,20 +66,16 @@ struct Plan {
 impl Plan {
     fn parse(args: &[String]) -> Result<Self> {
         let mut rows = Vec::new();
-        let mut peers = "nginx".to_owned();
-        let mut plan = Self {
-            rows: Vec::new(),
-            servers: Vec::new(),
-            subject_name: servers::OURS.to_owned(),
-            rounds: 9,
-            seconds: 2,
-        };
+        let mut plan = Self { rows: Vec::new(), subject: None, peers: None, rounds: 9, seconds: 2 };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
             match arg.as_str() {
-                "--peers" => peers.clone_from(value()?),
-                "--subject" => plan.subject_name.clone_from(value()?),
+                "--peers" => {
+                    let names = value()?.split(',').filter(|name| !name.is_empty());
+                    plan.peers = Some(names.map(Server::named).collect::<Result<_>>()?);
+                }
+                "--subject" => plan.subject = Some(Server::named(value()?)?),
                 "--rounds" => plan.rounds = value()?.parse()?,
                 "--seconds" => plan.seconds = value()?.parse()?,
                 _ if arg.starts_with('-') => return Err(format!("unknown option {arg}").into()),
@@ -89,11 +86,27 @@ impl Plan {
             return Err("--rounds and --seconds must be at least 1".into());
         }
         plan.rows = if rows.is_empty() { ROWS.iter().collect() } else { rows };
-        plan.servers.push(Server::named(&plan.subject_name)?);
-        for name in peers.split(',').filter(|name| !name.is_empty()) {
-            plan.servers.push(Server::named(name)?);
-        }
         Ok(plan)
+    }
+
+    /// The servers of a row. The subject is the first: the one that the bar is for.
+    fn servers(&self, row: &Row) -> Result<Vec<&'static Server>> {
+        let subject = self.subject.map_or_else(|| Server::named(row.subject), Ok)?;
+        let against = || row.measure.against().iter().map(|name| Server::named(name)).collect();
+        let peers: Vec<_> = self.peers.clone().map_or_else(against, Ok)?;
+        Ok([vec![subject], peers].concat())
+    }
+
+    fn all_servers(&self) -> Result<Vec<&'static Server>> {
+        let mut all: Vec<&Server> = Vec::new();
+        for row in &self.rows {
+            for server in self.servers(row)? {
+                if all.iter().all(|known| known.name != server.name) {
+                    all.push(server);
+                }
+            }
+        }
+        Ok(all)
     }
 }
 
@@ -111,7 +124,7 @@ fn measure(plan: &Plan, bench: &Bench, row: &Row) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     match &row.measure {
         Measure::Cpu { load, .. } => {
-            let running = bench.start_all(row)?;
+            let running = bench.start_all(row, &plan.servers(row)?)?;
             for server in &running {
                 load::run(server.addr(), load, 1)?;
             }
@@ -133,8 +146,8 @@ fn measure(plan: &Plan, bench: &Bench, row: &Row) -> Result<Outcome> {
             }
         }
         Measure::IdleMemory { connections, .. } => {
-            for server in bench.able(row) {
-                let server = bench.start(server, row)?;
+            for server in plan.servers(row)? {
+                let Some(server) = bench.start(server, row)? else { continue };
                 let bytes = idle::bytes_per_connection(&server, *connections)?;
                 println!("  {:8} {bytes:8} bytes per connection", server.name());
                 outcome.add_memory(server.name(), bytes);

@@ -18,7 +18,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 /// Opens connections that make one request each, and returns by how many bytes per connection the
 /// server's resident memory has grown.
-pub(super) fn bytes_per_connection(server: &Running<'_>, connections: u32) -> Result<u64> {
+pub(super) fn bytes_per_connection(server: &Running, connections: u32) -> Result<u64> {
     // What the first requests allocate once and for all isn't the connections' memory.
     drop(open(server, 1..=PER_ADDRESS)?);
     let before = settled_bytes(server);
@@ -28,7 +28,7 @@ pub(super) fn bytes_per_connection(server: &Running<'_>, connections: u32) -> Re
     Ok(after.saturating_sub(before) / u64::from(connections))
 }
 
-fn open(server: &Running<'_>, numbers: impl Iterator<Item = u32>) -> Result<Vec<raw::Client>> {
+fn open(server: &Running, numbers: impl Iterator<Item = u32>) -> Result<Vec<raw::Client>> {
     numbers
         .map(|number| {
             let client = connection(server, number);
@@ -38,7 +38,7 @@ fn open(server: &Running<'_>, numbers: impl Iterator<Item = u32>) -> Result<Vec<
 }
 
 /// A connection that has made one request.
-fn connection(server: &Running<'_>, number: u32) -> Result<raw::Client> {
+fn connection(server: &Running, number: u32) -> Result<raw::Client> {
     // 127.1.0.1 and so on are this machine as well.
     let first = Ipv4Addr::new(127, 1, 0, 1);
     let source = Ipv4Addr::from_bits(first.to_bits() + number / PER_ADDRESS);
@@ -51,7 +51,7 @@ fn connection(server: &Running<'_>, number: u32) -> Result<raw::Client> {
 }
 
 /// The least memory it has within the time to settle.
-fn settled_bytes(server: &Running<'_>) -> u64 {
+fn settled_bytes(server: &Running) -> u64 {
     let mut least = u64::MAX;
     poll(SETTLE, || {
         least = least.min(process::resident_bytes(&server.pids()));

@@ -6,9 +6,9 @@ use std::io::Write as _;
 
 use super::Round;
 use super::machine::{self, Share};
-use super::rows::{Measure, Row};
+use super::rows::{Bar, Measure, Row};
 use super::servers::Bench;
-use super::summary::{Summary, ratio};
+use super::summary::{Summary, added, ratio};
 use crate::Result;
 use crate::cargo::{command, output_of, root};
 
@@ -63,26 +63,38 @@ impl Report {
         }
     }
 
-    fn add_cpu(&mut self, row: &Row, outcome: &Outcome, bar: f64, against: &[&str]) {
+    fn add_cpu(&mut self, row: &Row, outcome: &Outcome, bar: Bar, against: &[&str]) {
         let ours = outcome.rounds.first().map_or(&[][..], |(_, rounds)| rounds);
         let ratios: Vec<Option<f64>> =
             outcome.rounds.iter().map(|(_, theirs)| ratio(ours, theirs)).collect();
-        let best = outcome
+        let compared: Vec<_> = outcome
             .rounds
             .iter()
-            .zip(&ratios)
             .skip(1)
-            .filter(|((server, _), _)| against.contains(&server.trim_end_matches('\'')))
-            .filter_map(|(_, ratio)| *ratio)
-            .min_by(f64::total_cmp);
-        let verdict = match best {
-            Some(ratio) if ratio >= bar => "pass",
-            Some(_) => "FALLS SHORT",
+            .filter(|(server, _)| against.contains(&server.trim_end_matches('\'')))
+            .collect();
+        let figures_of = |figure: fn(&[Round], &[Round]) -> Option<f64>| {
+            compared.iter().filter_map(move |(_, theirs)| figure(ours, theirs))
+        };
+        let (wanted, reached) = match bar {
+            Bar::Ratio(least) => {
+                let ratio = figures_of(ratio).min_by(f64::total_cmp);
+                (format!("≥ {least}"), ratio.map(|ratio| ratio >= least))
+            }
+            Bar::Adds(most) => {
+                let added = figures_of(added).max_by(f64::total_cmp);
+                let told = added.map_or(String::new(), |added| format!("{added:+.2}, "));
+                (format!("{told}≤ +{most} µs"), added.map(|added| added <= most))
+            }
+        };
+        let verdict = match reached {
+            Some(true) => "pass",
+            Some(false) => "FALLS SHORT",
             None => "not compared",
         };
         for (place, ((server, rounds), ratio)) in outcome.rounds.iter().zip(ratios).enumerate() {
             let judged = if place == 0 {
-                format!("≥ {bar} | {verdict} | {}", outcome.noise)
+                format!("{wanted} | {verdict} | {}", outcome.noise)
             } else {
                 "| |".to_owned()
             };
@@ -186,7 +198,7 @@ mod tests {
             outcome.add_rounds("nginx", vec![round(peer)]);
             outcome.add_rounds("other", vec![round(1.0)]);
             let mut report = Report { head: String::new(), cpu: vec![], memory: vec![] };
-            report.add_cpu(Row::named("hello").unwrap(), &outcome, bar, &["nginx"]);
+            report.add_cpu(Row::named("hello").unwrap(), &outcome, Bar::Ratio(bar), &["nginx"]);
             let first = report.cpu.first().unwrap();
             assert!(first.contains(&format!("| {verdict} |")), "{peer}: {first}");
         }

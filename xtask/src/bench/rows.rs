@@ -1,20 +1,41 @@
 //! The rows of the bench: what is asked of the servers, and the bar that gorox has to reach.
 
+use super::servers::OURS;
 use crate::Result;
 
 /// One line of the results.
 pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) what: &'static str,
+    /// Which of our servers it is about.
+    pub(super) subject: &'static str,
     pub(super) measure: Measure,
 }
 
 pub(super) enum Measure {
-    /// The CPU time per request under a load. The bar is the least ratio of the best of the peers
-    /// named to ours.
-    Cpu { load: Load, bar: f64, against: &'static [&'static str] },
+    /// The CPU time per request under a load, compared with the best of the servers named.
+    Cpu { load: Load, bar: Bar, against: &'static [&'static str] },
     /// The resident memory that an idle connection costs. The bar is the most that ours may take.
     IdleMemory { connections: u32, max_bytes: u64 },
+}
+
+impl Measure {
+    /// The servers that it is compared with.
+    pub(super) fn against(&self) -> &'static [&'static str] {
+        match self {
+            Self::Cpu { against, .. } => against,
+            Self::IdleMemory { .. } => &["nginx"],
+        }
+    }
+}
+
+/// What the subject of a row has to reach.
+#[derive(Clone, Copy)]
+pub(super) enum Bar {
+    /// Its CPU time goes so often, at least, into the other's.
+    Ratio(f64),
+    /// It takes so many microseconds more than the other, at most.
+    Adds(f64),
 }
 
 /// What wrk does.
@@ -22,8 +43,17 @@ pub(super) struct Load {
     pub(super) path: &'static str,
     pub(super) style: Style,
     pub(super) connections: u32,
-    /// A further field line of the requests.
+    /// A field line of the requests besides the usual ones.
     pub(super) field: Option<&'static str>,
+    /// The file below bench/ that is the content of the requests; GET without one.
+    pub(super) content: Option<Content>,
+}
+
+/// The content of requests.
+#[derive(Clone, Copy)]
+pub(super) enum Content {
+    /// A form with one file of this many bytes.
+    Multipart(usize),
 }
 
 /// How requests follow each other on a connection.
@@ -41,69 +71,130 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "hello",
         what: "12-byte answer, keep-alive connections",
+        subject: OURS,
         measure: cpu("/hello", Style::KeepAlive, 1.05),
     },
     Row {
         name: "pipeline",
         what: "12-byte answer, 16 requests at once",
+        subject: OURS,
         measure: cpu("/hello", Style::Pipelined(16), 8.0),
     },
     Row {
         name: "close",
         what: "12-byte answer, one connection per request",
+        subject: OURS,
         measure: cpu("/hello", Style::OneEach, 0.95),
     },
     Row {
         name: "static-1k",
         what: "file of 1 KiB, keep-alive connections",
+        subject: OURS,
         measure: cpu("/1k.txt", Style::KeepAlive, 1.15),
     },
     Row {
         name: "static-100k",
         what: "file of 100 KiB, keep-alive connections",
+        subject: OURS,
         measure: cpu("/100k.txt", Style::KeepAlive, 1.0),
     },
     Row {
         name: "static-10m",
         what: "file of 10 MiB, keep-alive connections",
+        subject: OURS,
         // Few connections: what the last answers of a round lack doesn't count as requests.
         measure: Measure::Cpu {
-            load: Load { path: "/10m.bin", style: Style::KeepAlive, connections: 8, field: None },
-            bar: 1.0,
+            load: Load { connections: 8, ..Load::get("/10m.bin") },
+            bar: Bar::Ratio(1.0),
             against: &["nginx"],
         },
     },
     Row {
         name: "gzip-1",
         what: "page of 20 KiB, compressed for each answer at level 1",
+        subject: OURS,
         measure: gzip("/gzip-1/page.html", 1.5),
     },
     Row {
         name: "gzip-6",
         what: "page of 20 KiB, compressed for each answer at level 6",
+        subject: OURS,
         measure: gzip("/gzip-6/page.html", 1.5),
     },
     Row {
         name: "gzip-kept",
         what: "page of 20 KiB, as the servers compress it by default",
+        subject: OURS,
         measure: gzip("/gzip/page.html", 5.0),
+    },
+    Row {
+        name: "access-log",
+        what: "12-byte answer with a line in the access log, against the same without",
+        subject: "gorox-log",
+        measure: Measure::Cpu { load: Load::get("/hello"), bar: Bar::Adds(0.6), against: &[OURS] },
+    },
+    Row {
+        name: "metrics",
+        what: "12-byte answer with metrics kept, against the same without",
+        subject: "gorox-metrics",
+        measure: Measure::Cpu { load: Load::get("/hello"), bar: Bar::Adds(0.3), against: &[OURS] },
+    },
+    Row {
+        name: "route",
+        what: "JSON from a handle with two path parameters, against the same text by a rule",
+        subject: "app",
+        measure: Measure::Cpu {
+            load: Load::get("/shops/7/items/42"),
+            bar: Bar::Ratio(0.8),
+            against: &[OURS],
+        },
+    },
+    Row {
+        name: "axum-inside",
+        what: "an axum router inside our server, against the same on its own",
+        subject: "app",
+        measure: Measure::Cpu {
+            load: Load::get("/axum/shops/7/items/42"),
+            bar: Bar::Ratio(1.0),
+            against: &["axum"],
+        },
+    },
+    Row {
+        name: "multipart-1m",
+        what: "upload of 1 MiB in a multipart form",
+        subject: "app",
+        measure: Measure::Cpu {
+            load: Load {
+                connections: 8,
+                content: Some(Content::Multipart(1 << 20)),
+                ..Load::get("/upload")
+            },
+            bar: Bar::Ratio(1.5),
+            against: &["axum"],
+        },
     },
     Row {
         name: "idle",
         what: "memory of 10,000 idle keep-alive connections, each after one request",
+        subject: OURS,
         measure: Measure::IdleMemory { connections: 10_000, max_bytes: 4096 },
     },
 ];
 
+impl Load {
+    const fn get(path: &'static str) -> Self {
+        Self { path, style: Style::KeepAlive, connections: 64, field: None, content: None }
+    }
+}
+
 const fn cpu(path: &'static str, style: Style, bar: f64) -> Measure {
-    let load = Load { path, style, connections: 64, field: None };
+    let (load, bar) = (Load { style, ..Load::get(path) }, Bar::Ratio(bar));
     Measure::Cpu { load, bar, against: &["nginx"] }
 }
 
 const fn gzip(path: &'static str, bar: f64) -> Measure {
-    let field = Some("Accept-Encoding: gzip");
-    let load = Load { path, style: Style::KeepAlive, connections: 64, field };
-    Measure::Cpu { load, bar, against: &["nginx"] }
+    let load = Load { field: Some("Accept-Encoding: gzip"), ..Load::get(path) };
+    Measure::Cpu { load, bar: Bar::Ratio(bar), against: &["nginx"] }
 }
 
 impl Row {

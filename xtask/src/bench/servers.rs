@@ -44,6 +44,7 @@ const SERVERS: &[Server] = &[
         arguments: &["serve", "--config", "@CONFIG@"],
         version: &["version"],
         configs: &[(
+            // With the log and the metrics rows it is what they are compared with.
             &[
                 "hello",
                 "pipeline",
@@ -55,9 +56,40 @@ const SERVERS: &[Server] = &[
                 "gzip-6",
                 "gzip-kept",
                 "idle",
+                "access-log",
+                "metrics",
+                "route",
             ],
             "gorox.conf",
         )],
+    },
+    Server {
+        name: "gorox-log",
+        source: Source::Package("gorox"),
+        arguments: &["serve", "--config", "@CONFIG@"],
+        version: &["version"],
+        configs: &[(&["access-log"], "gorox-log.conf")],
+    },
+    Server {
+        name: "gorox-metrics",
+        source: Source::Package("gorox"),
+        arguments: &["serve", "--config", "@CONFIG@"],
+        version: &["version"],
+        configs: &[(&["metrics"], "gorox-metrics.conf")],
+    },
+    Server {
+        name: "app",
+        source: Source::Package("bench-app"),
+        arguments: &["serve", "--config", "@CONFIG@"],
+        version: &["version"],
+        configs: &[(&["route", "axum-inside", "multipart-1m"], "app/app.conf")],
+    },
+    Server {
+        name: "axum",
+        source: Source::Package("bench-axum"),
+        arguments: &["@CONFIG@"],
+        version: &["version"],
+        configs: &[(&["axum-inside", "multipart-1m"], "peers/axum/axum.conf")],
     },
     Server {
         name: "nginx",
@@ -68,8 +100,8 @@ const SERVERS: &[Server] = &[
             (&["hello", "pipeline", "idle"], "peers/nginx-hello.conf"),
             (&["close"], "peers/nginx-close.conf"),
             (&["static-1k"], "peers/nginx-static-small.conf"),
-            (&["static-100k", "static-10m"], "peers/nginx-static-large.conf"),
             (&["gzip-1", "gzip-6", "gzip-kept"], "peers/nginx-gzip.conf"),
+            (&["static-100k", "static-10m"], "peers/nginx-static-large.conf"),
         ],
     },
     Server {
@@ -104,17 +136,16 @@ pub(super) struct Bench {
 }
 
 /// A server that can be started.
-pub(super) struct Ready {
+struct Ready {
     server: &'static Server,
-    /// How it's called in the results: its name, or another where it runs against itself.
-    label: String,
     binary: PathBuf,
-    pub(super) version: String,
+    version: String,
 }
 
 /// A server that has been started.
-pub(super) struct Running<'a> {
-    ready: &'a Ready,
+pub(super) struct Running {
+    /// How it's called in the results: its name, or another where it runs against itself.
+    label: String,
     program: Program,
     _dir: TempDir,
 }
@@ -130,12 +161,8 @@ impl Bench {
                 missing.push(server.name);
                 continue;
             };
-            let mut label = server.name.to_owned();
-            while ready.iter().any(|other| other.label == label) {
-                label.push('\'');
-            }
             let version = version(server, &binary)?;
-            ready.push(Ready { server, label, binary, version });
+            ready.push(Ready { server, binary, version });
         }
         // The contents don't matter, but holes in a file might.
         let site = Site::new()?
@@ -153,30 +180,35 @@ impl Bench {
         let mut list = String::new();
         for ready in &self.ready {
             let comma = if list.is_empty() { "" } else { ", " };
-            let _ = write!(list, "{comma}{} {}", ready.label, ready.version);
+            let _ = write!(list, "{comma}{} {}", ready.server.name, ready.version);
         }
         list
     }
 
-    /// The servers that can do this row.
-    pub(super) fn able(&self, row: &Row) -> impl Iterator<Item = &Ready> {
-        self.ready.iter().filter(|ready| ready.server.config(row).is_some())
+    /// Starts those of the servers that are there and can do this row.
+    pub(super) fn start_all(&self, row: &Row, servers: &[&Server]) -> Result<Vec<Running>> {
+        let mut all = Vec::<Running>::new();
+        for server in servers {
+            let Some(mut running) = self.start(server, row)? else { continue };
+            while all.iter().any(|other| other.label == running.label) {
+                running.label.push('\'');
+            }
+            all.push(running);
+        }
+        Ok(all)
     }
 
-    /// Starts all the servers that can do this row.
-    pub(super) fn start_all(&self, row: &Row) -> Result<Vec<Running<'_>>> {
-        self.able(row).map(|ready| self.start(ready, row)).collect()
-    }
-
-    /// Starts a server for a row; it ends when the value is dropped.
-    pub(super) fn start<'a>(&self, ready: &'a Ready, row: &Row) -> Result<Running<'a>> {
-        let file = ready.server.config(row).ok_or("no config for this row")?;
+    /// Starts a server for a row, if it is there and can do it; it ends when the value is dropped.
+    pub(super) fn start(&self, server: &Server, row: &Row) -> Result<Option<Running>> {
+        let ready = self.ready.iter().find(|ready| ready.server.name == server.name);
+        let (Some(ready), Some(file)) = (ready, server.config(row)) else { return Ok(None) };
         let template = fs::read_to_string(root().join("bench").join(file))?;
         let dir = TempDir::new()?;
         let port = free_port()?;
         let text = template
             .replace("@PORT@", &port.to_string())
-            .replace("@ROOT@", &self.site.root().display().to_string());
+            .replace("@ROOT@", &self.site.root().display().to_string())
+            .replace("@DIR@", &dir.path().display().to_string());
         let config = dir.write("server.conf", text)?;
         let mut command = pinned(SERVER_CORE);
         command.arg(&ready.binary).args(ready.server.arguments.iter().map(|argument| {
@@ -185,14 +217,14 @@ impl Bench {
                 .replace("@DIR@", &dir.path().display().to_string())
         }));
         let program = Program::start(command, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-            .map_err(|error| format!("{}: {error}", ready.label))?;
-        Ok(Running { ready, program, _dir: dir })
+            .map_err(|error| format!("{}: {error}", server.name))?;
+        Ok(Some(Running { label: server.name.to_owned(), program, _dir: dir }))
     }
 }
 
-impl Running<'_> {
+impl Running {
     pub(super) fn name(&self) -> &str {
-        &self.ready.label
+        &self.label
     }
 
     pub(super) fn addr(&self) -> SocketAddr {
@@ -203,6 +235,13 @@ impl Running<'_> {
     pub(super) fn pids(&self) -> Vec<u32> {
         self.program.pids()
     }
+}
+
+/// The begin of a command that runs on one core, and ends with this process however that ends.
+pub(super) fn pinned(core: &str) -> Command {
+    let mut command = command("setpriv");
+    command.args(["--pdeathsig", "TERM", "taskset", "--cpu-list", core]);
+    command
 }
 
 /// A page of this many bytes, which compresses to about a third as pages do: the same one each time.
@@ -233,13 +272,6 @@ fn page(len: usize) -> String {
     }
     page.truncate(len);
     page
-}
-
-/// The begin of a command that runs on one core, and ends with this process however that ends.
-pub(super) fn pinned(core: &str) -> Command {
-    let mut command = command("setpriv");
-    command.args(["--pdeathsig", "TERM", "taskset", "--cpu-list", core]);
-    command
 }
 
 fn binary(server: &Server) -> Result<Option<PathBuf>> {

@@ -40,6 +40,12 @@ pub(super) fn ratio(ours: &[Round], theirs: &[Round]) -> Option<f64> {
     median(pairs.map(|(ours, theirs)| theirs.cpu / ours.cpu))
 }
 
+/// How many microseconds more `ours` takes than `theirs`, in the same way.
+pub(super) fn added(ours: &[Round], theirs: &[Round]) -> Option<f64> {
+    let pairs = ours.iter().zip(theirs).filter(|(ours, theirs)| counts(ours) && counts(theirs));
+    median(pairs.map(|(ours, theirs)| ours.cpu - theirs.cpu))
+}
+
 fn counts(round: &Round) -> bool {
     round.load.errors == 0 && round.load.requests > 0
 }

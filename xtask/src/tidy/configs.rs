@@ -12,8 +12,8 @@ use crate::cargo::{build, cargo, command, output_of, root};
 /// Where config files of gorox are. An example's own are checked by its tests.
 const PLACES: &[&str] = &["conf", "docs", "gorox"];
 
-/// The bench's config is a template.
-const TEMPLATE: &str = "bench/gorox.conf";
+/// The bench's configs are templates.
+const TEMPLATES: &[&str] = &["bench/gorox.conf", "bench/gorox-log.conf"];
 
 pub(super) fn check(files: &[PathBuf]) -> Result<Vec<String>> {
     let configs = collect(files)?;
@@ -60,9 +60,9 @@ fn collect(files: &[PathBuf]) -> Result<Vec<Config>> {
         let origin = path.display().to_string();
         if has_extension("conf") && PLACES.iter().any(|place| path.starts_with(place)) {
             configs.push(Config { origin, text: None });
-        } else if path == Path::new(TEMPLATE) {
+        } else if TEMPLATES.iter().any(|template| path == Path::new(template)) {
             let text = fs::read_to_string(root().join(path))?;
-            let text = text.replace("@PORT@", "1").replace("@ROOT@", "/");
+            let text = text.replace("@PORT@", "1").replace("@ROOT@", "/").replace("@DIR@", "/");
             configs.push(Config { origin, text: Some(text) });
         } else if has_extension("md") || has_extension("rs") {
             let text = fs::read_to_string(root().join(path))?;

@@ -29,6 +29,8 @@ const RULES: &[(&str, May)] = &[
     ("gorox", May::UseAll),
     ("mulecar", May::UseAll),
     ("myrox", May::UseAll),
+    ("bench-app", May::UseAll),
+    ("bench-axum", May::Use(&[])),
 ];
 
 /// The crates that define kinds of components, and what those stand on.
