@@ -46,6 +46,7 @@ mod template;
 mod tests;
 mod tree;
 mod types;
+pub(crate) mod url;
 mod value;
 
 pub use condition::{Condition, PathCheck};
@@ -59,3 +60,4 @@ pub use source::{Constants, Location, Source, Sources, Span};
 pub use template::{AnyVar, Lookup, Template, Variable};
 pub use tree::{Scope, Tree};
 pub use types::{KindName, Ref, Several, Size, Spanned};
+pub use url::{BadUrl, HttpUrl};

@@ -43,6 +43,28 @@ pub fn available() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
+/// Waits for a future on a thread of its own with a runtime of its own: for what prepares a stage, which
+/// may be done on a core.
+///
+/// # Errors
+/// When the system refuses the thread or the runtime, or the future panics.
+pub fn wait_aside<F>(future: F) -> Result<F::Output>
+where
+    F: Future + Send,
+    F::Output: Send,
+{
+    let work = || {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| Error::env("cannot start a runtime", e))?;
+        let output = runtime.block_on(future);
+        // A system that does not answer is not waited for.
+        runtime.shutdown_background();
+        Ok(output)
+    };
+    let panicked = |_| Err(Error::other("what was waited for panicked"));
+    thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(panicked)
+}
+
 impl Cores {
     /// Starts `count` threads.
     ///

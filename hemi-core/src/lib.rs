@@ -8,6 +8,7 @@
 // The derive macros name this crate as its users do.
 extern crate self as hemi_core;
 
+pub mod client;
 pub mod clock;
 mod component;
 pub mod config;
@@ -29,7 +30,7 @@ mod stage;
 mod sys;
 
 pub use component::{BoxFuture, Component, CreateCx, DynLifecycle, Kind, Lifecycle, Place, Rank};
-pub use config::Explain;
+pub use config::{Explain, HttpUrl};
 pub use engine::{Engine, GRACE, check, serve, serve_parts};
 pub use error::{Error, Result};
 pub use hemi_derive::Component;

@@ -76,6 +76,11 @@ impl Component for Resolv {
 impl Lifecycle for Resolv {}
 
 impl Resolv {
+    /// For what is no component.
+    pub(crate) fn new(config: ResolvConfig) -> Self {
+        Self { config, known: Arc::default() }
+    }
+
     /// The addresses of a host, never none; an address is its own.
     ///
     /// If the system fails to answer, what it said last is used, for `keep` once more.
@@ -128,8 +133,7 @@ mod tests {
     use super::*;
 
     fn resolv(keep: Duration) -> Resolv {
-        let config = ResolvConfig { keep, ..ResolvConfig::default() };
-        Resolv { config, known: Arc::default() }
+        Resolv::new(ResolvConfig { keep, ..ResolvConfig::default() })
     }
 
     #[tokio::test]

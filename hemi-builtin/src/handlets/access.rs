@@ -21,10 +21,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread;
 use std::time::Duration;
 
-use hemi_core::cores::PerCore;
+use hemi_core::cores::{PerCore, wait_aside};
 use hemi_core::resolv::{Resolv, ResolvKind};
 use hemi_core::{Component, CreateCx, Error, Explain, Lifecycle, Prepare, Result, Run};
 use hemi_proto::cidr::{Cidr, CidrMap};
@@ -145,7 +144,7 @@ impl Lifecycle for Access {
         }
         // Until a name is resolved it is not known whom it lets in, or keeps out.
         if !self.hosts.is_empty() {
-            found.addresses = self.resolve_and_wait()?;
+            found.addresses = wait_aside(self.resolve_all())??;
         }
         let table = Arc::new(self.table(&found));
         *self.found() = found;
@@ -251,27 +250,14 @@ impl Access {
         }
     }
 
-    /// Resolves the names of hosts on a thread of its own, for a stage is prepared without waiting.
-    fn resolve_and_wait(&self) -> Result<HashMap<String, Arc<[IpAddr]>>> {
-        let resolve_all = async {
-            let mut addresses = HashMap::new();
-            for (name, _) in &self.hosts {
-                let found = self.resolv.resolve(name).await;
-                let found = found.map_err(|e| Error::env(format!("cannot resolve {name}"), e))?;
-                addresses.insert(name.clone(), found);
-            }
-            Ok(addresses)
-        };
-        let work = || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(|e| Error::env("cannot start a runtime", e))?;
-            let resolved = runtime.block_on(resolve_all);
-            // A system that does not answer is not waited for.
-            runtime.shutdown_background();
-            resolved
-        };
-        thread::scope(|scope| scope.spawn(work).join())
-            .unwrap_or_else(|_| Err(Error::other("resolving names panicked")))
+    async fn resolve_all(&self) -> Result<HashMap<String, Arc<[IpAddr]>>> {
+        let mut addresses = HashMap::new();
+        for (name, _) in &self.hosts {
+            let found = self.resolv.resolve(name).await;
+            let found = found.map_err(|e| Error::env(format!("cannot resolve {name}"), e))?;
+            addresses.insert(name.clone(), found);
+        }
+        Ok(addresses)
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 use super::{
     diagnostic::{Diagnostic, Diagnostics, Error},
     eval::evaluate,
-    fetch::{FetchLimits, fetch},
+    fetch::{LIMITS, fetch},
     parser::{AFTER_ROOT, AFTER_ROOT_HELP, Role, parse},
     source::{Constants, Source, Sources, Span},
     syntax::{Component, Item},
@@ -108,7 +108,7 @@ impl Loader {
                 self.base.clone_from(base);
                 Ok((name.clone(), text.clone()))
             }
-            Source::Url(url) => match fetch(url, FetchLimits::default()) {
+            Source::Url(url) => match fetch(url, LIMITS) {
                 Ok(text) => Ok((url.clone(), text)),
                 Err(error) => Err(format!("cannot fetch `{url}`: {error}")),
             },

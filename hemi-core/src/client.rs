@@ -1,0 +1,302 @@
+//! A small client of HTTP/1.1, for components that ask other servers: whole answers to GET, with a limit
+//! to everything.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hemi_proto::http1::{
+    BodyDecoder, BodyError, BodyLength, Decoded, HeadError, HeadLimits, HeadReader, encode_request,
+};
+use http::header::HOST;
+use http::{HeaderMap, Method, StatusCode};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use crate::clock::{self, Moment};
+use crate::config::HttpUrl;
+use crate::config::url::Origin;
+use crate::cores::PerCore;
+use crate::resolv::{Resolv, ResolvKind};
+use crate::{CreateCx, Result};
+
+/// What a request may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientLimits {
+    /// How long connecting to one address may take.
+    pub connect: Duration,
+    /// How long all of a request may take.
+    pub total: Duration,
+    /// Bytes of an answer's content.
+    pub content: usize,
+    /// Idle connections that each core keeps.
+    pub kept: usize,
+}
+
+/// Asks one server.
+pub struct Client {
+    url: HttpUrl,
+    resolv: Arc<Resolv>,
+    limits: ClientLimits,
+    /// Those idle last are used first.
+    idle: PerCore<Vec<Idle>>,
+}
+
+/// An answer with all its content.
+#[derive(Debug)]
+pub struct Answer {
+    /// 200 or above.
+    pub status: StatusCode,
+    /// All fields, those about the connection too.
+    pub headers: HeaderMap,
+    /// The content, without its framing.
+    pub content: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The host's name could not be resolved.
+    #[error("cannot resolve the host: {0}")]
+    Resolve(io::Error),
+    /// No address of the host could be connected to.
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    /// The connection broke.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It ended before the answer did.
+    #[error("the server closed the connection too early")]
+    Closed,
+    /// The answer's head is malformed, or too large.
+    #[error("the server's answer is malformed: {0}")]
+    Head(#[from] HeadError),
+    /// The answer's content is malformed.
+    #[error("the server's answer is malformed: {0}")]
+    Body(#[from] BodyError),
+    /// The server wants to go on in another protocol, which nobody asked for.
+    #[error("the server switches to another protocol unasked")]
+    Upgrade,
+    /// The answer's content is over the limit.
+    #[error("it is larger than {0} bytes")]
+    TooLarge(usize),
+    /// It took too long.
+    #[error("it took longer than {} seconds", .0.as_secs_f32())]
+    Timeout(Duration),
+    /// The request's target has a byte that none has.
+    #[error("the target has a forbidden byte")]
+    Target,
+}
+
+/// How long an idle connection is kept. Servers that close it earlier cost another connection.
+const KEEP: Duration = Duration::from_secs(30);
+
+/// Bytes to make room for before each read.
+const READ: usize = 4 << 10;
+
+/// A connection, over whatever.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+struct Idle {
+    stream: Box<dyn Stream>,
+    since: Moment,
+}
+
+impl Client {
+    /// For a component, which asks the server of this URL; relative paths of Unix sockets start at the
+    /// top directory.
+    ///
+    /// # Errors
+    /// When the program has no resolver.
+    pub fn new(mut url: HttpUrl, limits: ClientLimits, cx: &mut CreateCx<'_>) -> Result<Self> {
+        if let Origin::Unix(path) = &mut url.origin {
+            *path = cx.path(&*path);
+        }
+        Ok(Self::with_resolv(url, limits, cx.fixture::<ResolvKind>()?, cx.cores()))
+    }
+
+    /// For what is no component.
+    pub(crate) fn with_resolv(
+        url: HttpUrl,
+        limits: ClientLimits,
+        resolv: Arc<Resolv>,
+        cores: usize,
+    ) -> Self {
+        Self { url, resolv, limits, idle: PerCore::new(cores, Vec::new) }
+    }
+
+    /// The URL.
+    #[must_use]
+    pub fn url(&self) -> &HttpUrl {
+        &self.url
+    }
+
+    /// Asks at the URL, with these fields besides `host`. An answer with any status is one.
+    ///
+    /// A kept connection that turns out to be closed is replaced by another one, once.
+    ///
+    /// # Errors
+    /// When there is no whole answer within the limits.
+    pub async fn get(&self, fields: HeaderMap) -> Result<Answer, ClientError> {
+        let mut all = HeaderMap::new();
+        all.insert(HOST, self.url.authority.clone());
+        all.extend(fields);
+        let mut request = BytesMut::new();
+        encode_request(&mut request, &Method::GET, self.url.target.as_bytes(), &all)
+            .map_err(|_| ClientError::Target)?;
+        let total = self.limits.total;
+        let asked = timeout(total, self.ask(&request));
+        asked.await.unwrap_or(Err(ClientError::Timeout(total)))
+    }
+
+    async fn ask(&self, request: &[u8]) -> Result<Answer, ClientError> {
+        if let Some(stream) = self.kept() {
+            match self.exchange(stream, request).await {
+                Err(Failure { nothing_came: true, .. }) => {}
+                result => return result.map_err(|failure| failure.error),
+            }
+        }
+        let stream = self.connect().await?;
+        self.exchange(stream, request).await.map_err(|failure| failure.error)
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Stream>, ClientError> {
+        let limit = self.limits.connect;
+        let (host, port) = match &self.url.origin {
+            Origin::Unix(path) => {
+                let connected = timeout(limit, UnixStream::connect(path)).await;
+                let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+                return Ok(Box::new(connected.map_err(ClientError::Connect)?));
+            }
+            Origin::Tcp { host, port } => (host, *port),
+        };
+        let addresses = self.resolv.resolve(host).await.map_err(ClientError::Resolve)?;
+        let mut last = io::ErrorKind::NotFound.into();
+        for ip in addresses.iter() {
+            match timeout(limit, TcpStream::connect(SocketAddr::new(*ip, port))).await {
+                Ok(Ok(stream)) => {
+                    stream.set_nodelay(true)?;
+                    return Ok(Box::new(stream));
+                }
+                Ok(Err(e)) => last = e,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(ClientError::Connect(last))
+    }
+
+    /// One request and its answer, after which the connection is kept if it can be.
+    async fn exchange(
+        &self,
+        mut stream: Box<dyn Stream>,
+        request: &[u8],
+    ) -> Result<Answer, Failure> {
+        let mut buffer = BytesMut::new();
+        let sent = stream.write_all(request).await;
+        // A server may answer and close without having read everything.
+        let answer = match (receive(&mut stream, &mut buffer, self.limits.content).await, sent) {
+            (Err(Failure { nothing_came: true, .. }), Err(e)) => {
+                return Err(Failure { error: e.into(), nothing_came: true });
+            }
+            (answer, _) => answer?,
+        };
+        let (answer, keeps) = answer;
+        if keeps && buffer.is_empty() {
+            let mut idle = self.idle.mine();
+            if idle.len() < self.limits.kept {
+                idle.push(Idle { stream, since: clock::now() });
+            }
+        }
+        Ok(answer)
+    }
+
+    /// A connection that is kept and, for all we know, open.
+    fn kept(&self) -> Option<Box<dyn Stream>> {
+        let mut idle = self.idle.mine();
+        while let Some(Idle { mut stream, since }) = idle.pop() {
+            if clock::now().since(since) > KEEP {
+                // The others have been idle for longer.
+                idle.clear();
+                return None;
+            }
+            let mut byte = [0];
+            let mut byte = ReadBuf::new(&mut byte);
+            let mut cx = Context::from_waker(Waker::noop());
+            if Pin::new(&mut stream).poll_read(&mut cx, &mut byte).is_pending() {
+                return Some(stream);
+            }
+        }
+        None
+    }
+}
+
+/// Why there is no answer, and whether there is no trace of one, so that the request may be repeated.
+struct Failure {
+    error: ClientError,
+    nothing_came: bool,
+}
+
+/// An answer, and whether the connection can carry another one.
+async fn receive(
+    stream: &mut Box<dyn Stream>,
+    buffer: &mut BytesMut,
+    limit: usize,
+) -> Result<(Answer, bool), Failure> {
+    let mut came = false;
+    let result = async {
+        let (mut heads, mut fields) = (HeadReader::default(), HeaderMap::new());
+        let head = loop {
+            let limits = HeadLimits::default();
+            match heads.read_response(&Method::GET, buffer, &mut fields, &limits)? {
+                Some(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                    return Err(ClientError::Upgrade);
+                }
+                Some(head) if head.status.is_informational() => {}
+                Some(head) => break head,
+                None if read_more(stream, buffer).await? == 0 => return Err(ClientError::Closed),
+                None => came = true,
+            }
+        };
+        let content = receive_content(stream, buffer, head.framing, limit).await?;
+        let keeps = head.keep_alive && head.framing != BodyLength::UntilClose;
+        Ok((Answer { status: head.status, headers: head.headers, content }, keeps))
+    };
+    let result = result.await;
+    result.map_err(|error| Failure { error, nothing_came: !came })
+}
+
+async fn receive_content(
+    stream: &mut Box<dyn Stream>,
+    buffer: &mut BytesMut,
+    framing: BodyLength,
+    limit: usize,
+) -> Result<Bytes, ClientError> {
+    let mut decoder = BodyDecoder::new(framing);
+    let mut content = BytesMut::new();
+    loop {
+        let announced = decoder.remaining().unwrap_or_default();
+        if (content.len() as u64).saturating_add(announced) > limit as u64 {
+            return Err(ClientError::TooLarge(limit));
+        }
+        match decoder.decode(buffer)? {
+            Decoded::Data(data) => content.extend_from_slice(&data),
+            Decoded::End(_) => return Ok(content.freeze()),
+            Decoded::NeedMore if read_more(stream, buffer).await? == 0 => {
+                decoder.finish().map_err(|_| ClientError::Closed)?;
+            }
+            Decoded::NeedMore => {}
+        }
+    }
+}
+
+async fn read_more(stream: &mut Box<dyn Stream>, buffer: &mut BytesMut) -> io::Result<usize> {
+    buffer.reserve(READ);
+    stream.read_buf(buffer).await
+}
