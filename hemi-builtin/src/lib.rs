@@ -9,6 +9,7 @@ mod field_edits;
 pub mod handlets;
 pub mod hstates;
 pub mod loggers;
+mod realm;
 mod redis;
 pub mod revisers;
 pub mod servers;
@@ -30,9 +31,11 @@ pub fn register(registry: &mut Registry) {
         .handlet::<handlets::Access>()
         .handlet::<handlets::BasicAuth>()
         .handlet::<handlets::Cors>()
+        .handlet::<handlets::ForwardAuth>()
         .handlet::<handlets::Headers>()
         .handlet::<handlets::HostnameChecker>()
         .handlet::<handlets::HttpsChecker>()
+        .handlet::<handlets::JwtAuth>()
         .handlet::<handlets::Limit>()
         .handlet::<handlets::Maintenance>()
         .handlet::<handlets::Redirect>()

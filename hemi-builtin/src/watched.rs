@@ -36,13 +36,13 @@ impl Stamp {
 pub(crate) async fn follow<T: Send + 'static>(
     path: &Path,
     mut stamp: Stamp,
-    read: fn(&Path) -> Result<T>,
+    read: impl Fn(&Path) -> Result<T> + Clone + Send + 'static,
     mut note: impl FnMut(T),
 ) {
     let mut ticks = interval(EVERY);
     loop {
         ticks.tick().await;
-        let file = path.to_owned();
+        let (file, read) = (path.to_owned(), read.clone());
         let looked = tokio::task::spawn_blocking(move || {
             let now = Stamp::of(&file);
             (now != stamp).then(|| (now, read(&file)))

@@ -17,6 +17,7 @@ pub mod cron;
 pub mod date;
 pub mod etag;
 pub mod http1;
+pub mod jws;
 pub mod multipart;
 pub mod params;
 pub mod path;

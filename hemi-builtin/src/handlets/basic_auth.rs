@@ -41,6 +41,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
+use crate::realm::Realm;
 use crate::watched::{self, Stamp};
 
 pub(crate) use hashes::Hash;
@@ -50,7 +51,7 @@ pub(crate) use hashes::Hash;
 #[serde(rename_all = "camelCase", default)]
 pub struct BasicAuthConfig {
     /// What the client is told it needs a password for.
-    realm: String,
+    realm: Realm,
     /// Hashes of passwords by names; they count before those of the file.
     users: BTreeMap<String, Hash>,
     /// A file of lines `name:hash`, as `htpasswd` writes it; `#` begins a comment. Of two lines with the
@@ -64,7 +65,7 @@ pub struct BasicAuthConfig {
 impl Default for BasicAuthConfig {
     fn default() -> Self {
         Self {
-            realm: "restricted".to_owned(),
+            realm: Realm::default(),
             users: BTreeMap::new(),
             file: None,
             remember: Duration::from_secs(300),
@@ -132,15 +133,10 @@ impl Component for BasicAuth {
             let help = "write it without `:` and control characters";
             return Err(Diagnostic::new(cx.span(), message).help(help).into());
         }
-        let quoted = config.realm.replace('\\', "\\\\").replace('"', "\\\"");
-        let challenge = format!("Basic realm=\"{quoted}\", charset=\"UTF-8\"");
-        let challenge = HeaderValue::try_from(challenge).map_err(|_| {
-            Error::config(cx.span(), "`.realm` has a byte that can't be in a field")
-        })?;
         let mut salt = [0; 32];
         getrandom::fill(&mut salt).map_err(|e| Error::other(format!("no random bytes: {e}")))?;
         Ok(Self {
-            challenge,
+            challenge: config.realm.challenge("Basic", ", charset=\"UTF-8\""),
             listed: config.users,
             file: config.file.map(|file| cx.path(file)),
             stamp: OnceLock::new(),

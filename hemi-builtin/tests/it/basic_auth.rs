@@ -121,6 +121,19 @@ fn what_is_remembered_is_forgotten_in_time() {
 }
 
 #[test]
+fn more_passwords_than_are_remembered_are_right() {
+    let dir = TempDir::new().unwrap();
+    let lines: String = (0..1_001).map(|name| format!("{name}:{NO_PASSWORD}\n")).collect();
+    let file = dir.write("users", lines).unwrap();
+    let server = site_on(1, "", &rules(&format!(".file = \"{}\"", file.display())));
+    let mut client = server.connect();
+    for name in (0..1_001).chain(998..1_001) {
+        let reply = ask(&mut client, "GET", "/", &[&basic(&format!("{name}:"))]).unwrap();
+        assert_eq!(reply.text(), name.to_string());
+    }
+}
+
+#[test]
 fn files_of_htpasswd_and_names_given_by_curl() {
     let (Some(htpasswd), Some(curl)) = (peer("htpasswd"), peer("curl")) else { return };
     let dir = TempDir::new().unwrap();
@@ -219,7 +232,10 @@ fn mistakes_are_told_where_they_are() {
         ("", "nobody could be let in"),
         (r#".users = ["mia": "secret"]"#, "not the hash of a password"),
         (&*format!(r#".users = ["a:b": "{HASH}"]"#), "nobody can say this name"),
-        (&*format!(r#".users = ["mia": "{HASH}"]  .realm = "a\nb""#), "`.realm` has a byte"),
+        (
+            &*format!(r#".users = ["mia": "{HASH}"]  .realm = "a\nb""#),
+            "a realm has no control characters",
+        ),
         (r#".file = "/no/such/file""#, "cannot read /no/such/file"),
         (&*format!(r#".file = "{}/big""#, dir.path().display()), "more than 16777216 bytes"),
     ] {

@@ -1,0 +1,50 @@
+//! The realm of a challenge (RFC 9110, 11.5): what the client is told it asks for.
+
+use std::borrow::Cow;
+
+use hemi_core::config::ConfigType;
+use http::HeaderValue;
+use serde::Deserialize;
+
+/// A text that can be the realm of a challenge.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Realm(String);
+
+/// A text that can't.
+#[derive(Debug, thiserror::Error)]
+#[error("a realm has no control characters, such as line ends")]
+pub(crate) struct BadRealm;
+
+impl TryFrom<String> for Realm {
+    type Error = BadRealm;
+
+    fn try_from(text: String) -> Result<Self, BadRealm> {
+        if text.chars().any(char::is_control) { Err(BadRealm) } else { Ok(Self(text)) }
+    }
+}
+
+impl Default for Realm {
+    fn default() -> Self {
+        Self("restricted".to_owned())
+    }
+}
+
+impl ConfigType for Realm {
+    fn kind() -> Cow<'static, str> {
+        String::kind()
+    }
+
+    fn show(&self) -> String {
+        self.0.show()
+    }
+}
+
+impl Realm {
+    /// A challenge of this scheme; `more` is what comes after the realm.
+    pub(crate) fn challenge(&self, scheme: &str, more: &str) -> HeaderValue {
+        let quoted = self.0.replace('\\', "\\\\").replace('"', "\\\"");
+        let challenge = format!("{scheme} realm=\"{quoted}\"{more}");
+        HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Basic"))
+    }
+}
