@@ -256,7 +256,7 @@ mod tests {
         let (mut scanner, mut pieces) = (Scanner::default(), Vec::<Piece>::new());
         let mut add = |piece: Piece| match (pieces.last_mut(), piece) {
             (Some(Piece::Text(before)), Piece::Text(text)) => {
-                *before = [&before[..], &text].concat().into()
+                *before = [&before[..], &text].concat().into();
             }
             (_, piece) => pieces.push(piece),
         };
