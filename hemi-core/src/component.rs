@@ -12,6 +12,7 @@ use crate::config::{
     Condition, Diagnostic, Diagnostics, KindName, Ref, Scope, Span, Spanned, Variable,
 };
 use crate::listen::Address;
+use crate::metrics::Measures;
 use crate::stage::{Build, Claim, Identity};
 use crate::{Error, Explain, Prepare, Registry, Result, Run};
 
@@ -122,6 +123,11 @@ pub trait Lifecycle: Send + Sync + 'static {
         let _ = cx;
         async {}
     }
+
+    /// Tells what it has counted, whenever somebody collects that.
+    fn measure(&self, out: &mut Measures) {
+        let _ = out;
+    }
 }
 
 /// A boxed future, as the engine stores what users write as `async fn`.
@@ -137,6 +143,9 @@ pub trait DynLifecycle: Send + Sync + 'static {
 
     /// See [`Lifecycle::run`].
     fn run<'a>(&'a self, cx: &'a Run) -> BoxFuture<'a, ()>;
+
+    /// See [`Lifecycle::measure`].
+    fn measure(&self, out: &mut Measures);
 }
 
 impl<T: Lifecycle> DynLifecycle for T {
@@ -146,6 +155,10 @@ impl<T: Lifecycle> DynLifecycle for T {
 
     fn run<'a>(&'a self, cx: &'a Run) -> BoxFuture<'a, ()> {
         Box::pin(Lifecycle::run(self, cx))
+    }
+
+    fn measure(&self, out: &mut Measures) {
+        Lifecycle::measure(self, out);
     }
 }
 
@@ -162,6 +175,12 @@ impl CreateCx<'_> {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.identity.name
+    }
+
+    /// The name that the config gives the component, if it does.
+    #[must_use]
+    pub fn given_name(&self) -> Option<&str> {
+        self.scope.name()
     }
 
     /// Where the component stands in the config.

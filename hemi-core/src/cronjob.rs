@@ -33,6 +33,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::config::KindName;
+use crate::metrics::Measures;
 use crate::panics::catch;
 use crate::{
     BoxFuture, Component, CreateCx, Kind, Lifecycle, Parts, Place, Prepare, Rank, Registry, Result,
@@ -152,6 +153,11 @@ impl<C: Cronjob> Lifecycle for Scheduled<C> {
 
     async fn run(&self, cx: &Run) {
         tokio::join!(Lifecycle::run(&self.job, cx), self.keep_time(cx));
+    }
+
+    fn measure(&self, out: &mut Measures) {
+        Lifecycle::measure(&self.job, out);
+        self.state.status().measure(out);
     }
 }
 

@@ -11,7 +11,7 @@ use tracing::info;
 use crate::config::{self, Constants, Source};
 use crate::cores::{self, Cores};
 use crate::listen::Listeners;
-use crate::stage::{Build, Carried, Parts, Running, Stage};
+use crate::stage::{Build, Carried, Parts, Running, Shut, Stage};
 use crate::{Error, Registry, Result};
 
 /// How long a stage may take to drain, unless said otherwise.
@@ -46,6 +46,8 @@ pub struct Engine {
     current: Option<Running>,
     draining: Vec<JoinHandle<()>>,
     stages: u64,
+    /// Fires when it quits.
+    ending: Shut,
 }
 
 impl Engine {
@@ -71,6 +73,7 @@ impl Engine {
             current: None,
             draining: Vec::new(),
             stages: 0,
+            ending: Shut::new(),
         })
     }
 
@@ -110,7 +113,7 @@ impl Engine {
     }
 
     fn swap(&mut self, parts: Parts, carried: Carried) -> Result<Arc<Stage>> {
-        let stage = Arc::new(Stage::new(self.stages + 1, parts, carried));
+        let stage = Arc::new(Stage::new(self.stages + 1, parts, carried, self.ending.clone()));
         stage.prepare(&self.listeners, self.cores.count())?;
         self.stages += 1;
         let running = stage.start(&self.cores);
@@ -141,6 +144,7 @@ impl Engine {
 
     /// Ends all stages, each within its grace.
     pub async fn quit(mut self) {
+        self.ending.cancel();
         if let Some(last) = self.current.take() {
             self.drain(last, LAST_LINGER);
         }

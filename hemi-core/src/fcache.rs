@@ -28,6 +28,7 @@ use crate::clock::{self, Moment};
 use crate::config::{KindName, Size};
 use crate::cores::PerCore;
 use crate::io::SharedFile;
+use crate::metrics::Measures;
 use crate::{Component, CreateCx, Explain, Kind, Lifecycle, Place, Rank, Result};
 
 use beneath::Directory;
@@ -168,7 +169,26 @@ impl Component for Fcache {
     }
 }
 
-impl Lifecycle for Fcache {}
+impl Lifecycle for Fcache {
+    fn measure(&self, out: &mut Measures) {
+        let (mut files, mut bytes, mut hits, mut looks) = ([0, 0], 0, 0, 0);
+        for cache in self.caches.each() {
+            for (files, order) in files.iter_mut().zip(&cache.order) {
+                *files += order.len() as u64;
+            }
+            bytes += cache.bytes;
+            hits += cache.hits;
+            looks += cache.looks;
+        }
+        for (size, files) in ["small", "large"].into_iter().zip(files) {
+            let help = "Files, and directories with the small ones, that are kept, over all cores.";
+            out.gauge("hemi_fcache_files", help, &[("size", size)], files);
+        }
+        out.gauge("hemi_fcache_bytes", "Bytes of small files that are kept.", &[], bytes);
+        out.counter("hemi_fcache_hits", "Times a file was there that is trusted.", &[], hits);
+        out.counter("hemi_fcache_looks", "Times the file system was asked.", &[], looks);
+    }
+}
 
 impl Fcache {
     /// A cache for this many cores.
@@ -206,9 +226,11 @@ impl Fcache {
         if let Some(slot) = known.slots.get_mut(path) {
             slot.used = true;
             if now < slot.trusted {
+                cache.hits += 1;
                 return Ok(slot.entry.clone());
             }
         }
+        cache.looks += 1;
         let result = self.look(&mut known.directory, root, path, now);
         cache.keep(root.index, path, result, now, &self.limits)
     }
@@ -254,6 +276,8 @@ struct Cache {
     /// Keys of the entries of each class, the next to be thrown out first.
     order: [VecDeque<(usize, Box<str>)>; 2],
     bytes: u64,
+    hits: u64,
+    looks: u64,
 }
 
 #[derive(Debug, Default)]

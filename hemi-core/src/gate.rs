@@ -21,6 +21,7 @@ use crate::cores::{Cores, Counter};
 use crate::deadline::{self, Group};
 use crate::io::Socket;
 use crate::listen::{Address, ListenOptions, Listening, Peer};
+use crate::metrics::Measures;
 use crate::stage::Run;
 use crate::sys::watch_readable;
 use crate::{Explain, Prepare, Result};
@@ -180,6 +181,33 @@ impl Gate {
     #[must_use]
     pub fn active(&self) -> usize {
         self.state.active.load(Ordering::Relaxed)
+    }
+
+    /// Tells what it counts, for the server it accepts for.
+    pub fn measure(&self, out: &mut Measures) {
+        let active = "Connections served now.";
+        out.gauge("hemi_server_conns_active", active, &[], self.active() as u64);
+        let GateCounters { accepted, refused, full, failed } = self.counters();
+        for (name, help, counter) in [
+            ("hemi_server_conns_accepted", "Connections accepted.", accepted),
+            (
+                "hemi_server_conns_refused",
+                "Connections closed at once, for maxConnsPerSource.",
+                refused,
+            ),
+            (
+                "hemi_server_conns_full",
+                "Times that maxConns made connections wait in the backlog.",
+                full,
+            ),
+            (
+                "hemi_server_accept_failures",
+                "Failures of accept, out of descriptors or memory.",
+                failed,
+            ),
+        ] {
+            out.counter(name, help, &[], counter.sum());
+        }
     }
 
     /// Accepts on every core, each connection served by the future that `serve` makes, until the stage is

@@ -22,6 +22,7 @@ pub mod gate;
 pub mod io;
 pub mod listen;
 pub mod logger;
+pub mod metrics;
 pub mod panics;
 mod registry;
 pub mod resolv;

@@ -4,6 +4,7 @@ mod build;
 mod parts;
 
 use std::any::{Any, TypeId};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::pin;
@@ -21,6 +22,7 @@ use crate::panics::{catch, catch_call};
 use crate::{Error, Result};
 
 pub(crate) use build::{Build, Claim};
+use parts::Life;
 pub use parts::Parts;
 
 /// Fires when a component is to finish.
@@ -46,13 +48,15 @@ pub struct Stage {
     shuts: HashMap<Rank, Shut>,
     stop: Shut,
     linger: OnceLock<Duration>,
+    /// Fires when the program is about to end.
+    ending: Shut,
 }
 
 impl Stage {
-    pub(crate) fn new(id: u64, parts: Parts, carried: Carried) -> Self {
+    pub(crate) fn new(id: u64, parts: Parts, carried: Carried, ending: Shut) -> Self {
         let shuts = parts.ranks().map(|rank| (rank, Shut::new())).collect();
-        let carried = Arc::new(carried);
-        Self { id, parts, carried, shuts, stop: Shut::new(), linger: OnceLock::new() }
+        let (carried, linger) = (Arc::new(carried), OnceLock::new());
+        Self { id, parts, carried, shuts, stop: Shut::new(), linger, ending }
     }
 
     /// Counted from 1 in this process.
@@ -73,13 +77,23 @@ impl Stage {
         self.parts.all::<K>()
     }
 
+    /// Whether the program is about to end: it drains its stages, and no other comes.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_cancelled()
+    }
+
+    pub(crate) fn lives(&self) -> impl Iterator<Item = &Life> {
+        self.parts.lives()
+    }
+
     pub(crate) fn carried(&self) -> Arc<Carried> {
         self.carried.clone()
     }
 
     /// Prepares every component in the order of ranks.
     pub(crate) fn prepare(&self, listeners: &Listeners, cores: usize) -> Result<()> {
-        let cx = Prepare { listeners, cores };
+        let cx = Prepare { listeners, cores, metered: Cell::new(false) };
         for life in self.parts.lives() {
             catch_call(|| life.component.prepare(&cx)).unwrap_or_else(|panic| {
                 Err(Error::other(format!("{} \"{}\" panicked: {panic}", life.kind, life.name)))
@@ -160,6 +174,7 @@ impl Running {
 pub struct Prepare<'a> {
     listeners: &'a Listeners,
     cores: usize,
+    metered: Cell<bool>,
 }
 
 impl Prepare<'_> {
@@ -173,6 +188,18 @@ impl Prepare<'_> {
     #[must_use]
     pub fn cores(&self) -> usize {
         self.cores
+    }
+
+    /// Says that what the components of this stage do is to be measured, also where that has a price.
+    /// Those of a higher rank hear of it.
+    pub fn meter(&self) {
+        self.metered.set(true);
+    }
+
+    /// Whether somebody of a lower rank wants that.
+    #[must_use]
+    pub fn is_metered(&self) -> bool {
+        self.metered.get()
     }
 }
 

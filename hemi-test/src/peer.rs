@@ -44,6 +44,7 @@ pub const PEERS: &[Peer] = &[
     always("wrk", "wrk", "the client of the bench"),
     always("h2load", "nghttp2-client", "an independent HTTP/2 client"),
     always("litmus", "litmus", "a client that tries out WebDAV"),
+    always("promtool", "prometheus", "reads what is told in metrics"),
     always("redis-server", "redis-server", "keeps what instances share"),
     always("c++", "g++", "builds libFuzzer"),
     Peer { program: "chromium", package: "chromium", purpose: "a browser", need: Need::OnDemand },

@@ -22,6 +22,7 @@ use hemi_core::clock::{self, Moment};
 use hemi_core::config::{Diagnostic, Ref, Spanned};
 use hemi_core::gate::{Gate, GateConfig, GateCounters};
 use hemi_core::listen::{Address, ListenOptions, Peer};
+use hemi_core::metrics::Measures;
 use hemi_core::server::Server;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Parts, Prepare, Result, Run};
 use hemi_proto::date::format_date;
@@ -31,7 +32,7 @@ use serde::Deserialize;
 
 use crate::Request;
 use crate::conn::http1;
-use crate::http_config::{HttpConfig, HttpCounters};
+use crate::http_config::{HttpConfig, HttpCounters, Limit};
 use crate::routes::Routes;
 use crate::webapp::{Webapp, WebappKind};
 
@@ -186,6 +187,21 @@ impl Lifecycle for HttpxServer {
             http1::serve(accepted.socket, accepted.peer, accepted.ticket, shared.clone())
         })
         .await;
+    }
+
+    fn measure(&self, out: &mut Measures) {
+        let counters = self.counters();
+        out.counter("hemi_server_requests", "Requests read.", &[], counters.requests.sum());
+        let panics = "Panics of what answers requests.";
+        out.counter("hemi_server_panics", panics, &[], counters.panics.sum());
+        for limit in Limit::ALL {
+            let (help, label) = ("Times a limit was hit.", [("limit", limit.name())]);
+            let hits = counters.limit(limit).sum();
+            out.counter("hemi_server_limit_hits", help, &label, hits);
+        }
+        if let Some(gate) = self.gate.get() {
+            gate.measure(out);
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod http_config;
 mod httpx;
 mod json;
 mod mapper;
+mod meter;
 mod multipart;
 mod notes;
 mod record;

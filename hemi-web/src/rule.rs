@@ -96,6 +96,8 @@ impl ConfigType for ReturnCode {
 /// A rule of a webapp.
 #[derive(Default)]
 pub struct Rule {
+    /// The name that the config gives it.
+    name: Option<String>,
     condition: Option<Condition<WebVar>>,
     tests: Vec<Test>,
     answer: Option<Answer>,
@@ -138,6 +140,7 @@ impl Component for Rule {
         let mut revisers = cx.children::<ReviserKind>();
         revisers.sort_by_key(|reviser| reviser.rank());
         Ok(Self {
+            name: cx.given_name().map(str::to_owned),
             condition: cx.condition()?,
             tests: Vec::new(),
             answer: answer(config.return_code, config.return_text),
@@ -170,6 +173,10 @@ impl Rule {
     pub(crate) fn matches(&self, seen: &Seen<'_>) -> bool {
         self.condition.as_ref().is_none_or(|condition| condition.matches(seen))
             && self.tests.iter().all(|test| test(seen.req))
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// Whether its condition looks for files.

@@ -18,13 +18,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hemi_core::config::{ConfigType, Diagnostic, KindName, Ref, Several, Size};
 use hemi_core::fcache::{Content, Fcache, FcacheKind, Root};
 use hemi_core::logger::{Log, LoggerKind};
+use hemi_core::metrics::Measures;
 use hemi_core::{
-    Component, CreateCx, DynLifecycle, Explain, Kind, Lifecycle, Parts, Place, Rank, Result,
+    Component, CreateCx, DynLifecycle, Explain, Kind, Lifecycle, Parts, Place, Prepare, Rank,
+    Result, Run,
 };
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -33,6 +35,7 @@ use tracing::error;
 
 use crate::hostname::Hostname;
 use crate::hstate::Hstate;
+use crate::meter::{Kept, Meter};
 use crate::reviser::{Reviser, ReviserKind};
 use crate::rule::{Asked, Rule, RuleKind};
 use crate::session::{SessionConfig, Sessions};
@@ -146,6 +149,9 @@ pub struct Webapp {
     logs: Vec<Log<WebVar>>,
     /// Some log wants to know how long requests take.
     timed: bool,
+    /// None unless somebody collects what it counts.
+    meter: OnceLock<Meter>,
+    kept: Arc<Kept>,
     rules: Vec<Arc<Rule>>,
     revisers: Vec<Arc<dyn Reviser>>,
     /// The lives of what code has put in.
@@ -184,6 +190,8 @@ impl Component for Webapp {
             max_body_size: config.max_body_size.0,
             timed: logs.iter().any(|log| log.uses(|var| *var == WebVar::RequestTime)),
             logs,
+            meter: OnceLock::new(),
+            kept: cx.keep(Kept::default),
             rules,
             revisers,
             lives: Vec::new(),
@@ -193,7 +201,27 @@ impl Component for Webapp {
     }
 }
 
-impl Lifecycle for Webapp {}
+impl Lifecycle for Webapp {
+    fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
+        if cx.is_metered() {
+            let names = self.rules.iter().map(|rule| rule.name());
+            let _ = self.meter.set(Meter::new(names, &self.kept, cx.cores()));
+        }
+        Ok(())
+    }
+
+    async fn run(&self, _: &Run) {
+        if let Some(meter) = self.meter.get() {
+            meter.forget_others(&self.kept);
+        }
+    }
+
+    fn measure(&self, out: &mut Measures) {
+        if let Some(meter) = self.meter.get() {
+            meter.measure(out);
+        }
+    }
+}
 
 impl Webapp {
     /// A webapp for all hosts, to be filled by code.
@@ -206,6 +234,8 @@ impl Webapp {
             max_body_size: sixteen_mebibytes().0,
             logs: Vec::new(),
             timed: false,
+            meter: OnceLock::new(),
+            kept: Arc::default(),
             rules: Vec::new(),
             revisers: Vec::new(),
             lives: Vec::new(),
@@ -272,9 +302,14 @@ impl Webapp {
         &self.logs
     }
 
+    /// What counts requests that are over, if they are to be counted.
+    pub(crate) fn meter(&self) -> Option<&Meter> {
+        self.meter.get()
+    }
+
     /// Whether it is to be measured how long requests take.
     pub(crate) fn is_timed(&self) -> bool {
-        self.timed
+        self.timed || self.meter.get().is_some()
     }
 
     fn matching(&self, req: &Request, from: usize) -> Option<(usize, &Rule)> {
@@ -299,7 +334,9 @@ impl Webapp {
     fn begin_at(&self, req: &mut Request, mut from: usize) -> Begun {
         while let Some((index, rule)) = self.matching(req, from) {
             match rule.begin(req) {
-                Asked::Done(response) => return Begun::Done(Answered::by(rule, response)),
+                Asked::Done(response) => {
+                    return Begun::Done(Answered::by(index, rule, response));
+                }
                 Asked::Waits(part) => return Begun::Waits(Position { rule: index, part }),
                 Asked::Next => from = index + 1,
                 Asked::Again if req.begins_again() => from = 0,
@@ -322,7 +359,7 @@ impl Webapp {
         loop {
             let Some(rule) = self.rules.get(at.rule) else { return Answered::not_found() };
             let from = match rule.go_on(req, at.part).await {
-                Asked::Done(response) => return Answered::by(rule, response),
+                Asked::Done(response) => return Answered::by(at.rule, rule, response),
                 Asked::Again if req.begins_again() => 0,
                 Asked::Again => return Answered::in_circles(req),
                 Asked::Next | Asked::Waits(_) => at.rule + 1,
@@ -387,22 +424,29 @@ pub(crate) enum Begun {
 pub(crate) struct Answered {
     pub(crate) response: Response,
     pub(crate) logged: bool,
+    /// The index of the rule that it comes from.
+    pub(crate) rule: Option<usize>,
 }
 
 impl Answered {
-    fn by(rule: &Rule, response: Response) -> Self {
-        Self { response, logged: rule.is_logged() }
+    fn by(index: usize, rule: &Rule, response: Response) -> Self {
+        Self { response, logged: rule.is_logged(), rule: Some(index) }
+    }
+
+    /// Of no rule.
+    pub(crate) fn without_rule(status: StatusCode) -> Self {
+        Self { response: status.into(), logged: true, rule: None }
     }
 
     /// Of a request that rules are asked about again and again.
     fn in_circles(req: &Request) -> Self {
         error!(request = %req.id(), "rules go in circles, now at {}", req.path());
-        Self { response: StatusCode::INTERNAL_SERVER_ERROR.into(), logged: true }
+        Self::without_rule(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// Of a request that nobody answers.
     pub(crate) fn not_found() -> Self {
-        Self { response: StatusCode::NOT_FOUND.into(), logged: true }
+        Self::without_rule(StatusCode::NOT_FOUND)
     }
 }
 

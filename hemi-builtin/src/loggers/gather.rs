@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hemi_core::config::Size;
 use hemi_core::cores::PerCore;
+use hemi_core::metrics::Measures;
 use hemi_core::{CreateCx, Explain};
 use serde::Deserialize;
 use tokio::sync::Notify;
@@ -46,8 +47,10 @@ pub(super) struct Gathered {
 #[derive(Debug, Default)]
 pub(super) struct LogCounters {
     /// Lines that have come to where they were to go.
-    pub(super) written: AtomicU64,
-    pub(super) dropped: AtomicU64,
+    written: AtomicU64,
+    dropped: AtomicU64,
+    /// Times that writing failed.
+    failures: AtomicU64,
 }
 
 impl Gathered {
@@ -114,6 +117,25 @@ impl Gathered {
 
     pub(super) fn count_dropped(&self, lines: u64) {
         self.counters.dropped.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_failure(&self) {
+        self.counters.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn measure(&self, out: &mut Measures) {
+        let LogCounters { written, dropped, failures } = &*self.counters;
+        for (name, help, n) in [
+            (
+                "hemi_logger_lines_written",
+                "Lines that have come to where they were to go.",
+                written,
+            ),
+            ("hemi_logger_lines_dropped", "Lines that were dropped.", dropped),
+            ("hemi_logger_failures", "Times that lines could not be written.", failures),
+        ] {
+            out.counter(name, help, &[], n.load(Ordering::Relaxed));
+        }
     }
 
     pub(super) fn dropped(&self) -> u64 {

@@ -34,6 +34,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hemi_core::config::{ConfigType, Diagnostic};
 use hemi_core::logger::{Level, LogConfig, LogSpec, Logger};
+use hemi_core::metrics::Measures;
 use hemi_core::{Component, CreateCx, Error, Explain, Lifecycle, Prepare, Result, Run};
 use serde::Deserialize;
 use tokio::sync::Notify;
@@ -166,6 +167,10 @@ impl Lifecycle for SimpleLogger {
     async fn run(&self, cx: &Run) {
         tokio::join!(self.write_lines(cx), self.tidy(cx));
     }
+
+    fn measure(&self, out: &mut Measures) {
+        self.writer.gathered.measure(out);
+    }
 }
 
 impl SimpleLogger {
@@ -232,6 +237,9 @@ impl Writer {
             let lost = result.as_ref().err().map_or(0, |(_, lost)| *lost);
             self.gathered.count_written(count(lines) - lost);
             self.gathered.count_dropped(lost);
+            if result.is_err() {
+                self.gathered.count_failure();
+            }
             trouble.hear(&self.target, result.map_err(|(e, _)| e), self.gathered.dropped());
         });
         if output.rotations() != rotations {

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use hemi_core::config::ConfigType;
 use hemi_core::logger::{Level, LogConfig, LogSpec, Logger};
+use hemi_core::metrics::Measures;
 use hemi_core::resolv::ResolvKind;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run, clock};
 use hemi_proto::ascii::push_decimal;
@@ -218,6 +219,10 @@ impl Lifecycle for SyslogLogger {
         }
         self.gathered.count_dropped(link.give_up());
     }
+
+    fn measure(&self, out: &mut Measures) {
+        self.gathered.measure(out);
+    }
 }
 
 impl SyslogLogger {
@@ -234,6 +239,7 @@ impl SyslogLogger {
             if !failed {
                 return;
             }
+            self.gathered.count_failure();
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }

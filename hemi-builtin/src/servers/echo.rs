@@ -13,6 +13,7 @@ use hemi_core::config::Spanned;
 use hemi_core::gate::{Accepted, Gate, GateConfig, GateCounters};
 use hemi_core::io::Socket;
 use hemi_core::listen::{Address, ListenOptions};
+use hemi_core::metrics::Measures;
 use hemi_core::server::Server;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run, Shut};
 use serde::Deserialize;
@@ -70,6 +71,12 @@ impl Lifecycle for EchoServer {
         let Some(gate) = self.gate.get() else { return };
         let (idle, shut, stop) = (self.idle, cx.shut().clone(), cx.stop().clone());
         gate.run(cx, move |accepted| echo(accepted, idle, shut.clone(), stop.clone())).await;
+    }
+
+    fn measure(&self, out: &mut Measures) {
+        if let Some(gate) = self.gate.get() {
+            gate.measure(out);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod headers;
 mod jwt_auth;
 mod limit;
 mod maintenance;
+mod metrics;
 mod mirror;
 mod redirect;
 mod redis;

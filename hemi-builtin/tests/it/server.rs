@@ -62,6 +62,10 @@ impl Running {
         self.find::<ServerKind>("main")
     }
 
+    pub(crate) fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
     pub(crate) fn find<K: Kind>(&self, name: &str) -> Arc<K::Object> {
         self.stage.find::<K>(name).unwrap_or_else(|| panic!("no {} is named {name}", K::NAME))
     }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::schedule::{Due, Point};
+use crate::metrics::Measures;
 
 /// How a cronjob is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,32 @@ pub struct Status {
     pub failures: u64,
     /// Starts left out, for the run before was still under way.
     pub skips: u64,
+}
+
+impl Status {
+    pub(super) fn measure(&self, out: &mut Measures) {
+        for (name, help, n) in [
+            ("hemi_cronjob_runs", "Runs that are over.", self.runs),
+            ("hemi_cronjob_failures", "Runs that failed.", self.failures),
+            (
+                "hemi_cronjob_skips",
+                "Starts left out, for the run before was still under way.",
+                self.skips,
+            ),
+        ] {
+            out.counter(name, help, &[], n);
+        }
+        let running = "Whether a run is under way.";
+        out.gauge("hemi_cronjob_running", running, &[], u64::from(self.running));
+        let Some(last) = &self.last else { return };
+        let start = last.start.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let help = "When the last run that is over started, in seconds since 1970.";
+        out.gauge("hemi_cronjob_last_start_seconds", help, &[], start.as_secs_f64());
+        let help = "How long it took.";
+        out.gauge("hemi_cronjob_last_duration_seconds", help, &[], last.duration.as_secs_f64());
+        let help = "Whether it did what it had to.";
+        out.gauge("hemi_cronjob_last_success", help, &[], u64::from(last.result.is_ok()));
+    }
 }
 
 /// A run that is over.

@@ -24,6 +24,7 @@ use super::upload::{Line, Upload};
 use super::watch::{Cut, Pace, Watch};
 use crate::http_config::Limit;
 use crate::httpx::Shared;
+use crate::meter::Done;
 use crate::record::Exchange;
 use crate::upgrade::Upgraded;
 use crate::webapp::{Answered, Begun, Position, Webapp};
@@ -98,6 +99,13 @@ enum Next {
     /// Close, when the client, who is still sending, has had time to read the answer.
     Linger,
     Upgrade(Box<Response>),
+}
+
+/// When an exchange began, if that is of interest, and how many bytes of content it has moved.
+struct Moved {
+    began: Option<Instant>,
+    received: u64,
+    sent: u64,
 }
 
 /// What the head of an answer needs to know of its request.
@@ -353,7 +361,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         let status = answered.response.status();
         if status == StatusCode::SWITCHING_PROTOCOLS && self.req.wants_upgrade() {
             self.put_head(&answered.response, asked, Framing::None, false);
-            self.record(webapp, &answered, 0, began);
+            self.record(webapp, &answered, Moved { began, received: 0, sent: 0 });
             self.watch.total(Moment::NEVER);
             return Ok(Next::Upgrade(Box::new(answered.response)));
         }
@@ -366,13 +374,14 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             Some(_) => None,
         };
         let next = if let Some(sent) = whole {
-            self.record(webapp, &answered, sent, began);
+            self.record(webapp, &answered, Moved { began, received: 0, sent });
             Next::Another
         } else {
             let responded = self.respond(&mut answered.response, asked, &mut upload).await;
             // Who was cut under way has a line in the log too.
             let sent = responded.as_ref().map_or(0, |(_, sent)| *sent);
-            self.record(webapp, &answered, sent, began);
+            let received = upload.map_or(0, |upload| upload.received());
+            self.record(webapp, &answered, Moved { began, received, sent });
             responded?.0
         };
         if self.out.in_memory() >= GATHERED {
@@ -387,8 +396,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     fn ask(&mut self, webapp: &Webapp) -> Begun {
         if self.req.body().len().is_some_and(|len| len > webapp.body_limit()) {
             self.hit(Limit::BodySize);
-            let response = StatusCode::PAYLOAD_TOO_LARGE.into();
-            return Begun::Done(Answered { response, logged: true });
+            return Begun::Done(Answered::without_rule(StatusCode::PAYLOAD_TOO_LARGE));
         }
         let begun = catch_call(|| webapp.begin(&mut self.req));
         begun.unwrap_or_else(|panic| Begun::Done(self.panicked(&panic)))
@@ -448,23 +456,26 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         }
     }
 
-    /// Writes the exchange to the access logs, if it is to be there.
-    fn record(
-        &self,
-        webapp: Option<&Webapp>,
-        answered: &Answered,
-        sent: u64,
-        began: Option<Instant>,
-    ) {
-        let Some(webapp) = webapp.filter(|_| answered.logged) else { return };
+    /// Counts the exchange, and writes it to the access logs, if that is to be.
+    fn record(&self, webapp: Option<&Webapp>, answered: &Answered, moved: Moved) {
+        let Some(webapp) = webapp else { return };
+        let Moved { began, received, sent } = moved;
+        let took = began.map(|began| began.elapsed());
+        if let (Some(meter), Some(took)) = (webapp.meter(), took) {
+            let status = answered.response.status();
+            meter.count(Done { rule: answered.rule, status, took, received, sent });
+        }
         let [first, rest @ ..] = webapp.logs() else { return };
+        if !answered.logged {
+            return;
+        }
         let exchange = Exchange {
             req: &self.req,
             webapp: webapp.name(),
             response: &answered.response,
             sent,
             at: clock::calendar(),
-            took: began.map(|began| began.elapsed()),
+            took,
         };
         first.log(&exchange);
         rest.iter().for_each(|log| log.log(&exchange));
@@ -482,7 +493,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
 
     fn panicked(&self, panic: &Panicked) -> Answered {
         self.count_panic(panic);
-        Answered { response: StatusCode::INTERNAL_SERVER_ERROR.into(), logged: true }
+        Answered::without_rule(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// Says that nothing more comes, and waits a while for the client to see it.

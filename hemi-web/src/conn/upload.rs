@@ -67,6 +67,11 @@ impl Upload {
         Some((status, limit))
     }
 
+    /// Bytes of it that have come; of what nobody read, with the heads of chunks.
+    pub(super) fn received(&self) -> u64 {
+        self.received + self.dropped
+    }
+
     /// Whether all of it has come.
     pub(super) fn is_complete(&self) -> bool {
         self.decoder.is_ended()
