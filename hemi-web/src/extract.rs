@@ -120,6 +120,14 @@ impl<S> Matched<'_, S> {
 /// assert_eq!(client.get("/").send().await.text(), "8");
 /// # }
 /// ```
+///
+/// ```compile_fail,E0277
+/// # use std::sync::atomic::AtomicU32;
+/// # use hemi_web::{Mapper, State};
+/// # async fn count(State(number): State<AtomicU32>) {}
+/// // There is no such state.
+/// let mapper = Mapper::new().get("/", count);
+/// ```
 #[derive(Debug)]
 pub struct State<S>(pub Arc<S>);
 

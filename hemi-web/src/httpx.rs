@@ -139,6 +139,17 @@ impl HttpxServer {
     /// A server of these webapps, with defaults for all else.
     #[must_use]
     pub fn new(address: Address, webapps: impl IntoIterator<Item = Arc<Webapp>>) -> Self {
+        Self::with_config(address, webapps, HttpConfig::default(), GateConfig::default())
+    }
+
+    /// The same with these properties.
+    #[must_use]
+    pub fn with_config(
+        address: Address,
+        webapps: impl IntoIterator<Item = Arc<Webapp>>,
+        http: HttpConfig,
+        gate: GateConfig,
+    ) -> Self {
         let mut routes = Routes::default();
         for webapp in webapps {
             // Of two webapps with the same hostname the first has it.
@@ -149,9 +160,9 @@ impl HttpxServer {
         Self {
             address,
             defer_accept: one_second(),
-            gate_config: GateConfig::default(),
+            gate_config: gate,
             gate_counters: Arc::new(GateCounters::new(cores)),
-            shared: Arc::new(Shared::new(HttpConfig::default(), routes, counters)),
+            shared: Arc::new(Shared::new(http, routes, counters)),
             gate: OnceLock::new(),
         }
     }

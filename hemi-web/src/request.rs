@@ -236,7 +236,7 @@ impl Request {
     /// # Errors
     /// When it has bytes that the `http` crate does not take in a URI.
     pub fn uri(&self) -> Result<Uri, http::uri::InvalidUri> {
-        self.path_and_query().parse()
+        Uri::from_maybe_shared(self.head.target.path_and_query_bytes())
     }
 
     /// Host and port as asked for: of the target, else of the Host field. None only in HTTP/1.0.

@@ -11,7 +11,7 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode};
 
-use crate::body::Body;
+use crate::body::{Body, BoxError};
 use crate::upgrade::Upgraded;
 
 /// A field that tells about the connection, as answers of other servers may bring it along.
@@ -29,6 +29,8 @@ pub struct Response {
     /// The content is the page that names the status, for want of a better one.
     stock: bool,
     upgrade: Option<Upgrade>,
+    /// Why it is an error: for the log.
+    cause: Option<BoxError>,
 }
 
 /// When content that streams has its end.
@@ -137,6 +139,7 @@ impl Response {
             until: Until::End,
             stock: false,
             upgrade: None,
+            cause: None,
         }
     }
 
@@ -144,7 +147,16 @@ impl Response {
     #[must_use]
     pub fn prepared(status: StatusCode, fields: Arc<Prepared>, body: impl Into<Body>) -> Self {
         let (fields, body) = (Fields::Prepared(fields), body.into());
-        Self { status, fields, body, whole: false, until: Until::End, stock: false, upgrade: None }
+        Self {
+            status,
+            fields,
+            body,
+            whole: false,
+            until: Until::End,
+            stock: false,
+            upgrade: None,
+            cause: None,
+        }
     }
 
     /// A response with fields and content that others share; best for content up to a few KiB.
@@ -159,6 +171,7 @@ impl Response {
             until: Until::End,
             stock: false,
             upgrade: None,
+            cause: None,
         }
     }
 
@@ -304,6 +317,16 @@ impl Response {
     pub(crate) fn stock(mut self) -> Self {
         self.stock = true;
         self
+    }
+
+    /// The same, with what is to be logged as the cause of the error that it tells of.
+    pub(crate) fn caused_by(mut self, cause: BoxError) -> Self {
+        self.cause = Some(cause);
+        self
+    }
+
+    pub(crate) fn take_cause(&mut self) -> Option<BoxError> {
+        self.cause.take()
     }
 
     pub(crate) fn take_upgrade(

@@ -19,8 +19,8 @@ use crate::{Body, Handlet, Reply, Request, Respond, Response, WebError};
 /// trailers; the service is cloned for each request.
 ///
 /// The service sees the request's fields, its target as path and query, its version, and as extensions what
-/// revisers have left there, and the [`SocketAddr`] of a client that came by TCP. It answers every request.
-/// An error of it is logged, and 500. It can't take over connections: there is no `hyper::upgrade` here, use
+/// revisers have left there; the client's address too, if [`Tower::peer`] says how. It answers every
+/// request. An error of it is logged, and 500. It can't take over connections: there is no `hyper::upgrade` here, use
 /// a [`crate::Socklet`].
 ///
 /// ```
@@ -68,8 +68,8 @@ impl<S> Tower<S> {
         Self { service, extend: None }
     }
 
-    /// The same with the client's address in an extension of another type too, as extractors want it:
-    /// `.peer(axum::extract::ConnectInfo)`.
+    /// The same with the address of a client that came by TCP as an extension, of the type that is looked
+    /// for: `.peer(axum::extract::ConnectInfo)`.
     #[must_use]
     pub fn peer<T>(self, wrap: impl Fn(SocketAddr) -> T + Send + Sync + 'static) -> Self
     where
@@ -108,9 +108,6 @@ impl<S> Tower<S> {
         // Revisers and the log still read them.
         *translated.headers_mut() = req.headers().clone();
         let mut extensions = std::mem::take(req.extensions());
-        if let Peer::Tcp(address) = req.peer() {
-            extensions.insert(address);
-        }
         if let Some(extend) = &self.extend {
             extend(req, &mut extensions);
         }

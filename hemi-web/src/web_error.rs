@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::fmt;
 
 use http::StatusCode;
-use tracing::error;
 
 use crate::body::{BodyError, BoxError};
 use crate::form::FormError;
@@ -120,12 +119,13 @@ respond_by_status! { BodyError FormError SessionError CsrfError }
 impl Respond for WebError {
     fn respond(self) -> Response {
         let Inner { status, message, cause } = *self.0;
-        if let Some(cause) = cause {
-            error!("answered {}: {}", status.as_u16(), Chain(&*cause));
-        }
-        match &*message {
+        let response = match &*message {
             "" => status.into(),
             text => (status, format!("{text}\n")).respond(),
+        };
+        match cause {
+            Some(cause) => response.caused_by(cause),
+            None => response,
         }
     }
 }
@@ -150,7 +150,7 @@ impl fmt::Debug for WebError {
 }
 
 /// An error and its causes.
-struct Chain<'a>(&'a (dyn std::error::Error + 'static));
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -40,6 +40,7 @@ use crate::reviser::{Reviser, ReviserKind};
 use crate::rule::{Asked, Rule, RuleKind};
 use crate::session::{SessionConfig, Sessions};
 use crate::vars::{Seen, WebVar};
+use crate::web_error::Chain;
 use crate::{Body, Request, Response};
 
 /// The kind of the one component [`Webapp`].
@@ -373,6 +374,11 @@ impl Webapp {
 
     /// Puts the last hand to an answer, whoever has made it.
     pub(crate) fn finish(&self, req: &mut Request, response: &mut Response) {
+        if let Some(cause) = response.take_cause() {
+            let (method, target) = (req.method(), req.path_and_query());
+            let (status, cause) = (response.status().as_u16(), Chain(&*cause));
+            error!(request = %req.id(), "{method} {target} is answered {status}: {cause}");
+        }
         if response.is_stock() && !self.error_pages.is_empty() {
             self.put_error_page(response);
         }

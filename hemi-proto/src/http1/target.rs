@@ -93,6 +93,11 @@ impl Target {
         if self.form == TargetForm::Authority { "" } else { self.as_str() }
     }
 
+    /// The bytes of [`path_and_query`](Self::path_and_query), shared.
+    pub fn path_and_query_bytes(&self) -> Bytes {
+        if self.form == TargetForm::Authority { Bytes::new() } else { self.text.clone() }
+    }
+
     /// The bytes of [`path`](Self::path), shared.
     pub fn path_bytes(&self) -> Bytes {
         self.text.slice(..self.path_end)
