@@ -192,9 +192,14 @@ impl CreateCx<'_> {
     /// Creates the components of kind `K` that stand inside this one, in their order. Of those that
     /// fail the errors are kept, and refuse the stage.
     pub fn children<K: Kind>(&mut self) -> Vec<Arc<K::Object>> {
-        let made = self.scope.children().filter_map(|child| {
+        self.placed_children::<K>().into_iter().map(|(_, child)| child).collect()
+    }
+
+    /// The same, each with its place among the components of all kinds that stand inside this one.
+    pub fn placed_children<K: Kind>(&mut self) -> Vec<(usize, Arc<K::Object>)> {
+        let made = self.scope.children().enumerate().filter_map(|(place, child)| {
             let factory = self.registry.find::<K>(child.sign())?;
-            self.build.create::<K>(self.registry, factory, child)
+            Some((place, self.build.create::<K>(self.registry, factory, child)?))
         });
         made.collect()
     }

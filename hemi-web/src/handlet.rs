@@ -55,10 +55,12 @@ impl<R: Respond> From<R> for Reply {
 /// }
 /// ```
 pub trait Handlet: Lifecycle {
-    /// Answers, or leaves it to the next. A panic here becomes a 500.
+    /// Answers, or leaves it to the next, once [`Handlet::handle_now`] has given none. A panic here
+    /// becomes a 500.
     fn handle(&self, req: &mut Request) -> impl Future<Output = Reply> + Send;
 
-    /// Answers at once what needs no waiting, at less cost; none leaves it to [`Handlet::handle`].
+    /// Answers at once what needs no waiting, at less cost; none leaves it to [`Handlet::handle`]. Is
+    /// always asked first.
     fn handle_now(&self, req: &mut Request) -> Option<Reply> {
         let _ = req;
         None

@@ -101,12 +101,17 @@ pub struct Rule {
     condition: Option<Condition<WebVar>>,
     tests: Vec<Test>,
     answer: Option<Answer>,
-    handlets: Vec<Arc<dyn DynHandlet>>,
-    socklets: Vec<Arc<dyn DynSocklet>>,
+    parts: Vec<Part>,
     revisers: Vec<Arc<dyn Reviser>>,
     unlogged: bool,
     /// The lives of components that code has put in.
     pub(crate) lives: Vec<Arc<dyn DynLifecycle>>,
+}
+
+/// What may answer a request.
+enum Part {
+    Handlet(Arc<dyn DynHandlet>),
+    Socklet(Arc<dyn DynSocklet>),
 }
 
 /// What a rule answers by itself.
@@ -128,7 +133,7 @@ pub(crate) enum Asked {
     Done(Response),
     Next,
     Again,
-    /// The handlet of this index has to wait, or the socklets have to be asked: see [`Rule::go_on`].
+    /// The part of this index has to wait: see [`Rule::go_on`].
     Waits(usize),
 }
 
@@ -137,6 +142,12 @@ impl Component for Rule {
     type Config = RuleConfig;
 
     fn create(config: RuleConfig, cx: &mut CreateCx<'_>) -> Result<Self> {
+        let handlets = cx.placed_children::<HandletKind>().into_iter();
+        let socklets = cx.placed_children::<SockletKind>().into_iter();
+        let handlets = handlets.map(|(place, handlet)| (place, Part::Handlet(handlet)));
+        let socklets = socklets.map(|(place, socklet)| (place, Part::Socklet(socklet)));
+        let mut parts: Vec<_> = handlets.chain(socklets).collect();
+        parts.sort_by_key(|(place, _)| *place);
         let mut revisers = cx.children::<ReviserKind>();
         revisers.sort_by_key(|reviser| reviser.rank());
         Ok(Self {
@@ -144,8 +155,7 @@ impl Component for Rule {
             condition: cx.condition()?,
             tests: Vec::new(),
             answer: answer(config.return_code, config.return_text),
-            handlets: cx.children::<HandletKind>(),
-            socklets: cx.children::<SockletKind>(),
+            parts: parts.into_iter().map(|(_, part)| part).collect(),
             revisers,
             unlogged: !config.log_access,
             lives: Vec::new(),
@@ -193,11 +203,8 @@ impl Rule {
         for reviser in &self.revisers {
             reviser.request(req);
         }
-        if !self.socklets.is_empty() && req.wants_upgrade() {
-            return Asked::Waits(0);
-        }
-        for (index, handlet) in self.handlets.iter().enumerate() {
-            match handlet.handle_now(req) {
+        for (index, part) in self.parts.iter().enumerate() {
+            match part.answer_now(req) {
                 Some(Reply::Next) => {}
                 Some(Reply::Done(response)) => return self.done(req, response),
                 Some(Reply::Again) => return Asked::Again,
@@ -209,17 +216,14 @@ impl Rule {
 
     /// Asks those from the one on that has to wait.
     pub(crate) async fn go_on(&self, req: &mut Request, from: usize) -> Asked {
-        if req.wants_upgrade() {
-            for socklet in &self.socklets {
-                match socklet.accept(req).await {
-                    Reply::Done(response) => return self.done(req, response),
-                    Reply::Again => return Asked::Again,
-                    Reply::Next => {}
-                }
-            }
-        }
-        for handlet in self.handlets.iter().skip(from) {
-            match handlet.handle(req).await {
+        for (index, part) in self.parts.iter().enumerate().skip(from) {
+            // The first of them has said already that it has to wait.
+            let now = if index == from { None } else { part.answer_now(req) };
+            let reply = match now {
+                Some(reply) => reply,
+                None => part.answer(req).await,
+            };
+            match reply {
                 Reply::Done(response) => return self.done(req, response),
                 Reply::Again => return Asked::Again,
                 Reply::Next => {}
@@ -240,6 +244,23 @@ impl Rule {
             reviser.response(req, &mut response);
         }
         Asked::Done(response)
+    }
+}
+
+impl Part {
+    /// Answers at once; none if it has to wait.
+    fn answer_now(&self, req: &mut Request) -> Option<Reply> {
+        match self {
+            Self::Handlet(handlet) => handlet.handle_now(req),
+            Self::Socklet(_) => (!req.wants_upgrade()).then_some(Reply::Next),
+        }
+    }
+
+    async fn answer(&self, req: &mut Request) -> Reply {
+        match self {
+            Self::Handlet(handlet) => handlet.handle(req).await,
+            Self::Socklet(socklet) => socklet.accept(req).await,
+        }
     }
 }
 

@@ -523,4 +523,43 @@ mod tests {
         assert_eq!(answered.response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(asked.load(Ordering::Relaxed), 11);
     }
+
+    /// Has to wait, and leaves the request to the next.
+    struct Dawdles;
+
+    impl Lifecycle for Dawdles {}
+
+    impl Handlet for Dawdles {
+        async fn handle(&self, _: &mut Request) -> Reply {
+            Reply::Next
+        }
+    }
+
+    #[tokio::test]
+    async fn those_after_one_that_has_to_wait_are_asked_whether_they_have_to() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let rule = Rule::new().handlet(Dawdles).handlet(Remembers(asked.clone())).handlet(Dawdles);
+        let webapp = Webapp::new("w").rule(rule);
+        let mut req = Request::awaited(Peer::Unix, Scheme::Http);
+        let Begun::Waits(at) = webapp.begin(&mut req) else { panic!("somebody has to wait") };
+        let answered = webapp.go_on(&mut req, at).await;
+        assert_eq!(answered.response.status(), StatusCode::NOT_FOUND);
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+
+    /// Knows the answer already.
+    struct Remembers(Arc<AtomicUsize>);
+
+    impl Lifecycle for Remembers {}
+
+    impl Handlet for Remembers {
+        async fn handle(&self, _: &mut Request) -> Reply {
+            StatusCode::INTERNAL_SERVER_ERROR.into()
+        }
+
+        fn handle_now(&self, _: &mut Request) -> Option<Reply> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Some(Reply::Next)
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hemi_core::Lifecycle;
 use http::StatusCode;
 
-use super::{Answer, Content, Rule};
+use super::{Answer, Content, Part, Rule};
 use crate::reviser::Reviser;
 use crate::socklet::Socklet;
 use crate::{Handlet, Request};
@@ -55,7 +55,7 @@ impl Rule {
     pub fn socklet<S: Socklet>(mut self, socklet: S) -> Self {
         let socklet = Arc::new(socklet);
         self.lives.push(socklet.clone());
-        self.socklets.push(socklet);
+        self.parts.push(Part::Socklet(socklet));
         self
     }
 
@@ -64,7 +64,7 @@ impl Rule {
     pub fn handlet<H: Handlet>(mut self, handlet: H) -> Self {
         let handlet = Arc::new(handlet);
         self.lives.push(handlet.clone());
-        self.handlets.push(handlet);
+        self.parts.push(Part::Handlet(handlet));
         self
     }
 

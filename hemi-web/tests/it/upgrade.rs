@@ -86,6 +86,21 @@ fn early_bytes_reach_the_other_protocol() {
 }
 
 #[test]
+fn what_stands_before_a_socklet_is_asked_before_it() {
+    for (parts, status) in [("probe {}  shout {}", 200), ("shout {}  probe {}", 101)] {
+        let site = Site::of(&format!(
+            r#"stage {{
+                webapp "w" {{ .hostnames = ("*")  rule {{ {parts} }} }}
+                httpxServer "main" {{ .address = "127.0.0.1:0"  .webapps = ("w") }}
+            }}"#
+        ));
+        let mut client = site.connect();
+        client.send(format!("{HEAD}\r\n")).unwrap();
+        assert_eq!(client.read_response().unwrap().status, status, "{parts}");
+    }
+}
+
+#[test]
 fn who_may_not_upgrade_is_answered_in_http() {
     let site = Site::with("");
     #[rustfmt::skip]
