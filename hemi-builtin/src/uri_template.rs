@@ -154,7 +154,10 @@ impl UriTemplate {
             rest if rest.len() + 1 < rendered.len() => format!("/{rest}"),
             _ => rendered,
         };
-        if uri.split_once("://").is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with('/')) {
+        // In a path or query the same means nothing.
+        let (scheme, rest) = uri.split_once("://").unwrap_or_default();
+        let is_scheme = !scheme.is_empty() && !scheme.contains(['/', '?', '#']);
+        if is_scheme && (rest.is_empty() || rest.starts_with('/')) {
             return None;
         }
         if uri.ends_with('?') {
@@ -173,6 +176,9 @@ impl UriTemplate {
 /// Stands for a variable that could have any value.
 const ANYTHING: u8 = 0;
 
+/// Stands for the query of a request, which may have in it what else is encoded.
+const QUERY: u8 = 1;
+
 /// Shows the shape of what a template gives.
 #[derive(Default)]
 struct Probe {
@@ -190,6 +196,7 @@ impl Lookup<UriVar> for Probe {
             UriVar::Web(WebVar::Authority | WebVar::Hostname) => b"host",
             UriVar::Web(WebVar::Colonport) => b"",
             UriVar::Web(WebVar::Path | WebVar::EncodedPath | WebVar::Uri) => b"/",
+            UriVar::Web(WebVar::QueryString) => &[QUERY],
             UriVar::Web(_) => &[ANYTHING],
         };
         shape.into()
@@ -200,9 +207,14 @@ fn check(shape: &[u8], purpose: Purpose, span: Span) -> Result<(), Diagnostic> {
     let mistake = |message: &str, help: &str| {
         Err(Diagnostic::new(span, message.to_owned()).help(help.to_owned()))
     };
-    let fits = |b: &u8| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(b) || *b == ANYTHING;
+    let fits = |b: &u8| {
+        b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(b) || matches!(*b, ANYTHING | QUERY)
+    };
     if !shape.iter().all(fits) {
         return mistake("this cannot stand in a URI as it is", "write it percent-encoded");
+    }
+    if shape.split(|b| matches!(b, b'?' | b'#')).next().is_some_and(|path| path.contains(&QUERY)) {
+        return mistake("`$queryString` would not be the query", "write \"?\" before it");
     }
     if purpose == Purpose::Target {
         return match shape.first() {
@@ -225,6 +237,10 @@ fn check(shape: &[u8], purpose: Purpose, span: Span) -> Result<(), Diagnostic> {
     }
     match authority {
         Some(b"") => mistake("this names no host", "write \"https://\" + $hostname + …"),
+        // Browsers would take what follows for one.
+        None if matches!(first.to_ascii_lowercase().as_slice(), b"http:" | b"https:") => {
+            mistake("this names no host", "write \"https://\" + $hostname + …")
+        }
         _ => Ok(()),
     }
 }

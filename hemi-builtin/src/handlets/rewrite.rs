@@ -84,7 +84,9 @@ impl Handlet for Rewrite {
 impl Rewrite {
     fn rewrite(&self, req: &mut Request) -> Reply {
         let Some(captures) = self.pattern.captures(req.path()) else { return Reply::Next };
-        let Some(target) = self.to.render(req, Some(&captures)) else { return Reply::Next };
+        let Some(target) = self.to.render(req, Some(&captures)) else {
+            return StatusCode::BAD_REQUEST.into();
+        };
         if target == req.path_and_query() {
             return Reply::Next;
         }

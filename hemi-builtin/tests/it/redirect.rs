@@ -53,6 +53,8 @@ fn no_part_of_a_request_names_the_host_or_ends_the_line() {
         ("$query_to", "/?to=//evil.test", "/evil.test?to=//evil.test"),
         ("$uri", "//evil.test/%2e%2e", "/evil.test/%2e%2e"),
         ("$path", "//evil.test", "/evil.test"),
+        (r#""/?" + $queryString"#, "/?https:///evil.test", "/?https:///evil.test"),
+        (r#""/login?back=" + $uri"#, "/a?b=http:///", "/login?back=/a?b=http:///"),
         (r#""/?a=" + $query_to"#, "/?to=%0d%0aSet-Cookie:%20x", "/?a=%0D%0ASet-Cookie%3A%20x"),
         (r#""/?a=" + $header_x"#, "/", "/?a=%0D1%26b%3D%23"),
         (
@@ -92,6 +94,9 @@ fn templates_that_would_let_a_request_name_the_host_are_mistakes() {
         (r#".to = "/a b""#, "cannot stand in a URI"),
         (r#".to = "/é""#, "cannot stand in a URI"),
         (r#".to = "/a\r\nb""#, "cannot stand in a URI"),
+        (r#".to = "https:" + $path"#, "this names no host"),
+        (r#".to = $queryString"#, "`$queryString` would not be the query"),
+        (r#".to = "/a" + $queryString"#, "`$queryString` would not be the query"),
         (r#".to = "/" + $match_1"#, "`$match_1` is no group"),
         (r#".pattern = `^/(.)`  .to = "/" + $match_2"#, "`$match_2` is no group"),
         (r#".pattern = `^/(?<a>.)`  .to = "/" + $match_b"#, "`$match_b` is no group"),

@@ -64,6 +64,17 @@ fn what_is_done_once_is_done_once() {
 }
 
 #[test]
+fn nothing_in_a_query_keeps_a_path_from_being_rewritten() {
+    let rules = format!(
+        r#"rule {{ rewrite {{ .pattern = `^/private/`  .to = "/login?from=" + $uri }} }} {ECHO}"#
+    );
+    let server = site("", &rules);
+    for target in ["/private/?a=http:///", "/private/?a=://", "/private/x?http://a/"] {
+        assert!(server.get(target).text().starts_with("/login /login from=/private/"), "{target}");
+    }
+}
+
+#[test]
 fn circles_end_after_ten_rounds() {
     let rules = format!(
         r#"rule {{ rewrite {{ .pattern = `^/round/(.*)`  .to = "/round/" + $match_1 + "x" }} }}
@@ -125,6 +136,7 @@ fn bad_properties_are_mistakes() {
         (r#".pattern = `a`  .to = "b""#, "a path begins with `/`"),
         (r#".pattern = `a`  .to = "https://x/""#, "a path begins with `/`"),
         (r#".pattern = `(.)`  .to = $match_1"#, "a path begins with `/`"),
+        (r#".pattern = `a`  .to = "/" + $queryString"#, "`$queryString` would not be the query"),
         (r#".pattern = `a`  .to = "/" + $match_1"#, "`$match_1` is no group"),
         (r#".pattern = `[`  .to = "/""#, "bad regular expression"),
         (r#".to = "/""#, "needs the property `.pattern`"),
