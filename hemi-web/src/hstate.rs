@@ -46,6 +46,18 @@ pub trait Hstate: Lifecycle {
         keep: Duration,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 
+    /// The same, but only if something is kept under the key: false if not. What was removed while a
+    /// request was under way, as by a logout, does not come back so.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    fn update(
+        &self,
+        key: &str,
+        state: Bytes,
+        keep: Duration,
+    ) -> impl Future<Output = Result<bool, BoxError>> + Send;
+
     /// Forgets what is kept under a key, if anything is.
     ///
     /// # Errors
@@ -66,6 +78,14 @@ pub trait DynHstate: Send + Sync {
         keep: Duration,
     ) -> BoxFuture<'a, Result<(), BoxError>>;
 
+    /// See [`Hstate::update`].
+    fn update<'a>(
+        &'a self,
+        key: &'a str,
+        state: Bytes,
+        keep: Duration,
+    ) -> BoxFuture<'a, Result<bool, BoxError>>;
+
     /// See [`Hstate::remove`].
     fn remove<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), BoxError>>;
 }
@@ -82,6 +102,15 @@ impl<H: Hstate> DynHstate for H {
         keep: Duration,
     ) -> BoxFuture<'a, Result<(), BoxError>> {
         Box::pin(Hstate::save(self, key, state, keep))
+    }
+
+    fn update<'a>(
+        &'a self,
+        key: &'a str,
+        state: Bytes,
+        keep: Duration,
+    ) -> BoxFuture<'a, Result<bool, BoxError>> {
+        Box::pin(Hstate::update(self, key, state, keep))
     }
 
     fn remove<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {

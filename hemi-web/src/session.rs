@@ -24,6 +24,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use hemi_core::config::{ConfigType, Ref};
 use hemi_core::{CreateCx, Explain, clock};
 use hemi_proto::cookie::{CookieError, SameSite, SetCookie};
@@ -187,7 +188,9 @@ impl Sessions {
         if let Some(token) = sent {
             let kept = self.store.load(&token.key()).await.map_err(SessionError::Store)?;
             let kept = kept.and_then(|bytes| serde_json::from_slice::<State>(&bytes).ok());
-            if let Some(kept) = kept.filter(|kept| now < kept.created + self.age.as_secs()) {
+            if let Some(kept) =
+                kept.filter(|kept| now < kept.created.saturating_add(self.age.as_secs()))
+            {
                 (state, known) = (kept, Some(token));
             }
         }
@@ -290,7 +293,9 @@ struct Work {
     /// The key that is kept no longer.
     old: Option<String>,
     /// What is to be kept, where, and for how long.
-    new: Option<(String, Vec<u8>, Duration)>,
+    new: Option<(String, Bytes, Duration)>,
+    /// Whether nothing was kept there before.
+    is_new: bool,
     cookie: Option<SetCookie>,
 }
 
@@ -303,20 +308,22 @@ impl Inner {
         if !std::mem::take(&mut self.changed) && !stale {
             return None;
         }
-        let mut work =
-            Work { store: self.sessions.store.clone(), old: None, new: None, cookie: None };
+        let store = self.sessions.store.clone();
+        let mut work = Work { store, old: None, new: None, is_new: false, cookie: None };
         if self.state.values.is_empty() {
             self.token = None;
         } else {
-            let age = (self.state.created + self.sessions.age.as_secs()).saturating_sub(now);
+            let age = self.state.created.saturating_add(self.sessions.age.as_secs());
+            let age = age.saturating_sub(now);
             let keep = Duration::from_secs(age.min(idle).max(1));
             self.state.saved = now;
             let token = self.token.get_or_insert_with(Token::random);
             // Maps of values always have a form in JSON.
             let bytes = serde_json::to_vec(&self.state).unwrap_or_default();
-            work.new = Some((token.key(), bytes, keep));
+            work.new = Some((token.key(), bytes.into(), keep));
         }
         if self.token != self.known {
+            work.is_new = true;
             work.old = self.known.as_ref().map(Token::key);
             work.cookie = self.cookie();
             self.known = self.token.clone();
@@ -338,8 +345,13 @@ impl Inner {
 
 impl Work {
     async fn done(&self) -> Result<(), BoxError> {
-        if let Some((key, bytes, keep)) = &self.new {
-            self.store.save(key, bytes.clone().into(), *keep).await?;
+        match &self.new {
+            Some((key, bytes, keep)) if self.is_new => {
+                self.store.save(key, bytes.clone(), *keep).await?;
+            }
+            // If another request has ended the session meanwhile, it stays ended.
+            Some((key, bytes, keep)) => drop(self.store.update(key, bytes.clone(), *keep).await?),
+            None => {}
         }
         if let Some(old) = &self.old {
             self.store.remove(old).await?;

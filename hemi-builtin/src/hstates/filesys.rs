@@ -17,7 +17,6 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -93,6 +92,18 @@ impl Hstate for FilesysHstate {
         Ok(blocking(move || write(&dir, &path, &state, keep)).await?)
     }
 
+    async fn update(&self, key: &str, state: Bytes, keep: Duration) -> Result<bool, BoxError> {
+        let (dir, path) = (self.dir.clone(), self.path(key)?);
+        let update = move || {
+            let is_kept = path.try_exists()?;
+            if is_kept {
+                write(&dir, &path, &state, keep)?;
+            }
+            Ok(is_kept)
+        };
+        Ok(blocking(update).await?)
+    }
+
     async fn remove(&self, key: &str) -> Result<(), BoxError> {
         let path = self.path(key)?;
         let removed = blocking(move || std::fs::remove_file(path)).await;
@@ -134,13 +145,13 @@ fn head(content: &[u8]) -> Option<(SystemTime, usize)> {
 }
 
 fn write(dir: &Path, path: &Path, state: &[u8], keep: Duration) -> io::Result<()> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let aside = dir.join(format!(".{}-{number}", std::process::id()));
-    let until = SystemTime::now() + keep;
-    let until = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let written =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside);
+    // Other machines may have processes of the same number.
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let aside = dir.join(format!(".{:032x}", u128::from_ne_bytes(random)));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let until = now.saturating_add(keep).as_secs();
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside);
     let written = written.and_then(|mut file| {
         file.write_all(format!("{until}\n").as_bytes())?;
         file.write_all(state)

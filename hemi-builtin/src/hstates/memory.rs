@@ -105,6 +105,14 @@ impl Hstate for MemoryHstate {
         Ok(())
     }
 
+    async fn update(&self, key: &str, state: Bytes, keep: Duration) -> Result<bool, BoxError> {
+        let is_kept = self.load(key).await?.is_some();
+        if is_kept {
+            self.save(key, state, keep).await?;
+        }
+        Ok(is_kept)
+    }
+
     async fn remove(&self, key: &str) -> Result<(), BoxError> {
         self.kept().remove(key);
         Ok(())

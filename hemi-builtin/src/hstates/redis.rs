@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result};
 use hemi_web::{BoxError, Hstate};
-use redis::AsyncCommands;
+use redis::{AsyncCommands, ExistenceCheck, SetExpiry, SetOptions};
 use serde::Deserialize;
 
 use crate::redis::{Redis, RedisUrl};
@@ -76,6 +76,18 @@ impl Hstate for RedisHstate {
             redis.set_ex(key, &state[..], seconds).await
         };
         Ok(self.redis.ask(saved).await?)
+    }
+
+    async fn update(&self, key: &str, state: Bytes, keep: Duration) -> Result<bool, BoxError> {
+        let (key, seconds) = (self.key(key), keep.as_secs().max(1));
+        let options = SetOptions::default()
+            .conditional_set(ExistenceCheck::XX)
+            .with_expiration(SetExpiry::EX(seconds));
+        let updated = |mut redis: redis::aio::MultiplexedConnection| async move {
+            redis.set_options(key, &state[..], options).await
+        };
+        let updated: Option<String> = self.redis.ask(updated).await?;
+        Ok(updated.is_some())
     }
 
     async fn remove(&self, key: &str) -> Result<(), BoxError> {

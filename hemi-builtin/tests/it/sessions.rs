@@ -69,6 +69,11 @@ async fn visit(req: &mut Request) -> std::result::Result<String, SessionError> {
         ["post", token] => {
             Ok(session.check_csrf(token).map_or_else(|e| e.to_string(), |()| "ok".into()))
         }
+        ["slow"] => {
+            session.set("visits", &1000)?;
+            let sent = req.body().bytes(10).await;
+            Ok(sent.map_or_else(|e| e.to_string(), |_| "done".into()))
+        }
         ["empty"] => Ok(session.is_empty().to_string()),
         ["panic"] => {
             session.set("visits", &1000)?;
@@ -142,8 +147,16 @@ fn lives_through(site: &Running) {
     assert_eq!((one.text("/page"), one.text("/page")), ("notice: saved".into(), String::new()));
 
     let mut thief = Browser { site, cookie: one.cookie.clone() };
+    // A request that is under way when the session ends does not bring it back.
+    let mut slow = site.connect();
+    let cookie = one.cookie.as_ref().unwrap();
+    let lines = format!("cookie: {cookie}\r\nexpect: 100-continue\r\ncontent-length: 1");
+    slow.send(format!("POST /slow HTTP/1.1\r\nhost: site.test\r\n{lines}\r\n\r\n")).unwrap();
+    assert_eq!(slow.read_response().unwrap().status, 100);
     let gone = one.get("/logout");
     assert!(gone.header("set-cookie").unwrap().contains("Max-Age=0"));
+    slow.send("x").unwrap();
+    assert_eq!(slow.read_response().unwrap().text(), "done");
     assert_eq!((one.cookie.as_ref(), thief.text("/look")), (None, "None".into()));
 }
 
