@@ -58,7 +58,8 @@ pub struct CorsConfig {
     /// The fields of answers they may see, besides some that browsers show them anyway; `"*"` for all.
     #[serde(default)]
     exposed_headers: Vec<Token>,
-    /// Whether cookies and the like are sent along, as on the site's own pages. Then nothing may be `"*"`.
+    /// Whether cookies and the like are sent along, as on the site's own pages. Then nothing may be `"*"`,
+    /// nor an origin `"null"`.
     #[serde(default)]
     credentials: bool,
     /// How long browsers remember the answer to a preflight; they have limits of their own.
@@ -212,11 +213,15 @@ impl Component for Cors {
             let message = "\"*\" is all origins: there are no others";
             return Err(Diagnostic::new(origins.span, message).help("write (\"*\")").into());
         }
+        let is_anybodys = |origin: &OriginPattern| match origin {
+            OriginPattern::Any => true,
+            OriginPattern::Exact(origin) => origin == "null",
+            OriginPattern::Below { .. } => false,
+        };
         let mut tokens = methods.iter().chain(&headers).chain(&exposed_headers);
-        let any = origins.value.contains(&OriginPattern::Any) || tokens.any(|token| token.0 == "*");
+        let any = origins.value.iter().any(is_anybodys) || tokens.any(|token| token.0 == "*");
         if credentials && any {
-            let message =
-                "with `.credentials` nothing may be \"*\": any page could act for the user";
+            let message = "with `.credentials` nothing may be \"*\" or \"null\": any page could act for the user";
             return Err(Diagnostic::new(cx.span(), message)
                 .help("write which origins, methods and fields are meant")
                 .into());

@@ -108,6 +108,7 @@ fn what_would_let_anybody_act_for_a_user_is_a_mistake() {
             r#".origins = ("https://a.test")  .credentials = true  .headers = ("*")"#,
             "nothing may be",
         ),
+        (r#".origins = ("https://a.test", "null")  .credentials = true"#, "nothing may be"),
         (r#".origins = ("*", "https://a.test")"#, "\"*\" is all origins"),
         (r#".origins = ("https://a.test/")"#, "is not an origin"),
         (r#".origins = ("a.test")"#, "is not an origin"),
