@@ -1,9 +1,11 @@
 //! Counts of requests that several instances share, in Redis.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use redis::Script;
+use sha2::{Digest, Sha256};
 
 use super::buckets::{Quota, Taken};
 use crate::redis::{Redis, RedisFault, RedisUrl};
@@ -72,9 +74,10 @@ impl Shared {
         let start = key.get(..KEY_SIZE).unwrap_or(key);
         let mut name = [self.prefix.as_bytes(), start].concat();
         if start.len() < key.len() {
-            let mut hasher = DefaultHasher::new();
-            key.hash(&mut hasher);
-            name.extend_from_slice(format!("..{:016x}", hasher.finish()).as_bytes());
+            // One that nobody finds another key for, and all versions of this program have.
+            name.extend_from_slice(
+                format!("..{}", STANDARD.encode(Sha256::digest(key))).as_bytes(),
+            );
         }
         name
     }
