@@ -50,3 +50,18 @@ fn nobody_waits_for_the_reader_of_stdout() {
     gorox.signal(Signal::TERM).unwrap();
     assert!(gorox.wait(PATIENCE).unwrap().success());
 }
+
+#[test]
+fn lines_that_are_dropped_are_told() {
+    let config = CONFIG.replace(".delay = 1ms", ".delay = 1h  .bufSize = 1");
+    let mut gorox = Program::serve(GOROX, &config).unwrap();
+    let mut client = gorox.connect().unwrap();
+    for _ in 0..3 {
+        ping(&mut client);
+    }
+    drop(client);
+    gorox.signal(Signal::TERM).unwrap();
+    assert!(gorox.wait(PATIENCE).unwrap().success());
+    assert_eq!(gorox.stdout(), "/  200\n");
+    assert!(gorox.stderr().contains("2 log lines were dropped"), "{}", gorox.stderr());
+}

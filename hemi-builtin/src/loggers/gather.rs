@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use hemi_core::clock::{self, Moment};
 use hemi_core::config::Size;
 use hemi_core::cores::PerCore;
 use hemi_core::metrics::Measures;
@@ -148,19 +149,25 @@ pub(super) fn count(lines: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', lines).count() as u64
 }
 
-/// Says when trouble begins and when it is over, and nothing in between.
-#[derive(Debug, Default)]
-pub(super) struct Trouble(Option<Began>);
+/// How long it is not said again that there is no room for lines.
+const SILENCE: Duration = Duration::from_secs(60);
 
+/// Says when trouble begins and when it is over, and nothing in between; and how many lines were dropped.
 #[derive(Debug)]
-struct Began {
-    /// What went wrong first.
-    why: String,
-    /// Lines that had been dropped before.
-    dropped: u64,
+pub(super) struct Trouble {
+    /// What went wrong first, until it is over.
+    why: Option<String>,
+    /// Dropped lines that need not be told of anymore.
+    told: u64,
+    /// Until then it is not said again that there was no room.
+    silent: Option<Moment>,
 }
 
 impl Trouble {
+    pub(super) fn new(gathered: &Gathered) -> Self {
+        Self { why: None, told: gathered.dropped(), silent: None }
+    }
+
     /// Hears how it went with what is written to `target`, and how many lines were ever dropped.
     pub(super) fn hear<E: fmt::Display>(
         &mut self,
@@ -168,18 +175,23 @@ impl Trouble {
         result: Result<(), E>,
         dropped: u64,
     ) {
-        match (&self.0, result) {
+        let lost = dropped - self.told;
+        match (self.why.take(), result) {
             (None, Err(e)) => {
                 let why = e.to_string();
                 warn!(%target, "log lines can't be written: {why}");
-                self.0 = Some(Began { why, dropped });
+                self.why = Some(why);
             }
-            (Some(Began { why, dropped: before }), Ok(())) => {
-                let lost = dropped - before;
+            (Some(why), Err(_)) => self.why = Some(why),
+            (Some(why), Ok(())) => {
                 warn!(%target, "the log is written again; {lost} lines were dropped: {why}");
-                self.0 = None;
+                self.told = dropped;
             }
-            _ => {}
+            (None, Ok(())) if lost > 0 && self.silent.is_none_or(|end| end <= clock::now()) => {
+                warn!(%target, "{lost} log lines were dropped: there was no room for them");
+                (self.told, self.silent) = (dropped, Some(clock::now().after(SILENCE)));
+            }
+            (None, Ok(())) => {}
         }
     }
 }

@@ -159,7 +159,8 @@ impl Lifecycle for SimpleLogger {
         let output = Output::open(&self.writer.target, self.writer.when).map_err(|e| {
             Error::env(format!("cannot open the log file {}", self.writer.target), e)
         })?;
-        let open = Open { output, trouble: Trouble::default(), spare: Vec::new() };
+        let trouble = Trouble::new(&self.writer.gathered);
+        let open = Open { output, trouble, spare: Vec::new() };
         let _ = self.writer.open.set(Mutex::new(open));
         Ok(())
     }

@@ -200,7 +200,7 @@ impl Lifecycle for SyslogLogger {
 
     async fn run(&self, cx: &Run) {
         let mut link = self.link.lock().await;
-        let (mut trouble, mut spare) = (Trouble::default(), Vec::new());
+        let (mut trouble, mut spare) = (Trouble::new(&self.gathered), Vec::new());
         loop {
             tokio::select! {
                 () = cx.shut().cancelled() => break,
