@@ -22,9 +22,10 @@ use store::Store;
 /// Bounds on a form with files, and where the files go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MultipartConfig {
-    /// Bytes of the whole as sent; default 128 MiB. The webapp's `maxBodySize` holds as well.
+    /// Bytes of the whole as sent; by default as many as the webapp's `maxBodySize` lets through, which
+    /// holds in any case.
     pub size: u64,
-    /// Bytes of a file; default 128 MiB.
+    /// Bytes of a file; by default as many as of the whole.
     pub file_size: u64,
     /// Bytes of a part that is no file, or is read into memory; default 1 MiB.
     pub field_size: u64,
@@ -40,8 +41,8 @@ pub struct MultipartConfig {
 impl Default for MultipartConfig {
     fn default() -> Self {
         Self {
-            size: 128 << 20,
-            file_size: 128 << 20,
+            size: u64::MAX,
+            file_size: u64::MAX,
             field_size: 1 << 20,
             parts: MultipartLimits::default().parts,
             memory_size: 64 << 10,

@@ -45,6 +45,13 @@ fn notes_are_kept_and_told() {
     let file = format!("{PART}; filename=a.txt\r\n\r\n{long}\r\n--x--\r\n");
     assert_eq!(ask("POST /api/measure", FILES, &file), (200, "a.txt: 100000 bytes\n".to_owned()));
 
+    // As long as the webapp allows it.
+    let head = format!("POST /api/measure HTTP/1.1\r\nHost: x\r\nContent-Type: {FILES}");
+    client
+        .send(format!("{head}\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n"))
+        .unwrap();
+    assert_eq!(client.read_exact(25).unwrap(), b"HTTP/1.1 100 Continue\r\n\r\n");
+
     for note in [note, r#"{"text":"two words","done":false}"#] {
         let event = format!("data: {note}\n\n");
         let chunk = format!("{:x}\r\n{event}\r\n", event.len());
