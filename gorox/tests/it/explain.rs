@@ -10,7 +10,7 @@ fn signs() -> Vec<String> {
     components
         .map(|line| {
             let (sign, about) = line.split_once(' ').unwrap();
-            assert!(!about.trim().is_empty(), "`{sign}` says nothing about itself");
+            assert!(about.ends_with('.'), "`{sign}` is told by half a sentence: {about}");
             sign.to_owned()
         })
         .collect()

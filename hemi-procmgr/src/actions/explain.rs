@@ -44,11 +44,20 @@ fn list(registry: &Registry) -> String {
     for (kind, entries) in kinds {
         text += &format!("{kind}\n");
         for entry in entries {
-            let about = entry.about().lines().next().unwrap_or_default();
-            text += &format!("  {:<16} {about}\n", entry.sign());
+            text += &format!("  {:<16} {}\n", entry.sign(), first_sentence(entry.about()));
         }
     }
     text
+}
+
+/// Of what may be more, in one line.
+fn first_sentence(text: &str) -> String {
+    let paragraph = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+    let line = paragraph.collect::<Vec<_>>().join(" ");
+    match line.split_once(". ") {
+        Some((sentence, _)) => format!("{sentence}."),
+        None => line,
+    }
 }
 
 fn describe(entry: &Entry) -> String {
