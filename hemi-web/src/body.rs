@@ -68,6 +68,9 @@ pub enum BodyError {
     /// It is not what its framing says.
     #[error("the content is malformed: {0}")]
     Malformed(#[from] hemi_proto::http1::BodyError),
+    /// It is not in the coding that it is said to be in.
+    #[error(transparent)]
+    Coding(BoxError),
     /// The client went away before the end, or was too slow.
     #[error("the content ended before its end")]
     Cut,
@@ -92,7 +95,7 @@ impl BodyError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Malformed(_) | Self::Cut => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::Coding(_) | Self::Cut => StatusCode::BAD_REQUEST,
             Self::File(_) | Self::Other(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -1,4 +1,4 @@
-//! Access logs on stdout.
+//! Access logs on stdout, and what is said on the standard error.
 
 use std::fs::File;
 use std::process::Command;
@@ -64,4 +64,30 @@ fn lines_that_are_dropped_are_told() {
     assert!(gorox.wait(PATIENCE).unwrap().success());
     assert_eq!(gorox.stdout(), "/  200\n");
     assert!(gorox.stderr().contains("2 log lines were dropped"), "{}", gorox.stderr());
+}
+
+#[test]
+fn what_a_client_does_wrong_is_no_error_of_the_server() {
+    let dir = TempDir::new().unwrap();
+    let config = format!(
+        r#"stage {{
+    webapp "files" {{
+        .hostnames = ("*")
+        .webRoot = "{}"
+        gunzip {{}}
+        rule {{ webdav {{}} }}
+    }}
+    httpxServer "main" {{ .address = "127.0.0.1:@PORT@"  .webapps = ("files") }}
+}}"#,
+        dir.path().display()
+    );
+    let mut gorox = Program::serve(GOROX, &config).unwrap();
+    let mut client = gorox.connect().unwrap();
+    let fields = "Host: x\r\nContent-Encoding: gzip\r\nContent-Length: 7";
+    client.send(format!("PUT /a HTTP/1.1\r\n{fields}\r\n\r\nno gzip")).unwrap();
+    assert_eq!(client.read_response().unwrap().status, 400);
+    drop(client);
+    gorox.signal(Signal::TERM).unwrap();
+    assert!(gorox.wait(PATIENCE).unwrap().success());
+    assert!(!gorox.stderr().contains("ERROR"), "{}", gorox.stderr());
 }

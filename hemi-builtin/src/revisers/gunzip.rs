@@ -213,7 +213,7 @@ impl Gzipped {
 
     fn malformed(&self, e: Malformed) -> BoxError {
         self.tell(StatusCode::BAD_REQUEST);
-        Box::new(e)
+        Box::new(BodyError::Coding(Box::new(e)))
     }
 
     fn tell(&self, status: StatusCode) {

@@ -69,10 +69,9 @@ impl From<XmlError> for Refusal {
 
 impl From<BodyError> for Refusal {
     fn from(e: BodyError) -> Self {
-        match e {
-            BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE.into(),
-            BodyError::Malformed(_) | BodyError::Cut => StatusCode::BAD_REQUEST.into(),
-            other => Self::Io(io::Error::other(other)),
+        match e.status() {
+            StatusCode::INTERNAL_SERVER_ERROR => Self::Io(io::Error::other(e)),
+            status => status.into(),
         }
     }
 }
