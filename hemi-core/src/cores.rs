@@ -7,13 +7,16 @@ use std::cell::Cell;
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
+use crate::io::{IoDriver, uring};
+use crate::sys::uring::Sizes;
 use crate::{Error, Result};
 
 /// The threads that serve: one per core, each with a tokio `current_thread` runtime.
@@ -83,12 +86,45 @@ impl Cores {
             let run = move || {
                 CURRENT.set(index);
                 runtime.block_on(stop.cancelled());
+                drop(runtime);
+                uring::end();
             };
             let thread = thread::Builder::new().name(format!("core-{index}")).spawn(run);
             let thread = thread.map_err(|e| Error::env("cannot start a core's thread", e))?;
             cores.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
         Ok(cores)
+    }
+
+    /// Has this driver move the bytes of connections that are accepted from now on.
+    ///
+    /// # Errors
+    /// When [`IoDriver::Uring`] is asked for and the system has no io_uring, too old a one, or forbids it.
+    pub(crate) fn drive(&self, driver: IoDriver) -> Result<()> {
+        self.drive_by(driver, uring::SIZES)
+    }
+
+    /// The same with rings of another size.
+    pub(crate) fn drive_by(&self, driver: IoDriver, sizes: Sizes) -> Result<()> {
+        for core in 0..self.count() {
+            let (tell, told) = mpsc::channel();
+            self.spawn(core, async move {
+                let opened = match driver {
+                    IoDriver::Epoll => Ok(uring::close()),
+                    IoDriver::Auto | IoDriver::Uring => uring::open(sizes),
+                };
+                let _ = tell.send(opened);
+            });
+            // Cores that are stopped accept nothing.
+            match told.recv().unwrap_or(Ok(())) {
+                Err(e) if driver == IoDriver::Uring => {
+                    return Err(Error::env("cannot use io_uring (it needs Linux 6.1)", e));
+                }
+                Err(e) => debug!(core, "no io_uring, so epoll is used: {e}"),
+                Ok(()) => {}
+            }
+        }
+        Ok(())
     }
 
     /// How many there are.

@@ -10,6 +10,7 @@ use tracing::info;
 
 use crate::config::{self, Constants, Source};
 use crate::cores::{self, Cores};
+use crate::io::IoDriver;
 use crate::listen::Listeners;
 use crate::stage::{Build, Carried, Parts, Running, Shut, Stage};
 use crate::{Error, Registry, Result};
@@ -64,7 +65,7 @@ impl Engine {
     /// # Errors
     /// When the system refuses threads.
     pub fn on(registry: Registry, cores: NonZeroUsize) -> Result<Self> {
-        Ok(Self {
+        let engine = Self {
             registry,
             cores: Arc::new(Cores::start(cores)?),
             listeners: Listeners::default(),
@@ -74,7 +75,17 @@ impl Engine {
             draining: Vec::new(),
             stages: 0,
             ending: Shut::new(),
-        })
+        };
+        engine.io(IoDriver::DEFAULT)
+    }
+
+    /// Sets what moves the bytes of connections accepted from now on: [`IoDriver::DEFAULT`] if it is not called.
+    ///
+    /// # Errors
+    /// When io_uring is asked for and the system has none, too old a one, or forbids it.
+    pub fn io(self, driver: IoDriver) -> Result<Self> {
+        self.cores.drive(driver)?;
+        Ok(self)
     }
 
     /// Sets what `%topDir` and its like stand for in configs.

@@ -1,10 +1,14 @@
-//! The two calls that no safe crate offers: the only unsafe code of the project.
+//! The calls that no safe crate offers: the only unsafe code of the project.
 #![allow(unsafe_code)]
 
+pub(crate) mod uring;
+
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use bytes::{BufMut, BytesMut};
+use rustix::net::RecvFlags;
 use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -33,4 +37,13 @@ pub(crate) fn defer_accept(socket: &Socket, wait: Duration) -> io::Result<()> {
 pub(crate) fn watch_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives.
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+}
+
+/// Receives into the room that `buf` has left; returns how much.
+pub(crate) fn recv_into(fd: BorrowedFd<'_>, buf: &mut BytesMut) -> io::Result<usize> {
+    let ((got, _), _) = rustix::net::recv(fd, buf.spare_capacity_mut(), RecvFlags::empty())?;
+    let got = got.len();
+    // SAFETY: the call has written that many bytes at the front of the spare capacity.
+    unsafe { buf.advance_mut(got) };
+    Ok(got)
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use hemi_core::io::IoDriver;
+
 use crate::Program;
 
 /// What to do.
@@ -37,6 +39,7 @@ pub(crate) struct Options {
     pub(crate) log_dir: Option<PathBuf>,
     pub(crate) tmp_dir: Option<PathBuf>,
     pub(crate) var_dir: Option<PathBuf>,
+    pub(crate) io: IoDriver,
     pub(crate) debug: u8,
     pub(crate) write: bool,
     pub(crate) json: bool,
@@ -94,6 +97,16 @@ const OPTIONS: &[(&[&str], Set, &str)] = &[
         "%varDir; default: data/var in the top directory",
     ),
     (
+        &["io"],
+        Set::Value("DRIVER", |o, v| {
+            o.io = v.parse().map_err(|_| "--io takes auto, epoll or uring")?;
+            Ok(())
+        }),
+        "what moves the bytes of connections: epoll (default),\n\
+         uring (io_uring, Linux 6.1), or auto: uring if it can\n\
+         be had, else epoll",
+    ),
+    (
         &["debug"],
         Set::Value("LEVEL", |o, v| {
             o.debug = v.parse().ok().filter(|l| *l <= 2).ok_or("--debug takes 0, 1 or 2")?;
@@ -122,6 +135,7 @@ impl Options {
             log_dir: None,
             tmp_dir: None,
             var_dir: None,
+            io: IoDriver::DEFAULT,
             debug: 0,
             write: false,
             json: false,
@@ -223,6 +237,7 @@ mod tests {
             ("--config", "--config needs a FILE"),
             ("--write=1", "--write takes no value"),
             ("--debug 9", "--debug takes 0, 1 or 2"),
+            ("--io kqueue", "--io takes auto, epoll or uring"),
         ] {
             assert!(parse(line).unwrap_err().contains(message), "{line}");
         }

@@ -38,6 +38,6 @@ mod wait;
 
 pub use dir::{Site, TempDir};
 pub use peer::peer;
-pub use program::{Program, Signal, free_port};
+pub use program::{Program, Signal, free_port, io_driver};
 pub use reply::{Malformed, Reply};
 pub use wait::{eventually, poll};

@@ -44,6 +44,7 @@ impl Program {
             let file = dir.write("test.conf", config.replace("@PORT@", &port.to_string()))?;
             let mut command = Command::new(binary.as_ref());
             command.arg("serve").arg("--config").arg(file);
+            command.args(io_driver().map(|driver| format!("--io={driver}")));
             match Self::start(command, SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
                 Ok(mut program) => {
                     program._dir = Some(dir);
@@ -167,6 +168,12 @@ impl Drop for Program {
             let _ = self.child.wait();
         }
     }
+}
+
+/// The driver that tests have connections moved by, if `GOROX_TEST_IO` names one: `epoll` or `uring`.
+#[must_use]
+pub fn io_driver() -> Option<String> {
+    std::env::var("GOROX_TEST_IO").ok()
 }
 
 /// A port of 127.0.0.1 that nobody listened on a moment ago.

@@ -28,6 +28,9 @@ pub(crate) fn load(cores: usize, config: &str) -> Result<Running> {
     crate::sessions::register(&mut registry);
     let cores = NonZeroUsize::new(cores).expect("a core at least");
     let mut engine = Engine::on(registry, cores)?;
+    if let Some(driver) = hemi_test::io_driver() {
+        engine = engine.io(driver.parse().expect("a driver"))?;
+    }
     let stage = engine.load(&Source::text("test.conf", config))?;
     Ok(Running { engine, stage })
 }

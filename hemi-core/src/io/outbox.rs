@@ -112,6 +112,12 @@ impl Outbox {
         }
     }
 
+    /// Takes all there is, if it is small things only and up to `most` bytes.
+    pub(super) fn take_small(&mut self, most: usize) -> Option<BytesMut> {
+        let small = self.rest.is_empty() && (1..=most).contains(&self.front.len());
+        small.then(|| std::mem::take(&mut self.front))
+    }
+
     pub(super) fn next(&mut self) -> Next<'_> {
         match self.rest.front_mut() {
             None if self.front.is_empty() => Next::Nothing,

@@ -1,4 +1,4 @@
-//! The driver on epoll: stream sockets, TCP and Unix alike.
+//! Stream sockets, TCP and Unix alike: the driver on epoll, and the choice between it and the one on io_uring.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -12,9 +12,11 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
 
 use super::Io;
 use super::outbox::{Next, Outbox};
+use super::uring::{Conn, Left};
 
 /// Slices in one `writev`.
 const SLICES: usize = 32;
@@ -26,17 +28,21 @@ const SENDFILE: usize = 2 << 20;
 const SMALL: usize = 4 << 10;
 
 /// With room for more than this many bytes, reads go straight to the buffer.
-const LARGE: usize = 32 << 10;
+pub(super) const LARGE: usize = 32 << 10;
 
 /// System calls that send in a row, before others of the core get their turn.
 const TURN: usize = 8;
 
 /// A connected stream socket.
 ///
-/// A fresh one is used without epoll until it first has to wait: a client whose request came with its
-/// connection, and who closes after the answer, costs no registration.
+/// A fresh one is used without epoll or io_uring until it first has to wait: a client whose request came
+/// with its connection, and who closes after the answer, costs no registration.
 #[derive(Debug)]
-pub struct Socket(Driver);
+pub struct Socket {
+    driver: Driver,
+    /// What another driver received and nobody took, if this one is not the first.
+    early: Option<Box<BytesMut>>,
+}
 
 #[derive(Debug)]
 enum Driver {
@@ -44,6 +50,9 @@ enum Driver {
     Fresh(OwnedFd, Family),
     Tcp(TcpStream),
     Unix(UnixStream),
+    Ring(Conn),
+    /// On the way from a ring to epoll.
+    Leaving(oneshot::Receiver<Left>, Family),
     /// Was taken apart after an error.
     Gone,
 }
@@ -58,27 +67,76 @@ pub(crate) enum Family {
 impl Socket {
     /// Takes a socket that was accepted as not blocking.
     pub(crate) fn fresh(fd: OwnedFd, family: Family) -> Self {
-        Self(Driver::Fresh(fd, family))
+        Self { driver: Driver::Fresh(fd, family), early: None }
     }
 
-    /// Makes the socket known to epoll, which reports it when it is ready.
+    /// Makes the socket known to the ring of the core, if it has one, or else to epoll.
     fn register(&mut self) -> io::Result<()> {
-        let Driver::Fresh(fd, family) = std::mem::replace(&mut self.0, Driver::Gone) else {
-            return Err(io::ErrorKind::NotConnected.into());
-        };
-        self.0 = match family {
-            Family::Tcp => Driver::Tcp(TcpStream::from_std(fd.into())?),
-            Family::Unix => Driver::Unix(UnixStream::from_std(fd.into())?),
+        self.driver = match std::mem::replace(&mut self.driver, Driver::Gone) {
+            Driver::Fresh(fd, family) => match Conn::join(fd, family) {
+                Ok(conn) => Driver::Ring(conn),
+                Err(fd) => watched(fd, family)?,
+            },
+            other => other,
         };
         Ok(())
     }
 
+    /// Has the socket, wherever it was, be known to epoll.
+    fn poll_watched(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.driver = match std::mem::replace(&mut self.driver, Driver::Gone) {
+                Driver::Fresh(fd, family) => watched(fd, family)?,
+                Driver::Ring(conn) => {
+                    let family = conn.family;
+                    Driver::Leaving(conn.leave(), family)
+                }
+                Driver::Leaving(mut left, family) => match Pin::new(&mut left).poll(cx) {
+                    Poll::Ready(Ok(left)) => {
+                        self.early = (!left.early.is_empty()).then(|| Box::new(left.early));
+                        Driver::Fresh(left.fd, family)
+                    }
+                    Poll::Ready(Err(_)) => Driver::Gone,
+                    Poll::Pending => {
+                        self.driver = Driver::Leaving(left, family);
+                        return Poll::Pending;
+                    }
+                },
+                Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+                known => {
+                    self.driver = known;
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+
+    /// Has the socket be used by this thread: one that has left its ring's thread leaves the ring.
+    fn poll_here(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.driver {
+            Driver::Ring(conn) if !conn.is_home() => self.poll_watched(cx),
+            Driver::Leaving(..) => self.poll_watched(cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Gives what another driver has left; `None` if that was nothing.
+    fn take_early(&mut self, most: usize) -> Option<BytesMut> {
+        let early = self.early.as_mut()?;
+        let taken = early.split_to(most.min(early.len()));
+        if early.is_empty() {
+            self.early = None;
+        }
+        Some(taken)
+    }
+
     fn fd(&self) -> io::Result<BorrowedFd<'_>> {
-        match &self.0 {
+        match &self.driver {
             Driver::Fresh(fd, _) => Ok(fd.as_fd()),
             Driver::Tcp(s) => Ok(s.as_fd()),
             Driver::Unix(s) => Ok(s.as_fd()),
-            Driver::Gone => Err(io::ErrorKind::NotConnected.into()),
+            Driver::Ring(conn) => Ok(conn.fd()),
+            Driver::Leaving(..) | Driver::Gone => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
@@ -86,31 +144,34 @@ impl Socket {
     /// the next one, which would find nothing to do.
     fn exhausted(&self, interest: Interest) {
         let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-        let _ = match &self.0 {
+        let _ = match &self.driver {
             Driver::Tcp(s) => s.try_io(interest, nothing),
             Driver::Unix(s) => s.try_io(interest, nothing),
-            Driver::Fresh(..) | Driver::Gone => Ok(()),
+            _ => Ok(()),
         };
     }
 
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            match &self.0 {
+            match &self.driver {
                 Driver::Fresh(..) => self.register()?,
                 Driver::Tcp(s) => return s.poll_read_ready(cx),
                 Driver::Unix(s) => return s.poll_read_ready(cx),
-                Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+                // Which waits by receiving.
+                Driver::Ring(_) => return Poll::Ready(Ok(())),
+                Driver::Leaving(..) | Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             }
         }
     }
 
     fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            match &self.0 {
+            match &self.driver {
                 Driver::Fresh(..) => self.register()?,
                 Driver::Tcp(s) => return s.poll_write_ready(cx),
                 Driver::Unix(s) => return s.poll_write_ready(cx),
-                Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+                Driver::Ring(conn) => return conn.poll_writable(cx),
+                Driver::Leaving(..) | Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             }
         }
     }
@@ -118,10 +179,10 @@ impl Socket {
     /// Runs one system call that sends, after which epoll is asked again if it would have blocked.
     fn try_send<R>(&self, call: impl FnOnce(BorrowedFd<'_>) -> Result<R, Errno>) -> io::Result<R> {
         let call = || Ok(call(self.fd()?)?);
-        match &self.0 {
+        match &self.driver {
             Driver::Tcp(s) => s.try_io(Interest::WRITABLE, call),
             Driver::Unix(s) => s.try_io(Interest::WRITABLE, call),
-            Driver::Fresh(..) | Driver::Gone => call(),
+            _ => call(),
         }
     }
 
@@ -161,8 +222,13 @@ impl Socket {
 
 impl Io for Socket {
     fn poll_recv(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        ready!(self.poll_here(cx))?;
+        if let Some(early) = self.take_early(room(buf)) {
+            buf.extend_from_slice(&early);
+            return Poll::Ready(Ok(early.len()));
+        }
         loop {
-            let received = match &mut self.0 {
+            let received = match &mut self.driver {
                 Driver::Fresh(fd, _) => recv_small(fd.as_fd(), buf),
                 // Much is expected: no detour by the stack.
                 Driver::Tcp(s) if room(buf) > LARGE => {
@@ -173,7 +239,8 @@ impl Io for Socket {
                 }
                 Driver::Tcp(s) => s.try_io(Interest::READABLE, || recv_small(s.as_fd(), buf)),
                 Driver::Unix(s) => s.try_io(Interest::READABLE, || recv_small(s.as_fd(), buf)),
-                Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+                Driver::Ring(conn) => return conn.poll_recv(cx, buf),
+                Driver::Leaving(..) | Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             };
             match received {
                 Ok((got, all)) => {
@@ -190,6 +257,12 @@ impl Io for Socket {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> Poll<io::Result<()>> {
+        ready!(self.poll_here(cx))?;
+        if let Driver::Ring(conn) = &mut self.driver
+            && ready!(conn.poll_send(cx, out))?
+        {
+            return Poll::Ready(Ok(()));
+        }
         for _ in 0..TURN {
             match self.send_next(out) {
                 Ok(_) if out.is_empty() => return Poll::Ready(Ok(())),
@@ -209,10 +282,16 @@ impl Io for Socket {
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
+        if let Driver::Ring(conn) = &mut self.driver {
+            return conn.shutdown();
+        }
         Ok(rustix::net::shutdown(self.fd()?, Shutdown::Write)?)
     }
 
     fn reset(&mut self) {
+        if let Driver::Ring(conn) = &mut self.driver {
+            conn.reset();
+        }
         if let Ok(fd) = self.fd() {
             // If it is refused, the connection is gone already.
             let _ = rustix::net::sockopt::set_socket_linger(fd, Some(Duration::ZERO));
@@ -220,12 +299,20 @@ impl Io for Socket {
     }
 }
 
-fn room(buf: &BytesMut) -> usize {
+pub(super) fn room(buf: &BytesMut) -> usize {
     buf.capacity() - buf.len()
 }
 
+/// Has epoll report when a socket is ready.
+fn watched(fd: OwnedFd, family: Family) -> io::Result<Driver> {
+    Ok(match family {
+        Family::Tcp => Driver::Tcp(TcpStream::from_std(fd.into())?),
+        Family::Unix => Driver::Unix(UnixStream::from_std(fd.into())?),
+    })
+}
+
 /// Reads once, by way of the stack: requests are small. Also tells whether that was all there was.
-fn recv_small(fd: BorrowedFd<'_>, buf: &mut BytesMut) -> io::Result<(usize, bool)> {
+pub(super) fn recv_small(fd: BorrowedFd<'_>, buf: &mut BytesMut) -> io::Result<(usize, bool)> {
     let mut stack = [const { MaybeUninit::uninit() }; SMALL];
     let most = SMALL.min(room(buf));
     let (got, _) = rustix::net::recv(fd, &mut stack[..most], RecvFlags::empty())?.0;
@@ -233,20 +320,22 @@ fn recv_small(fd: BorrowedFd<'_>, buf: &mut BytesMut) -> io::Result<(usize, bool
     Ok((got.len(), got.len() < most))
 }
 
-/// For code that takes over a connection, as after an upgrade.
+/// For code that takes over a connection, as after an upgrade, and maybe takes it to another thread: by epoll.
 impl AsyncRead for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        loop {
-            match &mut self.0 {
-                Driver::Fresh(..) => self.register()?,
-                Driver::Tcp(s) => return Pin::new(s).poll_read(cx, buf),
-                Driver::Unix(s) => return Pin::new(s).poll_read(cx, buf),
-                Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-            }
+        ready!(self.poll_watched(cx))?;
+        if let Some(early) = self.take_early(buf.remaining()) {
+            buf.put_slice(&early);
+            return Poll::Ready(Ok(()));
+        }
+        match &mut self.driver {
+            Driver::Tcp(s) => Pin::new(s).poll_read(cx, buf),
+            Driver::Unix(s) => Pin::new(s).poll_read(cx, buf),
+            _ => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 }
@@ -257,6 +346,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_watched(cx))?;
         loop {
             ready!(self.poll_writable(cx))?;
             match self.try_send(|fd| rustix::net::send(fd, bytes, SendFlags::NOSIGNAL)) {
@@ -271,7 +361,8 @@ impl AsyncWrite for Socket {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_watched(cx))?;
         Poll::Ready(self.shutdown())
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn serve(
     let runtime = runtime.map_err(|e| format!("cannot start: {e}"))?;
     runtime.block_on(async {
         let engine = Engine::start(program.registry()).map_err(|e| e.to_string())?;
+        let engine = engine.io(options.io).map_err(|e| e.to_string())?;
         let mut engine = engine.constants(constants);
         let mut ends = Ends::watch().map_err(|e| format!("cannot watch for signals: {e}"))?;
         engine.load(&source).map_err(|e| e.to_string())?;

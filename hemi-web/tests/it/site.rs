@@ -43,6 +43,9 @@ impl Site {
         probe::register(&mut registry);
         upgrade::register(&mut registry);
         let mut engine = Engine::on(registry, NonZeroUsize::new(2).unwrap()).unwrap();
+        if let Some(driver) = hemi_test::io_driver() {
+            engine = engine.io(driver.parse().unwrap()).unwrap();
+        }
         let stage = engine.load(&Source::text("test", config)).map_err(|e| e.to_string())?;
         Ok(Self { engine, stage })
     }

@@ -92,6 +92,16 @@ const SERVERS: &[Server] = &[
         configs: &[(&["axum-inside", "multipart-1m"], "peers/axum/axum.conf")],
     },
     Server {
+        name: "gorox-uring",
+        source: Source::Package("gorox"),
+        arguments: &["serve", "--io", "uring", "--config", "@CONFIG@"],
+        version: &["version"],
+        configs: &[(
+            &["hello", "pipeline", "close", "static-1k", "static-100k", "static-10m", "idle"],
+            "gorox.conf",
+        )],
+    },
+    Server {
         name: "nginx",
         source: Source::Installed("nginx"),
         arguments: &["-e", "stderr", "-p", "@DIR@", "-c", "@CONFIG@"],

@@ -1,0 +1,494 @@
+//! The driver on io_uring: what the connections of a core start in one turn goes to the kernel in one
+//! system call, and so does what has completed come back.
+//!
+//! A task per core, the *turner*, turns the core's ring: it is woken by the first that starts something,
+//! runs after all who were ready with it, and is told by an eventfd when something completes meanwhile.
+//!
+//! A connection receives by a system call first. When there is nothing, it waits for the ring to receive
+//! for it, one buffer and no more before it has taken that: who does not take his bytes holds up nobody
+//! but his client. Small things are sent by the ring too, and count as sent at once: the kernel takes
+//! them in the same turn. If it had no room, the ring waits until it has, and the connection sends by
+//! system calls from then on, like all that is large or comes from files.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Buf, BytesMut};
+use io_uring::types::Timespec;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
+use rustix::net::Shutdown;
+use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::coop;
+
+use super::outbox::Outbox;
+use super::socket::{Family, LARGE, recv_small, room};
+use crate::sys::uring::{Done, Key, Op, Received, Ring, Room, Sizes};
+use crate::sys::{recv_into, watch_readable};
+
+/// The ring of a core: 2 MiB of buffers.
+pub(crate) const SIZES: Sizes = Sizes { submissions: 1024, completions: 4096, buffers: 512 };
+
+/// Bytes that a ring sends, at most: larger things are better sent when there is room.
+const SMALL: usize = 16 << 10;
+
+/// A connection that is gone has this long for its last bytes to be taken.
+static LINGER: Timespec = Timespec::new().sec(30);
+
+thread_local! {
+    static CORE: RefCell<Option<Core>> = const { RefCell::new(None) };
+}
+
+/// The ring of the core that this thread is.
+struct Core {
+    ring: Ring<State>,
+    home: Arc<Home>,
+    /// Whether connections are taken in.
+    open: bool,
+    turner: Option<Waker>,
+    /// The turner was woken.
+    stirred: bool,
+    /// Who is to be woken after a turn; empty in between.
+    woken: Vec<Waker>,
+}
+
+/// What connections know of their core, wherever they are.
+#[derive(Debug)]
+struct Home {
+    /// No other core of this process, now or later, has it.
+    id: u64,
+    runtime: Handle,
+}
+
+/// A connection, as the ring keeps it.
+#[derive(Debug)]
+struct State {
+    recv: Recv,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    /// Why what counted as sent was not.
+    failed: Option<Errno>,
+    /// There was no room to send once: from then on it is waited for.
+    slow: bool,
+    /// Nothing more is sent after what is under way.
+    shut: bool,
+    /// What was sent and not taken is lost.
+    reset: bool,
+}
+
+/// Where the next bytes come from.
+#[derive(Debug)]
+enum Recv {
+    /// The socket may have some.
+    Untried,
+    /// It has none, as far as is known: the ring waits for some.
+    Awaited,
+    /// From here, less what was taken already.
+    Here(Received, usize),
+    Failed(Errno),
+}
+
+/// A connection whose bytes a ring moves.
+#[derive(Debug)]
+pub(super) struct Conn {
+    fd: Arc<OwnedFd>,
+    pub(super) family: Family,
+    /// None once it has left the ring.
+    key: Option<Key>,
+    home: Arc<Home>,
+    reset: bool,
+}
+
+/// A socket that has left its ring, and what was received for it before.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) fd: OwnedFd,
+    pub(super) early: BytesMut,
+}
+
+/// Has the ring of this core, made if there is none, take in the connections accepted from now on.
+///
+/// To be called on a core's thread, within its runtime.
+///
+/// # Errors
+/// When the system has no such ring to give.
+pub(crate) fn open(sizes: Sizes) -> io::Result<()> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    CORE.with_borrow_mut(|core| {
+        if let Some(core) = core {
+            core.open = true;
+            return Ok(());
+        }
+        let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let ring = Ring::new(sizes, &alarm)?;
+        let alarm = watch_readable(alarm)?;
+        let runtime = Handle::current();
+        let home = Arc::new(Home { id: NEXT.fetch_add(1, Ordering::Relaxed), runtime });
+        let (turner, woken) = (None, Vec::new());
+        *core = Some(Core { ring, home, open: true, turner, stirred: false, woken });
+        tokio::spawn(std::future::poll_fn(move |cx| poll_turns(cx, &alarm)));
+        Ok(())
+    })
+}
+
+/// Has connections accepted from now on do without the ring of this core.
+pub(crate) fn close() {
+    CORE.with_borrow_mut(|core| core.iter_mut().for_each(|core| core.open = false));
+}
+
+/// Ends the ring of this core, whose runtime is gone.
+pub(crate) fn end() {
+    drop(CORE.take());
+}
+
+/// Turns the ring until there is nothing left to do.
+fn poll_turns(cx: &mut Context<'_>, alarm: &AsyncFd<OwnedFd>) -> Poll<io::Result<()>> {
+    loop {
+        let turned = CORE.with_borrow_mut(|core| core.as_mut().map(|core| core.turn(cx.waker())));
+        let Some((done, mut woken)) = turned else { return Poll::Ready(Ok(())) };
+        // Whom it wakes may want something of the ring.
+        woken.drain(..).for_each(Waker::wake);
+        CORE.with_borrow_mut(|core| core.iter_mut().for_each(|core| core.woken = std::mem::take(&mut woken)));
+        if !done {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        // Its number is never read: each signal is reported by itself.
+        ready!(alarm.poll_read_ready(cx))?.clear_ready();
+    }
+}
+
+impl Core {
+    fn turn(&mut self, waker: &Waker) -> (bool, Vec<Waker>) {
+        if !self.turner.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.turner = Some(waker.clone());
+        }
+        self.stirred = false;
+        let mut woken = std::mem::take(&mut self.woken);
+        let done = self.ring.turn(|ring, done| completed(ring, done, &mut woken));
+        (done, woken)
+    }
+
+    /// Has the turner hand to the kernel what was started.
+    fn stir(&mut self) {
+        if !std::mem::replace(&mut self.stirred, true) {
+            self.turner.iter().for_each(Waker::wake_by_ref);
+        }
+    }
+
+    /// Lets go of a connection that is dropped; what it leaves behind is to be dropped after the borrow.
+    fn release(&mut self, key: Key, reset: bool) -> [Option<Waker>; 2] {
+        let state = self.ring.value(key);
+        state.reset |= reset;
+        let (reset, slow) = (state.reset, state.slow);
+        let left = [state.reader.take(), state.writer.take()];
+        state.recv = Recv::Untried;
+        for op in [Op::Recv, Op::Writable] {
+            self.ring.cancel(key, op);
+        }
+        if self.ring.is_under_way(key, Op::Send) {
+            if reset {
+                self.ring.cancel(key, Op::Send);
+            } else if slow {
+                self.ring.timer(key, &LINGER);
+            }
+        }
+        self.ring.remove(key);
+        self.stir();
+        left
+    }
+}
+
+/// What has completed changes the connection's state, and wakes those who wait for it.
+fn completed(ring: &mut Ring<State>, done: Done, woken: &mut Vec<Waker>) {
+    let key = done.key;
+    let state = ring.value(key);
+    match done.op {
+        Op::Recv => {
+            state.recv = match (done.result, done.received) {
+                _ if done.removed => Recv::Untried,
+                (Ok(1..), Some(received)) => Recv::Here(received, 0),
+                // The end, or no buffer was free: the connection sees for itself.
+                (Ok(_) | Err(Errno::NOBUFS | Errno::INTR), _) => Recv::Untried,
+                (Err(Errno::CANCELED), _) => Recv::Awaited,
+                (Err(e), _) => Recv::Failed(e),
+            };
+            woken.extend(state.reader.take());
+        }
+        Op::Send => sent(ring, done, woken),
+        Op::Writable => woken.extend(state.writer.take()),
+        Op::Timer => {
+            if done.result == Err(Errno::TIME) {
+                state.reset = true;
+                ring.cancel(key, Op::Send);
+            }
+        }
+    }
+}
+
+fn sent(ring: &mut Ring<State>, done: Done, woken: &mut Vec<Waker>) {
+    let (key, mut bytes) = (done.key, done.bytes);
+    let state = ring.value(key);
+    match done.result {
+        Ok(sent) if sent >= bytes.len() => {}
+        Ok(_) | Err(Errno::AGAIN | Errno::INTR) if !state.reset => {
+            state.slow = true;
+            bytes.advance(done.result.unwrap_or(0));
+            ring.send(key, bytes, Room::Awaited);
+            if done.removed {
+                ring.timer(key, &LINGER);
+            }
+            return;
+        }
+        Ok(_) => {}
+        Err(e) => state.failed = Some(e),
+    }
+    super::pool::give(bytes);
+    // Who leaves the ring waits for this as a reader.
+    woken.extend(state.writer.take());
+    if state.shut {
+        let _ = rustix::net::shutdown(ring.fd(key), Shutdown::Write);
+    }
+    if done.removed {
+        ring.cancel(key, Op::Timer);
+    }
+}
+
+impl Conn {
+    /// Takes a socket in which there is nothing to receive; gives it back if this thread has no ring for it.
+    pub(super) fn join(fd: OwnedFd, family: Family) -> Result<Self, OwnedFd> {
+        CORE.with_borrow_mut(|core| match core {
+            Some(core) if core.open => {
+                let fd = Arc::new(fd);
+                let (reader, writer, failed) = (None, None, None);
+                let (slow, shut, reset) = (false, false, false);
+                let recv = Recv::Awaited;
+                let state = State { recv, reader, writer, failed, slow, shut, reset };
+                let key = Some(core.ring.insert(fd.clone(), state));
+                Ok(Self { fd, family, key, home: core.home.clone(), reset })
+            }
+            _ => Err(fd),
+        })
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Whether this thread has its ring.
+    pub(super) fn is_home(&self) -> bool {
+        self.at_home(|_, _| ()).is_some()
+    }
+
+    fn at_home<R>(&self, call: impl FnOnce(&mut Core, Key) -> R) -> Option<R> {
+        let core = |core: &mut Option<Core>| match (core, self.key) {
+            (Some(core), Some(key)) if core.home.id == self.home.id => Some(call(core, key)),
+            _ => None,
+        };
+        CORE.try_with(|cell| core(&mut cell.borrow_mut())).ok().flatten()
+    }
+
+    /// The same for calls that may have to wait, and leave a waker that was replaced.
+    fn poll<R>(
+        &self,
+        call: impl FnOnce(&mut Core, Key, &mut Option<Waker>) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        // Dropped when the ring is free again, for it may drop all kinds of things.
+        let mut replaced = None;
+        let polled = self.at_home(|core, key| call(core, key, &mut replaced));
+        polled.unwrap_or(Poll::Ready(Err(io::ErrorKind::NotConnected.into())))
+    }
+
+    pub(super) fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        let budget = ready!(coop::poll_proceed(cx));
+        let fd = self.fd.as_fd();
+        let polled = self.poll(|core, key, replaced| {
+            loop {
+                let state = core.ring.value(key);
+                match &mut state.recv {
+                    Recv::Here(received, taken) => {
+                        let left = received.get(*taken..).unwrap_or_default();
+                        let (got, all) = (left.len().min(room(buf)), left.len() <= room(buf));
+                        buf.extend_from_slice(&left[..got]);
+                        *taken += got;
+                        if all {
+                            // A full buffer was not all there was, probably.
+                            state.recv = if received.is_full() { Recv::Untried } else { Recv::Awaited };
+                        }
+                        return Poll::Ready(Ok(got));
+                    }
+                    Recv::Failed(e) => {
+                        let e = *e;
+                        state.recv = Recv::Untried;
+                        return Poll::Ready(Err(e.into()));
+                    }
+                    Recv::Untried => {
+                        let received = if room(buf) > LARGE {
+                            recv_into(fd, buf).map(|got| (got, false))
+                        } else {
+                            recv_small(fd, buf)
+                        };
+                        match received {
+                            // What was less than asked for was all; but for the end, which stays.
+                            Ok((got, all)) => {
+                                if all && got > 0 {
+                                    state.recv = Recv::Awaited;
+                                }
+                                return Poll::Ready(Ok(got));
+                            }
+                            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                                state.recv = Recv::Awaited;
+                            }
+                            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                            Err(e) => return Poll::Ready(Err(e)),
+                        }
+                    }
+                    Recv::Awaited => {
+                        *replaced = await_by(&mut state.reader, cx);
+                        if !core.ring.is_under_way(key, Op::Recv) {
+                            core.ring.recv(key);
+                            core.stir();
+                        }
+                        return Poll::Pending;
+                    }
+                }
+            }
+        });
+        if polled.is_ready() {
+            budget.made_progress();
+        }
+        polled
+    }
+
+    /// Has the ring send what is small; `false` if the rest can be sent by system calls now.
+    pub(super) fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        out: &mut Outbox,
+    ) -> Poll<io::Result<bool>> {
+        self.poll(|core, key, replaced| {
+            let state = core.ring.value(key);
+            if let Some(e) = state.failed {
+                return Poll::Ready(Err(e.into()));
+            }
+            if out.is_empty() {
+                return Poll::Ready(Ok(true));
+            }
+            let slow = state.slow;
+            if core.ring.is_under_way(key, Op::Send) || core.ring.is_under_way(key, Op::Writable) {
+                *replaced = await_by(&mut core.ring.value(key).writer, cx);
+                return Poll::Pending;
+            }
+            if !slow && let Some(bytes) = out.take_small(SMALL) {
+                core.ring.send(key, bytes, Room::AsItIs);
+                core.stir();
+                return Poll::Ready(Ok(true));
+            }
+            Poll::Ready(Ok(false))
+        })
+    }
+
+    /// Waits for room to send, of which there was none.
+    pub(super) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll(|core, key, replaced| {
+            *replaced = await_by(&mut core.ring.value(key).writer, cx);
+            core.ring.writable(key);
+            core.stir();
+            Poll::Pending
+        })
+    }
+
+    pub(super) fn shutdown(&self) -> io::Result<()> {
+        let later = self.at_home(|core, key| {
+            let under_way = core.ring.is_under_way(key, Op::Send);
+            core.ring.value(key).shut = under_way;
+            under_way
+        });
+        match later {
+            Some(true) => Ok(()),
+            Some(false) => Ok(rustix::net::shutdown(self.fd(), Shutdown::Write)?),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.reset = true;
+    }
+
+    /// Has the connection leave its ring, from whichever thread.
+    pub(super) fn leave(mut self) -> oneshot::Receiver<Left> {
+        let (tell, told) = oneshot::channel();
+        let home = self.home.clone();
+        home.runtime.spawn(async move {
+            let early = std::future::poll_fn(|cx| self.poll_leave(cx)).await;
+            if let (Ok(early), Some(fd)) = (early, self.into_fd()) {
+                // If nobody wants it any more, it is closed.
+                let _ = tell.send(Left { fd, early });
+            }
+        });
+        told
+    }
+
+    /// Waits until nothing is under way; returns what was received and not taken.
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<BytesMut>> {
+        let mut other = None;
+        let left = self.poll(|core, key, replaced| {
+            let state = core.ring.value(key);
+            *replaced = await_by(&mut state.reader, cx);
+            other = await_by(&mut state.writer, cx);
+            // What is sent goes on its way; what is waited for can be waited for elsewhere.
+            core.ring.cancel(key, Op::Recv);
+            core.ring.cancel(key, Op::Writable);
+            core.stir();
+            core.ring.take(key).map_or(Poll::Pending, |state| Poll::Ready(Ok(state)))
+        });
+        let state = ready!(left)?;
+        self.key = None;
+        Poll::Ready(Ok(match &state.recv {
+            Recv::Here(received, taken) => received.get(*taken..).unwrap_or_default().into(),
+            _ => BytesMut::new(),
+        }))
+    }
+
+    fn into_fd(self) -> Option<OwnedFd> {
+        let fd = self.fd.clone();
+        drop(self);
+        Arc::into_inner(fd)
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        let Some(key) = self.key else { return };
+        let reset = self.reset;
+        let released = self.at_home(|core, key| core.release(key, reset));
+        if released.is_none() {
+            let id = self.home.id;
+            // If the core is gone, so is its ring.
+            self.home.runtime.spawn(async move {
+                CORE.with_borrow_mut(|core| match core {
+                    Some(core) if core.home.id == id => Some(core.release(key, reset)),
+                    _ => None,
+                })
+            });
+        }
+    }
+}
+
+/// Has this task woken; returns the waker that had its place.
+fn await_by(place: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
+    match place {
+        Some(known) if known.will_wake(cx.waker()) => None,
+        _ => place.replace(cx.waker().clone()),
+    }
+}
