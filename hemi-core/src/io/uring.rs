@@ -151,11 +151,12 @@ pub(crate) fn end() {
 fn poll_turns(cx: &mut Context<'_>, alarm: &AsyncFd<OwnedFd>) -> Poll<io::Result<()>> {
     loop {
         let turned = CORE.with_borrow_mut(|core| core.as_mut().map(|core| core.turn(cx.waker())));
-        let Some((done, mut woken)) = turned else { return Poll::Ready(Ok(())) };
+        let Some((idle, mut woken)) = turned else { return Poll::Ready(Ok(())) };
         // Whom it wakes may want something of the ring.
         woken.drain(..).for_each(Waker::wake);
         CORE.with_borrow_mut(|core| core.iter_mut().for_each(|core| core.woken = std::mem::take(&mut woken)));
-        if !done {
+        if !idle {
+            // Those it has woken come first: what they start goes with the next turn.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -171,8 +172,11 @@ impl Core {
         }
         self.stirred = false;
         let mut woken = std::mem::take(&mut self.woken);
-        let done = self.ring.turn(|ring, done| completed(ring, done, &mut woken));
-        (done, woken)
+        if self.ring.is_idle() {
+            return (true, woken);
+        }
+        self.ring.turn(|ring, done| completed(ring, done, &mut woken));
+        (woken.is_empty() && self.ring.is_idle(), woken)
     }
 
     /// Has the turner hand to the kernel what was started.

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering, fence};
 
 use bytes::BytesMut;
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, Timespec};
@@ -35,8 +35,12 @@ const POLL_FIRST: u16 = 1;
 /// Marks completions that nobody waits for.
 const IGNORED: u64 = u64::MAX;
 
-/// Times in a row that the kernel is entered for what has come up in between.
-const ROUNDS: usize = 8;
+/// Whether a busy ring can do without its alarm: elsewhere the kernel lacks a barrier between noting that
+/// there is work and looking whether to signal it.
+const QUIET: bool = cfg!(target_arch = "x86_64");
+
+/// Turns of a ring that ends, if there is so much to do.
+const ROUNDS: usize = 64;
 
 /// How long a ring that ends waits for the kernel to give up its operations.
 const FAREWELL: Timespec = Timespec::new().sec(1);
@@ -242,33 +246,41 @@ impl<T> Ring<T> {
         self.take(key);
     }
 
-    /// Hands what was started to the kernel and reports what has completed; `false` if there is more to do.
-    pub(crate) fn turn(&mut self, mut on: impl FnMut(&mut Self, Done)) -> bool {
-        for _ in 0..ROUNDS {
-            while let Some(entry) = self.waiting.pop_front() {
-                if !self.push_now(&entry) {
-                    self.waiting.push_front(entry);
-                    break;
-                }
+    /// Hands what was started to the kernel and reports what has completed, in one system call.
+    pub(crate) fn turn(&mut self, mut on: impl FnMut(&mut Self, Done)) {
+        while let Some(entry) = self.waiting.pop_front() {
+            if !self.push_now(&entry) {
+                self.waiting.push_front(entry);
+                break;
             }
-            if !self.has_work() {
-                return true;
-            }
-            // If the kernel lacks memory for it, it is tried again.
-            let _ = self.ring.submit();
-            let mut completed = std::mem::take(&mut self.completed);
-            completed.extend(self.ring.completion());
-            for entry in completed.drain(..) {
-                if let Some(done) = self.complete(&entry) {
-                    let key = done.key;
-                    on(self, done);
-                    if self.is_removed(key) {
-                        self.take(key);
-                    }
-                }
-            }
-            self.completed = completed;
         }
+        if QUIET {
+            self.ring.completion().disable_eventfd();
+        }
+        // If the kernel lacks memory for it, it is tried again.
+        let _ = self.ring.submit();
+        let mut completed = std::mem::take(&mut self.completed);
+        completed.extend(self.ring.completion());
+        for entry in completed.drain(..) {
+            if let Some(done) = self.complete(&entry) {
+                let key = done.key;
+                on(self, done);
+                if self.is_removed(key) {
+                    self.take(key);
+                }
+            }
+        }
+        self.completed = completed;
+    }
+
+    /// Whether a turn would do nothing. If so, the alarm is signalled when there is something to do.
+    pub(crate) fn is_idle(&mut self) -> bool {
+        if self.has_work() {
+            return false;
+        }
+        self.ring.completion().enable_eventfd();
+        // The kernel notes that there is work, then looks whether to signal it.
+        fence(Ordering::SeqCst);
         !self.has_work()
     }
 
@@ -340,7 +352,9 @@ impl<T> Ring<T> {
 impl<T> Drop for Ring<T> {
     fn drop(&mut self) {
         // What was to be sent still is.
-        self.turn(|_, _| {});
+        for _ in 0..ROUNDS {
+            self.turn(|_, _| {});
+        }
         if self.under_way > 0 {
             let all = CancelBuilder::any();
             // If it is refused, not all is seen to have ended.
