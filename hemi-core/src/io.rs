@@ -26,7 +26,7 @@ pub enum IoDriver {
     Auto,
     /// By a system call per piece, when epoll says that it is time.
     Epoll,
-    /// By an io_uring per core, which takes a third of the CPU time off small requests. Needs Linux 6.1.
+    /// By an io_uring per core, which spares system calls. Needs Linux 6.1.
     Uring,
 }
 

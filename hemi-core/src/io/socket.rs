@@ -159,7 +159,9 @@ impl Socket {
                 Driver::Unix(s) => return s.poll_read_ready(cx),
                 // Which waits by receiving.
                 Driver::Ring(_) => return Poll::Ready(Ok(())),
-                Driver::Leaving(..) | Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+                Driver::Leaving(..) | Driver::Gone => {
+                    return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+                }
             }
         }
     }
@@ -171,7 +173,9 @@ impl Socket {
                 Driver::Tcp(s) => return s.poll_write_ready(cx),
                 Driver::Unix(s) => return s.poll_write_ready(cx),
                 Driver::Ring(conn) => return conn.poll_writable(cx),
-                Driver::Leaving(..) | Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+                Driver::Leaving(..) | Driver::Gone => {
+                    return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+                }
             }
         }
     }
@@ -240,7 +244,9 @@ impl Io for Socket {
                 Driver::Tcp(s) => s.try_io(Interest::READABLE, || recv_small(s.as_fd(), buf)),
                 Driver::Unix(s) => s.try_io(Interest::READABLE, || recv_small(s.as_fd(), buf)),
                 Driver::Ring(conn) => return conn.poll_recv(cx, buf),
-                Driver::Leaving(..) | Driver::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+                Driver::Leaving(..) | Driver::Gone => {
+                    return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+                }
             };
             match received {
                 Ok((got, all)) => {

@@ -4,13 +4,14 @@
 //! A task per core, the *turner*, turns the core's ring: it is woken by the first that starts something,
 //! runs after all who were ready with it, and is told by an eventfd when something completes meanwhile.
 //!
-//! A connection receives by a system call first. When there is nothing, it waits for the ring to receive
-//! for it, one buffer and no more before it has taken that: who does not take his bytes holds up nobody
-//! but his client. Small things are sent by the ring too, and count as sent at once: the kernel takes
+//! A connection receives by a system call first. When there is nothing, it has the ring receive for it
+//! from then on, until it does not take what has come: then it is back to system calls, and who does not
+//! take his bytes holds up nobody but his client. Small things are sent by the ring too, and count as sent at once: the kernel takes
 //! them in the same turn. If it had no room, the ring waits until it has, and the connection sends by
 //! system calls from then on, like all that is large or comes from files.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -37,6 +38,10 @@ pub(crate) const SIZES: Sizes = Sizes { submissions: 1024, completions: 4096, bu
 
 /// Bytes that a ring sends, at most: larger things are better sent when there is room.
 const SMALL: usize = 16 << 10;
+
+/// Buffers of a ring that one connection may leave untaken before the ring receives no more for it. In the
+/// turn that passes this, the kernel may still take some dozen.
+const UNTAKEN: usize = 4;
 
 /// A connection that is gone has this long for its last bytes to be taken.
 static LINGER: Timespec = Timespec::new().sec(30);
@@ -67,9 +72,14 @@ struct Home {
 }
 
 /// A connection, as the ring keeps it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     recv: Recv,
+    received: VecDeque<Received>,
+    /// Bytes that were taken of the first of those.
+    taken: usize,
+    /// The ring was told to receive no more.
+    full: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
     /// Why what counted as sent was not.
@@ -82,15 +92,14 @@ struct State {
     reset: bool,
 }
 
-/// Where the next bytes come from.
-#[derive(Debug)]
+/// Where bytes come from, after those received.
+#[derive(Clone, Copy, Debug, Default)]
 enum Recv {
-    /// The socket may have some.
+    /// The socket may have some, and the ring does not receive.
     Untried,
-    /// It has none, as far as is known: the ring waits for some.
+    /// It has none, as far as is known: the ring receives.
+    #[default]
     Awaited,
-    /// From here, less what was taken already.
-    Here(Received, usize),
     Failed(Errno),
 }
 
@@ -154,7 +163,9 @@ fn poll_turns(cx: &mut Context<'_>, alarm: &AsyncFd<OwnedFd>) -> Poll<io::Result
         let Some((idle, mut woken)) = turned else { return Poll::Ready(Ok(())) };
         // Whom it wakes may want something of the ring.
         woken.drain(..).for_each(Waker::wake);
-        CORE.with_borrow_mut(|core| core.iter_mut().for_each(|core| core.woken = std::mem::take(&mut woken)));
+        CORE.with_borrow_mut(|core| {
+            core.iter_mut().for_each(|core| core.woken = std::mem::take(&mut woken))
+        });
         if !idle {
             // Those it has woken come first: what they start goes with the next turn.
             cx.waker().wake_by_ref();
@@ -166,6 +177,7 @@ fn poll_turns(cx: &mut Context<'_>, alarm: &AsyncFd<OwnedFd>) -> Poll<io::Result
 }
 
 impl Core {
+    /// One turn of the ring; returns whether it has nothing to do now, and who is to be woken.
     fn turn(&mut self, waker: &Waker) -> (bool, Vec<Waker>) {
         if !self.turner.as_ref().is_some_and(|known| known.will_wake(waker)) {
             self.turner = Some(waker.clone());
@@ -192,7 +204,7 @@ impl Core {
         state.reset |= reset;
         let (reset, slow) = (state.reset, state.slow);
         let left = [state.reader.take(), state.writer.take()];
-        state.recv = Recv::Untried;
+        state.received.clear();
         for op in [Op::Recv, Op::Writable] {
             self.ring.cancel(key, op);
         }
@@ -209,21 +221,47 @@ impl Core {
     }
 }
 
+impl State {
+    /// Moves what was received to `buf`, as far as there is room; returns how much that was.
+    fn take(&mut self, buf: &mut BytesMut) -> usize {
+        let before = buf.len();
+        while let Some(piece) = self.received.front() {
+            let left = piece.get(self.taken..).unwrap_or_default();
+            let fits = left.len().min(room(buf));
+            buf.extend_from_slice(&left[..fits]);
+            if fits < left.len() {
+                self.taken += fits;
+                break;
+            }
+            self.taken = 0;
+            self.received.pop_front();
+        }
+        buf.len() - before
+    }
+}
+
 /// What has completed changes the connection's state, and wakes those who wait for it.
 fn completed(ring: &mut Ring<State>, done: Done, woken: &mut Vec<Waker>) {
     let key = done.key;
     let state = ring.value(key);
     match done.op {
         Op::Recv => {
-            state.recv = match (done.result, done.received) {
-                _ if done.removed => Recv::Untried,
-                (Ok(1..), Some(received)) => Recv::Here(received, 0),
-                // The end, or no buffer was free: the connection sees for itself.
-                (Ok(_) | Err(Errno::NOBUFS | Errno::INTR), _) => Recv::Untried,
-                (Err(Errno::CANCELED), _) => Recv::Awaited,
-                (Err(e), _) => Recv::Failed(e),
-            };
             woken.extend(state.reader.take());
+            let mut next = Recv::Untried;
+            match (done.result, done.received) {
+                _ if done.removed => {}
+                (Ok(1..), Some(received)) => state.received.push_back(received),
+                // The end, or no buffer was free: the connection sees for itself.
+                (Ok(_) | Err(Errno::NOBUFS | Errno::INTR | Errno::CANCELED), _) => {}
+                (Err(e), _) => next = Recv::Failed(e),
+            }
+            let full = state.received.len() >= UNTAKEN;
+            if !ring.is_under_way(key, Op::Recv) {
+                let state = ring.value(key);
+                (state.recv, state.full) = (next, false);
+            } else if full && !std::mem::replace(&mut ring.value(key).full, true) {
+                ring.cancel(key, Op::Recv);
+            }
         }
         Op::Send => sent(ring, done, woken),
         Op::Writable => woken.extend(state.writer.take()),
@@ -270,12 +308,8 @@ impl Conn {
         CORE.with_borrow_mut(|core| match core {
             Some(core) if core.open => {
                 let fd = Arc::new(fd);
-                let (reader, writer, failed) = (None, None, None);
-                let (slow, shut, reset) = (false, false, false);
-                let recv = Recv::Awaited;
-                let state = State { recv, reader, writer, failed, slow, shut, reset };
-                let key = Some(core.ring.insert(fd.clone(), state));
-                Ok(Self { fd, family, key, home: core.home.clone(), reset })
+                let key = Some(core.ring.insert(fd.clone(), State::default()));
+                Ok(Self { fd, family, key, home: core.home.clone(), reset: false })
             }
             _ => Err(fd),
         })
@@ -319,20 +353,12 @@ impl Conn {
         let polled = self.poll(|core, key, replaced| {
             loop {
                 let state = core.ring.value(key);
-                match &mut state.recv {
-                    Recv::Here(received, taken) => {
-                        let left = received.get(*taken..).unwrap_or_default();
-                        let (got, all) = (left.len().min(room(buf)), left.len() <= room(buf));
-                        buf.extend_from_slice(&left[..got]);
-                        *taken += got;
-                        if all {
-                            // A full buffer was not all there was, probably.
-                            state.recv = if received.is_full() { Recv::Untried } else { Recv::Awaited };
-                        }
-                        return Poll::Ready(Ok(got));
-                    }
+                let got = state.take(buf);
+                if got > 0 {
+                    return Poll::Ready(Ok(got));
+                }
+                match state.recv {
                     Recv::Failed(e) => {
-                        let e = *e;
                         state.recv = Recv::Untried;
                         return Poll::Ready(Err(e.into()));
                     }
@@ -456,12 +482,12 @@ impl Conn {
             core.stir();
             core.ring.take(key).map_or(Poll::Pending, |state| Poll::Ready(Ok(state)))
         });
-        let state = ready!(left)?;
+        let mut state = ready!(left)?;
         self.key = None;
-        Poll::Ready(Ok(match &state.recv {
-            Recv::Here(received, taken) => received.get(*taken..).unwrap_or_default().into(),
-            _ => BytesMut::new(),
-        }))
+        let mut early =
+            BytesMut::with_capacity(state.received.iter().map(|piece| piece.len()).sum());
+        state.take(&mut early);
+        Poll::Ready(Ok(early))
     }
 
     fn into_fd(self) -> Option<OwnedFd> {
@@ -496,3 +522,6 @@ fn await_by(place: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
         _ => place.replace(cx.waker().clone()),
     }
 }
+
+#[cfg(test)]
+mod tests;

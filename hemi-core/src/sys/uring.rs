@@ -29,9 +29,6 @@ const PAGE: usize = 64 << 10;
 /// The group of the buffers: there is one only.
 const GROUP: u16 = 0;
 
-/// `IORING_RECVSEND_POLL_FIRST`: there is nothing to receive yet, so it is not tried.
-const POLL_FIRST: u16 = 1;
-
 /// Marks completions that nobody waits for.
 const IGNORED: u64 = u64::MAX;
 
@@ -63,7 +60,8 @@ pub(crate) struct Key(u32);
 /// What can be under way on a socket, each once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
-    /// Waits until there is something to receive, and receives it.
+    /// Receives whatever comes, until it is told to end. Completes with each piece, and is under way
+    /// still if more may follow.
     Recv,
     Send,
     /// Waits until there is room to send.
@@ -148,7 +146,9 @@ impl<T> Ring<T> {
         let needed = [opcode::Recv::CODE, opcode::Send::CODE, opcode::PollAdd::CODE]
             .into_iter()
             .chain([opcode::AsyncCancel::CODE, opcode::Timeout::CODE]);
-        if !needed.into_iter().all(|code| probe.is_supported(code)) || !ring.params().is_feature_nodrop() {
+        if !needed.into_iter().all(|code| probe.is_supported(code))
+            || !ring.params().is_feature_nodrop()
+        {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let buffers = Buffers::register(&ring, sizes.buffers)?;
@@ -182,12 +182,11 @@ impl<T> Ring<T> {
         self.socket(key).ops & op.bit() != 0
     }
 
-    /// Receives when there is something to receive.
+    /// Receives what there is and what comes.
     pub(crate) fn recv(&mut self, key: Key) {
         if let Some(fd) = self.start(key, Op::Recv) {
-            let recv = opcode::Recv::new(fd, std::ptr::null_mut(), BUFFER as u32);
-            let recv = recv.buf_group(GROUP).ioprio(POLL_FIRST).build();
-            self.push(recv.flags(squeue::Flags::BUFFER_SELECT).user_data(Op::Recv.tag(key)));
+            let recv = opcode::RecvMulti::new(fd, GROUP).build();
+            self.push(recv.user_data(Op::Recv.tag(key)));
         }
     }
 
@@ -238,6 +237,12 @@ impl<T> Ring<T> {
         let socket = self.sockets[key.0 as usize].take()?;
         self.free.push(key.0);
         Some(socket.value)
+    }
+
+    /// How many sockets there are, those removed too that something is under way on.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.sockets.len() - self.free.len()
     }
 
     /// Lets a socket go as soon as nothing is under way on it any more. Completions are reported till then.
@@ -294,17 +299,23 @@ impl<T> Ring<T> {
     fn complete(&mut self, entry: &cqueue::Entry) -> Option<Done> {
         let (result, flags, tag) = (entry.result(), entry.flags(), entry.user_data());
         // Whatever becomes of it, it goes back to the others in the end.
-        let received = cqueue::buffer_select(flags)
-            .map(|id| Received { buffers: self.buffers.clone(), id, len: result.max(0) as usize });
+        let received = cqueue::buffer_select(flags).map(|id| Received {
+            buffers: self.buffers.clone(),
+            id,
+            len: result.max(0) as u32,
+        });
         if tag == IGNORED {
             return None;
         }
         let (key, op) = (Key((tag >> 2) as u32), Op::ALL[(tag & 3) as usize]);
-        self.under_way -= 1;
+        let ended = !cqueue::more(flags);
+        self.under_way -= usize::from(ended);
         let socket = self.socket(key);
-        socket.ops &= !op.bit();
+        if ended {
+            socket.ops &= !op.bit();
+        }
         let bytes = match op {
-            Op::Send => std::mem::take(&mut socket.bytes),
+            Op::Send if ended => std::mem::take(&mut socket.bytes),
             _ => BytesMut::new(),
         };
         let removed = socket.removed;
@@ -376,21 +387,14 @@ impl<T> Drop for Ring<T> {
 pub(crate) struct Received {
     buffers: Rc<Buffers>,
     id: u16,
-    len: usize,
-}
-
-impl Received {
-    /// Whether there may be more, for want of room.
-    pub(crate) fn is_full(&self) -> bool {
-        self.len >= BUFFER
-    }
+    len: u32,
 }
 
 impl Deref for Received {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        let len = self.len.min(BUFFER);
+        let len = (self.len as usize).min(BUFFER);
         // SAFETY: the buffer is within the allocation, which is zeroed at first; the kernel has handed it
         // out and does not touch it before it is given back, by the only value that has its id.
         unsafe { std::slice::from_raw_parts(self.buffers.at(self.id).as_ptr(), len) }
