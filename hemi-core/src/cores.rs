@@ -110,7 +110,10 @@ impl Cores {
             let (tell, told) = mpsc::channel();
             self.spawn(core, async move {
                 let opened = match driver {
-                    IoDriver::Epoll => Ok(uring::close()),
+                    IoDriver::Epoll => {
+                        uring::close();
+                        Ok(())
+                    }
                     IoDriver::Auto | IoDriver::Uring => uring::open(sizes),
                 };
                 let _ = tell.send(opened);
