@@ -107,7 +107,8 @@ impl<S> Tower<S> {
         *translated.version_mut() = req.version();
         // Revisers and the log still read them.
         *translated.headers_mut() = req.headers().clone();
-        let mut extensions = std::mem::take(req.extensions());
+        // What is there may count until the answer is sent.
+        let mut extensions = req.extensions().clone();
         if let Some(extend) = &self.extend {
             extend(req, &mut extensions);
         }

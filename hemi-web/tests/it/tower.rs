@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use hemi_core::Lifecycle;
 use hemi_test::raw::Client;
 use hemi_web::testing::Server;
-use hemi_web::{Body, Mapper, Tower};
+use hemi_web::{Body, Handlet, Mapper, Reply, Rule, Tower, Webapp};
 use http::{Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tower_service::Service;
@@ -42,6 +44,11 @@ impl Service<Request<Body>> for Foreign {
 async fn answer(req: Request<Body>) -> Answer {
     let (parts, mut body) = req.into_parts();
     let frames = match parts.uri.path() {
+        "/held" => {
+            let held = parts.extensions.get::<Arc<()>>().map(Arc::downgrade);
+            drop(parts);
+            Frames::whole(format!("{}", held.is_some_and(|held| held.upgrade().is_some())))
+        }
         "/seen" => {
             let ip = parts.extensions.get::<Wrapped>().map(|wrapped| wrapped.0.ip());
             let (uri, version, field) = (parts.uri, parts.version, &parts.headers["x-field"]);
@@ -115,6 +122,27 @@ impl HttpBody for Frames {
 
 #[derive(Clone)]
 struct Wrapped(SocketAddr);
+
+/// Leaves something with the request that is to last as long as it.
+struct Holds;
+
+impl Lifecycle for Holds {}
+
+impl Handlet for Holds {
+    async fn handle(&self, req: &mut hemi_web::Request) -> Reply {
+        req.extensions().insert(Arc::new(()));
+        Reply::Next
+    }
+}
+
+#[test]
+fn what_handlets_have_left_with_the_request_lasts_until_it_is_answered() {
+    let rule = Rule::new().handlet(Holds).handlet(Tower::new(Foreign::default()));
+    let server = Server::start(Webapp::new("w").rule(rule)).unwrap();
+    let mut client = Client::connect(server.address()).unwrap();
+    client.send("GET /held HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    assert_eq!(client.read_response().unwrap().text(), "true");
+}
 
 #[test]
 fn services_answer_as_handlets_do() {
