@@ -13,6 +13,9 @@ use tracing::{info, warn};
 /// How often they are looked at.
 pub(crate) const EVERY: Duration = Duration::from_secs(1);
 
+/// So many times later a file is read again that could not be, though it looks the same.
+const PAUSE: u32 = 10;
+
 /// Tells one state of a file from others: device, inode, length and nanoseconds of the last change. None
 /// while there is no file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +35,7 @@ impl Stamp {
 }
 
 /// Reads a file again whenever it is no longer as it was at `stamp`, and notes what it says then. What
-/// can't be read is told, and changes nothing. Has no end.
+/// can't be read is told, changes nothing, and is tried again a while later. Has no end.
 pub(crate) async fn follow<T: Send + 'static>(
     path: &Path,
     mut stamp: Stamp,
@@ -40,15 +43,23 @@ pub(crate) async fn follow<T: Send + 'static>(
     mut note: impl FnMut(T),
 ) {
     let mut ticks = interval(EVERY);
+    let mut pause = None;
     loop {
         ticks.tick().await;
+        pause = match pause {
+            Some(0) => {
+                stamp = Stamp::default();
+                None
+            }
+            pause => pause.map(|left: u32| left - 1),
+        };
         let (file, read) = (path.to_owned(), read.clone());
         let looked = tokio::task::spawn_blocking(move || {
             let now = Stamp::of(&file);
             (now != stamp).then(|| (now, read(&file)))
         });
         let Ok(Some((now, content))) = looked.await else { continue };
-        stamp = now;
+        (stamp, pause) = (now, content.is_err().then_some(PAUSE));
         match content {
             Ok(content) => {
                 info!(path = %path.display(), "read again");

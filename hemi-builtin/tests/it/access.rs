@@ -118,6 +118,28 @@ fn files_are_read_again_when_they_have_changed() {
 }
 
 #[test]
+fn a_file_that_could_not_be_read_is_tried_again() {
+    let dir = TempDir::new().unwrap();
+    let (allow, deny) = (dir.write("allow", "all").unwrap(), dir.write("deny", "").unwrap());
+    let server = guarded(&format!(
+        r#".allowFile = "{}"  .denyFile = "{}""#,
+        allow.display(),
+        deny.display()
+    ));
+    dir.write("deny", "127.0.0.1/33").unwrap();
+    let at = deny.metadata().unwrap().modified().unwrap();
+    // Both are looked at equally often: this one twice, so the other once at least.
+    for (allowed, is) in [("127.0.0.2", 403), ("all", 204)] {
+        dir.write("allow", allowed).unwrap();
+        assert!(eventually(SOON, || status(&server, "127.0.0.1") == is));
+    }
+    // It looks the same as before.
+    dir.write("deny", "127.0.0.1/32").unwrap();
+    std::fs::File::open(&deny).unwrap().set_modified(at).unwrap();
+    assert!(eventually(SOON, || status(&server, "127.0.0.1") == 403));
+}
+
+#[test]
 fn many_blocks_are_looked_up_fast_enough_to_test() {
     let dir = TempDir::new().unwrap();
     let blocks: String =
