@@ -12,6 +12,7 @@
 //! A proxy that must pass a path on unchanged sends the raw one.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 use thiserror::Error;
 
@@ -75,6 +76,19 @@ pub fn normalize(raw: &[u8], separators: EncodedSeparators) -> Result<Cow<'_, [u
     }
     let decoded = decode(raw, separators)?;
     remove_dot_segments(&decoded).map(Cow::Owned)
+}
+
+/// Appends a decoded path as links have it (RFC 3986 section 2.1): slashes stay, and all else that may
+/// mean something is encoded.
+pub fn push_encoded(link: &mut String, path: &str) {
+    for b in path.bytes() {
+        match b {
+            b'/' | b'-' | b'.' | b'_' | b'~' => link.push(char::from(b)),
+            _ if b.is_ascii_alphanumeric() => link.push(char::from(b)),
+            // Writing to memory does not fail.
+            _ => drop(write!(link, "%{b:02X}")),
+        }
+    }
 }
 
 /// Whether no byte of `path` needs a closer look.
@@ -198,6 +212,20 @@ mod tests {
             assert_eq!(refuse(raw).as_deref(), Ok(path.as_bytes()), "{raw}");
         }
         assert_eq!(refuse("/%ff").as_deref(), Ok(&b"/\xff"[..]));
+    }
+
+    #[test]
+    fn encoded_paths_mean_what_they_were() {
+        for (path, encoded) in [
+            ("/", "/"),
+            ("/a-b/c_d.e~", "/a-b/c_d.e~"),
+            ("/é?#&<%2F \"", "/%C3%A9%3F%23%26%3C%252F%20%22"),
+        ] {
+            let mut link = String::new();
+            push_encoded(&mut link, path);
+            assert_eq!(link, encoded);
+            assert_eq!(refuse(encoded).as_deref(), Ok(path.as_bytes()));
+        }
     }
 
     #[test]

@@ -48,18 +48,19 @@ use hemi_core::fcache::{Content, Entry, Fcache, FcacheKind, Links, Root};
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result};
 use hemi_proto::accept;
 use hemi_proto::accept_encoding::Coding;
+use hemi_proto::path::push_encoded;
 use hemi_web::{Handlet, Reply, Request, Response};
 use http::StatusCode;
-use http::header::{HeaderValue, LOCATION, VARY};
+use http::header::{HeaderValue, VARY};
 use serde::Deserialize;
 
-use super::{is_get_or_head, only_get_and_head};
+use super::{is_get_or_head, only_get_and_head, redirect_to};
 
 use answer::{CacheControl, Common};
 use listing::{Lister, Wish};
 use media_types::Charset;
 pub(crate) use media_types::MediaType;
-use paths::{Kept, SitePath, join, push_encoded};
+use paths::{Kept, SitePath, join};
 use precompressed::{Choice, FileCoding, Siblings};
 use try_list::{Candidate, TryList};
 
@@ -440,8 +441,5 @@ fn redirect_to_slash(req: &Request) -> Response {
         to.push('?');
         to.push_str(query);
     }
-    match HeaderValue::try_from(to) {
-        Ok(to) => Response::from(StatusCode::MOVED_PERMANENTLY).field(LOCATION, to),
-        Err(_) => StatusCode::BAD_REQUEST.into(),
-    }
+    redirect_to(StatusCode::MOVED_PERMANENTLY, to)
 }

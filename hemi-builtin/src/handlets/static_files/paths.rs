@@ -1,5 +1,4 @@
-//! Paths: the prefix that stands for the directory, what is kept from everybody, and how a path is
-//! written in a link.
+//! Paths: the prefix that stands for the directory, and what is kept from everybody.
 
 use std::borrow::Cow;
 
@@ -97,17 +96,6 @@ fn is_copy(extension: &[u8]) -> bool {
 /// The path of an entry of a directory; that of the root is empty.
 pub(super) fn join<'n>(directory: &str, name: &'n str) -> Cow<'n, str> {
     if directory.is_empty() { name.into() } else { format!("{directory}/{name}").into() }
-}
-
-/// Appends a path as links have it; slashes stay.
-pub(super) fn push_encoded(link: &mut String, path: &str) {
-    for byte in path.bytes() {
-        match byte {
-            b'/' | b'-' | b'.' | b'_' | b'~' => link.push(char::from(byte)),
-            _ if byte.is_ascii_alphanumeric() => link.push(char::from(byte)),
-            _ => link.push_str(&format!("%{byte:02X}")),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -191,13 +191,11 @@ impl Locks {
 
 impl Table {
     /// The locks that a resource is under.
-    fn on(&self, path: &DavPath, now: Moment) -> impl Iterator<Item = &Arc<Lock>> {
-        let outer = std::iter::successors(Some(path.clone()), |path| Some(path.split()?.0));
-        let here = path.clone();
-        outer
-            .filter_map(|path| self.locks.get(&path))
+    fn on<'t>(&'t self, path: &'t DavPath, now: Moment) -> impl Iterator<Item = &'t Arc<Lock>> {
+        path.and_outer()
+            .filter_map(|path| self.locks.get(path))
             .flatten()
-            .filter(move |lock| lock.root == here || lock.depth == Depth::Infinity)
+            .filter(move |lock| lock.root == *path || lock.depth == Depth::Infinity)
             .filter(move |lock| lock.holds(now))
     }
 

@@ -1,13 +1,13 @@
 //! What a path of a request names below the root, and how answers name it.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 
 use bytes::Bytes;
 use hemi_core::config::ConfigType;
 use hemi_proto::authority::Authority;
 use hemi_proto::http1::Target;
-use hemi_proto::path::{EncodedSeparators, normalize};
+use hemi_proto::path::{EncodedSeparators, normalize, push_encoded};
 use http::Method;
 use serde::Deserialize;
 
@@ -106,16 +106,6 @@ impl Prefix {
     }
 }
 
-fn push_encoded(out: &mut String, path: &str) {
-    for byte in path.bytes() {
-        match byte {
-            b'/' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-}
-
 impl DavPath {
     pub(super) fn as_str(&self) -> &str {
         &self.0
@@ -130,6 +120,14 @@ impl DavPath {
         Some((Self(parent.into()), name))
     }
 
+    /// It, and the paths of all that hold it, to the root.
+    pub(super) fn and_outer(&self) -> impl Iterator<Item = &str> {
+        std::iter::successors(Some(&*self.0), |path| match path.rsplit_once('/') {
+            Some((outer, _)) => Some(outer),
+            None => (!path.is_empty()).then_some(""),
+        })
+    }
+
     /// The path of what it holds by this name.
     pub(super) fn join(&self, name: &str) -> Self {
         Self(if self.0.is_empty() { name.into() } else { format!("{}/{name}", self.0).into() })
@@ -141,6 +139,13 @@ impl DavPath {
             Some(rest) => rest.is_empty() || other.0.is_empty() || rest.starts_with('/'),
             None => false,
         }
+    }
+}
+
+/// Both have the same order.
+impl Borrow<str> for DavPath {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
@@ -204,6 +209,15 @@ mod tests {
                 assert!(href.ends_with('/'), "{href}");
                 assert_eq!(prefix.resolve(href.as_bytes(), None), Ok(path), "{href}");
             }
+        }
+    }
+
+    #[test]
+    fn outer() {
+        for (path, all) in
+            [("", &[""][..]), ("a", &["a", ""]), ("a/b/c", &["a/b/c", "a/b", "a", ""])]
+        {
+            assert_eq!(DavPath(path.into()).and_outer().collect::<Vec<_>>(), all);
         }
     }
 

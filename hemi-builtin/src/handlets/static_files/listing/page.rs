@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use hemi_proto::date::format_date;
+use hemi_proto::path::push_encoded;
 
 use super::super::media_types::MediaType;
-use super::super::paths::push_encoded;
 use super::{By, Direction, Item, Listing, Order, Wish};
 
 const STYLE: &str = include_str!("page.css");
