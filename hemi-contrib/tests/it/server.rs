@@ -23,6 +23,9 @@ pub(crate) fn site(stage: &str, webapp: &str) -> Running {
     hemi_web::register(&mut registry);
     hemi_contrib::register(&mut registry);
     let mut engine = Engine::on(registry, NonZeroUsize::new(2).unwrap()).unwrap();
+    if let Some(driver) = hemi_test::io_driver() {
+        engine = engine.io(driver.parse().unwrap()).unwrap();
+    }
     let stage = load(&mut engine, stage, webapp);
     Running { engine, stage }
 }
