@@ -26,7 +26,7 @@ pub struct GatherConfig {
 
 impl Default for GatherConfig {
     fn default() -> Self {
-        Self { buf_size: Size(1 << 20), delay: Duration::from_millis(200) }
+        Self { buf_size: Size(4 << 20), delay: Duration::from_millis(200) }
     }
 }
 
