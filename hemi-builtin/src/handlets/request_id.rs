@@ -29,7 +29,7 @@ use crate::field_edits::FieldName;
 pub struct RequestIdConfig {
     /// The field it is in.
     #[serde(default = "x_request_id")]
-    header: FieldName,
+    field: FieldName,
     /// Whether a request may bring its own: up to 128 letters, digits and `-._~+/=:@`. For those that
     /// come from a proxy of one's own; others could deceive who reads the log.
     #[serde(default)]
@@ -73,7 +73,7 @@ impl RequestId {
         if !req.is_new_to(self) {
             return Reply::Next;
         }
-        let FieldName(name) = &self.0.header;
+        let FieldName(name) = &self.0.field;
         let brought = if self.0.trust { self.brought(req) } else { None };
         let id = brought.unwrap_or_else(make);
         if let Ok(value) = HeaderValue::try_from(&id) {
@@ -88,7 +88,7 @@ impl RequestId {
     }
 
     fn brought(&self, req: &Request) -> Option<String> {
-        let mut lines = req.headers().get_all(&self.0.header.0).iter();
+        let mut lines = req.headers().get_all(&self.0.field.0).iter();
         let id = lines.next().filter(|_| lines.next().is_none())?.as_bytes();
         let fits = |b: &u8| b.is_ascii_alphanumeric() || b"-._~+/=:@".contains(b);
         let good = (1..=LONGEST).contains(&id.len()) && id.iter().all(fits);

@@ -57,10 +57,10 @@ fn an_id_that_is_well_formed_is_kept_if_it_is_trusted() {
 
 #[test]
 fn the_field_has_the_name_it_was_given() {
-    let server = site("", r#"rule { requestId { .header = "X-Correlation-Id" } }"#);
+    let server = site("", r#"rule { requestId { .field = "X-Correlation-Id" } }"#);
     let reply = server.get("/none");
     assert_eq!((reply.status, reply.header("x-request-id")), (404, None));
     assert!(is_uuid_7(reply.header("x-correlation-id").unwrap()));
-    let error = mistake("", r#"rule { requestId { .header = "content-length" } }"#);
+    let error = mistake("", r#"rule { requestId { .field = "content-length" } }"#);
     assert!(error.contains("is about the connection"), "{error}");
 }
