@@ -1,4 +1,4 @@
-//! The realm of a challenge (RFC 9110, 11.5): what the client is told it asks for.
+//! Challenges (RFC 9110, 11): the realm, which is what the client is told it asks for, and what comes back.
 
 use std::borrow::Cow;
 
@@ -47,4 +47,11 @@ impl Realm {
         let challenge = format!("{scheme} realm=\"{quoted}\"{more}");
         HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Basic"))
     }
+}
+
+/// What follows a scheme in a field Authorization; none if that has another scheme.
+pub(crate) fn credentials<'f>(field: &'f [u8], scheme: &str) -> Option<&'f [u8]> {
+    let (start, rest) = field.split_at_checked(scheme.len())?;
+    let rest = rest.strip_prefix(b" ")?;
+    start.eq_ignore_ascii_case(scheme.as_bytes()).then(|| rest.trim_ascii())
 }

@@ -41,7 +41,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use crate::realm::Realm;
+use crate::realm::{Realm, credentials};
 use crate::watched::{self, Stamp};
 
 pub(crate) use hashes::Hash;
@@ -307,11 +307,8 @@ impl Credentials {
     fn of(req: &Request) -> Option<Self> {
         let mut fields = req.headers().get_all(AUTHORIZATION).iter();
         let (field, None) = (fields.next()?.as_bytes(), fields.next()) else { return None };
-        let (scheme, rest) = field.split_at_checked(6)?;
-        if !scheme.eq_ignore_ascii_case(b"basic ") || rest.len() > 2 * PASSWORD {
-            return None;
-        }
-        let decoded = STANDARD.decode(rest.trim_ascii()).ok()?;
+        let encoded = credentials(field, "basic").filter(|text| text.len() <= 2 * PASSWORD)?;
+        let decoded = STANDARD.decode(encoded).ok()?;
         let text = String::from_utf8(decoded).ok()?;
         let (name, password) = text.split_once(':')?;
         let clean = !text.chars().any(char::is_control) && password.len() <= PASSWORD;

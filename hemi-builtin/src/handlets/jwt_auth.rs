@@ -49,7 +49,7 @@ use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 
 use crate::field_edits::FieldName;
-use crate::realm::Realm;
+use crate::realm::{Realm, credentials};
 
 use claims::{Claims, Expected, Flaw};
 use keys::{Algorithm, Key};
@@ -330,7 +330,8 @@ impl JwtAuth {
         if fields.next().is_some() {
             return Err(Several);
         }
-        let from_field = field.and_then(|field| bearer(field.as_bytes())).map(Cow::Borrowed);
+        let from_field = field.and_then(|field| credentials(field.as_bytes(), "bearer"));
+        let from_field = from_field.map(Cow::Borrowed);
         let from_cookie = self.cookie.as_ref().and_then(|name| req.cookie(name));
         let from_cookie = from_cookie.map(|text| Cow::Borrowed(text.as_bytes()));
         let query = req.query().unwrap_or_default().as_bytes();
@@ -423,12 +424,6 @@ impl JwtAuth {
         let challenge = self.realm.challenge("Bearer", error);
         Response::from(status).field(WWW_AUTHENTICATE, challenge).into()
     }
-}
-
-/// What follows the scheme in a field.
-fn bearer(field: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = field.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
 /// Whether a type is the wanted one; what stands before the `/` may be left out (RFC 7515, 4.1.9).
