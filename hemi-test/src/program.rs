@@ -172,6 +172,7 @@ impl Drop for Program {
 
 /// The driver that tests have connections moved by, if `GOROX_TEST_IO` names one: `epoll` or `uring`.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "how tests are run is asked of the environment")]
 pub fn io_driver() -> Option<String> {
     std::env::var("GOROX_TEST_IO").ok()
 }

@@ -164,7 +164,7 @@ fn poll_turns(cx: &mut Context<'_>, alarm: &AsyncFd<OwnedFd>) -> Poll<io::Result
         // Whom it wakes may want something of the ring.
         woken.drain(..).for_each(Waker::wake);
         CORE.with_borrow_mut(|core| {
-            core.iter_mut().for_each(|core| core.woken = std::mem::take(&mut woken))
+            core.iter_mut().for_each(|core| core.woken = std::mem::take(&mut woken));
         });
         if !idle {
             // Those it has woken come first: what they start goes with the next turn.
