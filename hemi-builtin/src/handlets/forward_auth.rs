@@ -71,7 +71,8 @@ pub struct ForwardAuthConfig {
     #[serde(default)]
     on_failure: OnFailure,
     /// Under what name to remember that it has answered 2xx: all that it decides by must be in it, such
-    /// as `$header_authorization + " " + $method + " " + $uri`. What has no name is always asked about.
+    /// as `$method + " " + $authority + $uri`, but for the fields of `requestFields`, which always count.
+    /// What has no name is always asked about.
     #[serde(default)]
     cache_key: Option<Template<WebVar>>,
     /// How long that is remembered.
@@ -269,7 +270,20 @@ impl ForwardAuth {
     /// The name under which an answer is remembered.
     fn key(&self, req: &Request) -> Option<[u8; 32]> {
         let key = self.cache_key.as_ref()?.render(req);
-        (!key.is_empty()).then(|| Sha256::digest(key).into())
+        if key.is_empty() {
+            return None;
+        }
+        // What it was sent of one client is not to hold for another.
+        let sent = self.request_fields.iter().enumerate().flat_map(|(index, name)| {
+            req.headers().get_all(name).iter().map(move |value| (index + 1, value.as_bytes()))
+        });
+        let mut digest = Sha256::new();
+        for (index, part) in std::iter::once((0, &*key)).chain(sent) {
+            digest.update((index as u64).to_le_bytes());
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        Some(digest.finalize().into())
     }
 
     fn known(&self, key: [u8; 32]) -> Option<Arc<Leave>> {
