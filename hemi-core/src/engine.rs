@@ -192,7 +192,7 @@ pub fn check(registry: &Registry, source: &Source, constants: &Constants) -> Res
     Build::new(Arc::new(constants.clone()), 1, Arc::default()).config(registry, &tree).map(drop)
 }
 
-/// The whole of a simple program: serves until Ctrl-C, then drains.
+/// The whole of a simple program: serves until Ctrl-C or SIGTERM, then drains.
 ///
 /// # Errors
 /// With the mistakes of the config; or with what the surroundings refused.
@@ -214,10 +214,14 @@ async fn serve_by(
     load: impl FnOnce(&mut Engine) -> Result<Arc<Stage>>,
 ) -> Result<()> {
     // Before it serves: who is answered may end it at once.
-    let mut interrupt =
-        signal(SignalKind::interrupt()).map_err(|e| Error::env("cannot wait for Ctrl-C", e))?;
+    let wait = |kind| signal(kind).map_err(|e| Error::env("cannot wait for a signal", e));
+    let (mut interrupt, mut terminate) =
+        (wait(SignalKind::interrupt())?, wait(SignalKind::terminate())?);
     load(&mut engine)?;
-    interrupt.recv().await;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
     engine.quit().await;
     Ok(())
 }

@@ -26,6 +26,6 @@ fn the_router_answers_with_its_middleware() {
         assert_eq!(reply.header("x-made-by"), Some("axum"));
     }
     drop(client);
-    program.signal(Signal::INT).unwrap();
+    program.signal(Signal::TERM).unwrap();
     assert_eq!(program.wait(Duration::from_secs(20)).unwrap().code(), Some(0));
 }

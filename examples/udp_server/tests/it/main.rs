@@ -33,7 +33,7 @@ fn it_shouts_until_ctrl_c() {
         let length = answered.unwrap_or_else(|| panic!("no answer; {}", program.stderr()));
         assert_eq!(buf[..length], *format!("HELLO {number}").as_bytes());
     }
-    program.signal(Signal::INT).unwrap();
+    program.signal(Signal::TERM).unwrap();
     assert_eq!(program.wait(PATIENCE).unwrap().code(), Some(0));
     UdpSocket::bind(&addr).unwrap();
 }
