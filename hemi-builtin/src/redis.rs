@@ -31,15 +31,15 @@ pub(crate) struct RedisUrl {
 /// A text that is no such place.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "this is not where a Redis is: write \"redis://127.0.0.1:6379/0\" or \"unix:///run/redis.sock\" ({0})"
+    "this is not where a Redis is: write \"redis://127.0.0.1:6379/0\" or \"unix:///run/redis.sock\""
 )]
-pub(crate) struct BadRedisUrl(String);
+pub(crate) struct BadRedisUrl;
 
 impl TryFrom<String> for RedisUrl {
     type Error = BadRedisUrl;
 
     fn try_from(text: String) -> Result<Self, BadRedisUrl> {
-        let info = (&*text).into_connection_info().map_err(|e| BadRedisUrl(e.to_string()))?;
+        let info = (&*text).into_connection_info().map_err(|_| BadRedisUrl)?;
         let mut shown = text;
         if let (Some((scheme, _)), Some((_, host))) =
             (shown.split_once("://"), shown.rsplit_once('@'))
