@@ -1,4 +1,4 @@
-//! A small client of HTTP/1.1, for components that ask other servers: whole answers to GET, with a limit
+//! A small client of HTTP/1.1, for components that ask other servers: whole answers to GET and POST, with a limit
 //! to everything.
 
 use std::io;
@@ -12,8 +12,8 @@ use bytes::{Bytes, BytesMut};
 use hemi_proto::http1::{
     BodyDecoder, BodyError, BodyLength, Decoded, HeadError, HeadLimits, HeadReader, encode_request,
 };
-use http::header::HOST;
-use http::{HeaderMap, Method, StatusCode};
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -145,15 +145,38 @@ impl Client {
     /// # Errors
     /// When there is no whole answer within the limits.
     pub async fn get(&self, fields: HeaderMap) -> Result<Answer, ClientError> {
+        let request = self.encode(&Method::GET, fields)?;
+        let total = self.limits.total;
+        let asked = timeout(total, self.ask(&request));
+        asked.await.unwrap_or(Err(ClientError::Timeout(total)))
+    }
+
+    /// Posts content to the URL, with these fields besides `host` and `content-length`, on a new
+    /// connection: nothing is sent twice. An answer with any status is one.
+    ///
+    /// # Errors
+    /// When there is no whole answer within the limits.
+    pub async fn post(&self, fields: HeaderMap, content: &[u8]) -> Result<Answer, ClientError> {
+        let mut fields = fields;
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(content.len()));
+        let mut request = self.encode(&Method::POST, fields)?;
+        request.extend_from_slice(content);
+        let asked = async {
+            let stream = self.connect().await?;
+            self.exchange(stream, &request).await.map_err(|failure| failure.error)
+        };
+        let total = self.limits.total;
+        timeout(total, asked).await.unwrap_or(Err(ClientError::Timeout(total)))
+    }
+
+    fn encode(&self, method: &Method, fields: HeaderMap) -> Result<BytesMut, ClientError> {
         let mut all = HeaderMap::new();
         all.insert(HOST, self.url.authority.clone());
         all.extend(fields);
         let mut request = BytesMut::new();
-        encode_request(&mut request, &Method::GET, self.url.target.as_bytes(), &all)
+        encode_request(&mut request, method, self.url.target.as_bytes(), &all)
             .map_err(|_| ClientError::Target)?;
-        let total = self.limits.total;
-        let asked = timeout(total, self.ask(&request));
-        asked.await.unwrap_or(Err(ClientError::Timeout(total)))
+        Ok(request)
     }
 
     async fn ask(&self, request: &[u8]) -> Result<Answer, ClientError> {

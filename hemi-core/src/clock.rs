@@ -75,6 +75,13 @@ pub fn iso8601(at: SystemTime) -> [u8; ISO8601_LEN] {
     text
 }
 
+/// The same to the nanosecond: for those who measure, at ten times the cost of [`calendar`].
+#[must_use]
+pub fn exact_calendar() -> SystemTime {
+    let t = clock_gettime(ClockId::Realtime);
+    SystemTime::UNIX_EPOCH + Duration::new(t.tv_sec.max(0) as u64, t.tv_nsec as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,6 +29,7 @@ pub mod resolv;
 pub mod server;
 mod stage;
 mod sys;
+pub mod tracer;
 
 pub use component::{BoxFuture, Component, CreateCx, DynLifecycle, Kind, Lifecycle, Place, Rank};
 pub use config::{Explain, HttpUrl};

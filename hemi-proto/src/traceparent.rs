@@ -7,6 +7,8 @@ pub struct TraceParent<'a> {
     pub trace_id: &'a str,
     /// 16 of them, not all zero.
     pub span_id: &'a str,
+    /// Whether that span may have been recorded.
+    pub sampled: bool,
 }
 
 /// Reads the value of the field, of this version or a later one; `None` if it is to be ignored.
@@ -28,7 +30,9 @@ pub fn parse_traceparent(value: &[u8]) -> Option<TraceParent<'_>> {
         && is_hex(span_id, 16)
         && is_hex(flags, 2)
         && [trace_id, span_id].iter().all(|id| id.bytes().any(|b| b != b'0'));
-    good.then_some(TraceParent { trace_id, span_id })
+    // The lowest of the flags (section 3.2.2.5).
+    let sampled = flags.ends_with(['1', '3', '5', '7', '9', 'b', 'd', 'f']);
+    good.then_some(TraceParent { trace_id, span_id, sampled })
 }
 
 fn is_hex(text: &str, len: usize) -> bool {
@@ -44,13 +48,13 @@ mod tests {
 
     #[test]
     fn good_ones_are_read() {
-        for value in [
-            format!("00-{TRACE}-{SPAN}-01"),
-            format!("00-{TRACE}-{SPAN}-00"),
-            format!("cc-{TRACE}-{SPAN}-03"),
-            format!("cc-{TRACE}-{SPAN}-02-what-the-future-will-be-like"),
+        for (value, sampled) in [
+            (format!("00-{TRACE}-{SPAN}-01"), true),
+            (format!("00-{TRACE}-{SPAN}-00"), false),
+            (format!("cc-{TRACE}-{SPAN}-ff"), true),
+            (format!("cc-{TRACE}-{SPAN}-02-what-the-future-will-be-like"), false),
         ] {
-            let expected = TraceParent { trace_id: TRACE, span_id: SPAN };
+            let expected = TraceParent { trace_id: TRACE, span_id: SPAN, sampled };
             assert_eq!(parse_traceparent(value.as_bytes()), Some(expected), "{value}");
         }
     }

@@ -33,6 +33,7 @@ mod socklet;
 mod sse;
 pub mod testing;
 mod tower;
+mod trace;
 mod upgrade;
 mod vars;
 mod web_error;

@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 
 use self::handle::{Bound, Endpoint, Found, Mounted};
 use self::params::{MAX_PARAMS, names};
-use crate::{Handlet, Reply, Request, Response};
+use crate::{Handlet, Reply, Request, Response, trace};
 
 pub use self::handle::{AtOnce, Handle, Waits};
 pub(crate) use self::params::Params;
@@ -358,6 +358,17 @@ impl<S: Send + Sync + 'static> Mapper<S> {
         }
     }
 
+    /// Tells the trace of a request, if it has one, by which route it came.
+    fn trace_route(&self, req: &mut Request) {
+        if req.trace().is_none() {
+            return;
+        }
+        let (route, method) = (self.routes.path_of(req.path()), req.method().clone());
+        if let (Some(route), Some(span)) = (route, req.trace_mut()) {
+            trace::tell_route(span, &method, route);
+        }
+    }
+
     fn found<'a>(&'a self, entry: &Entry, params: Params<'a>) -> Found<'a> {
         Found { params, max_content: entry.max_content.unwrap_or(self.max_content) }
     }
@@ -377,6 +388,7 @@ impl<S: Send + Sync + 'static> Handlet for Mapper<S> {
     }
 
     fn handle_boxed<'a>(&'a self, req: &'a mut Request) -> BoxFuture<'a, Reply> {
+        self.trace_route(req);
         match self.find(req) {
             Target::Endpoint(endpoint, found) => endpoint.call(req, found),
             Target::Methods(allow) => {
@@ -391,6 +403,7 @@ impl<S: Send + Sync + 'static> Handlet for Mapper<S> {
         if !self.at_once {
             return None;
         }
+        self.trace_route(req);
         match self.find(req) {
             Target::Endpoint(endpoint, found) => endpoint.call_now(req, found),
             Target::Methods(allow) => Some(methods(req.method(), allow)),
@@ -449,6 +462,12 @@ impl<T> Table<T> {
         let found = self.places.at(path).ok()?;
         let routed = self.all.get(*found.value)?;
         Some((&routed.to, Params::found(path, &routed.names, &found.params)))
+    }
+
+    /// The path that a place was made with.
+    fn path_of(&self, path: &str) -> Option<&str> {
+        let found = self.places.at(path).ok()?;
+        self.all.get(*found.value).map(|routed| &*routed.path)
     }
 }
 

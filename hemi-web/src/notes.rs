@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use hemi_core::clock;
+use hemi_core::tracer::Span;
 use hemi_proto::http1::Target;
 use http::HeaderMap;
 
@@ -26,6 +27,8 @@ pub(crate) struct Notes {
     pub(crate) sent: Option<Target>,
     /// Where the handlets are that asked whether it is new to them.
     pub(crate) seen_by: Vec<usize>,
+    /// If its webapp has a tracer.
+    pub(crate) span: Option<Span>,
     /// How often rules were asked from the start again.
     pub(crate) rounds: u8,
 }

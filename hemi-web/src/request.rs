@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use hemi_core::listen::Peer;
+use hemi_core::tracer::Span;
 use hemi_proto::authority::Authority;
 use hemi_proto::http1::{RequestHead, Target};
 use hemi_proto::path::{EncodedSeparators, PathError, normalize};
@@ -348,6 +349,35 @@ impl Request {
     /// Says who the client is: for those that come after, and for the log.
     pub fn set_user(&mut self, user: impl Into<Box<str>>) {
         self.notes().user = Some(user.into());
+    }
+
+    /// The span of the request, if its webapp has a tracer: to begin others in it, and to pass its trace on
+    /// to other services. What is to go with it there besides is in the field `baggage`.
+    ///
+    /// ```
+    /// # async fn fetch(_: String) {}
+    /// async fn page(req: &mut hemi_web::Request) {
+    ///     let span = req.trace().map(|trace| trace.start_client("fetch the page"));
+    ///     fetch(span.as_ref().map_or_else(String::new, |span| span.traceparent())).await;
+    ///     // It ends here.
+    /// }
+    /// ```
+    #[must_use]
+    pub fn trace(&self) -> Option<&Span> {
+        self.notes.as_ref()?.span.as_ref()
+    }
+
+    /// The same, to be told more.
+    pub fn trace_mut(&mut self) -> Option<&mut Span> {
+        self.notes.as_mut()?.span.as_mut()
+    }
+
+    pub(crate) fn set_trace(&mut self, span: Span) {
+        self.notes().span = Some(span);
+    }
+
+    pub(crate) fn take_trace(&mut self) -> Option<Span> {
+        self.notes.as_mut()?.span.take()
     }
 
     /// Has the response changed before it is sent, whoever makes it: the page of a 404 or of a panic

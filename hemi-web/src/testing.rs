@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::webapp::Begun;
-use crate::{Body, Handlet, HttpxServer, Request, Rule, Scheme, Webapp};
+use crate::{Body, Handlet, HttpxServer, Request, Rule, Scheme, Webapp, trace};
 
 /// Asks a webapp in this process, as a server would: with no socket between them, so that a test needs no
 /// port. What runs in the background with a stage, such as cronjobs, does not run.
@@ -122,6 +122,7 @@ impl Ask<'_> {
         let read =
             HeadReader::default().read_request(&mut head, req.head_mut(), &HeadLimits::default());
         assert!(matches!(read, Ok(true)), "{} \"{}\" is no request", self.method, self.target);
+        self.webapp.trace(&mut req);
         let too_large = self.body.len().is_some_and(|len| len > self.webapp.body_limit());
         req.set_body(self.body);
         let mut response = match req.begin() {
@@ -133,6 +134,7 @@ impl Ask<'_> {
             },
         };
         self.webapp.finish(&mut req, &mut response);
+        trace::end(&mut req, &response, response.content_len().unwrap_or_default());
         let content = match self.method {
             Method::HEAD => Ok(Bytes::new()),
             _ => response.take_body().bytes(u64::MAX).await,

@@ -4,13 +4,12 @@ use std::borrow::Cow;
 
 use hemi_core::config::{Lookup, PathCheck, Variable};
 use hemi_core::fcache::{Content, Fcache, Root};
-use hemi_proto::traceparent::{TraceParent, parse_traceparent};
 use hemi_proto::{cookie, query};
 use http::header::{CONTENT_TYPE, HeaderName, REFERER, USER_AGENT};
 use http::{HeaderMap, Version};
 
-use crate::Request;
 use crate::record::put_ip;
+use crate::{Request, trace};
 
 /// A variable of a request, for conditions of rules, templates of components, and logs. What tells of
 /// the answer is empty until there is one.
@@ -50,9 +49,9 @@ pub enum WebVar {
     Referer,
     /// `$requestId`: tells this request from all others
     RequestId,
-    /// `$traceId`: of a valid field `traceparent`
+    /// `$traceId`: of the request's span, if its webapp has a tracer, else of a valid field `traceparent`
     TraceId,
-    /// `$spanId`: of a valid field `traceparent`
+    /// `$spanId`: the same
     SpanId,
     /// `$webapp`: its name
     Webapp,
@@ -220,8 +219,14 @@ impl Lookup<WebVar> for Request {
                     Cow::Owned(id) => id.into_bytes().into(),
                 };
             }
-            WebVar::TraceId => trace_parent(req).map_or("", |parent| parent.trace_id),
-            WebVar::SpanId => trace_parent(req).map_or("", |parent| parent.span_id),
+            WebVar::TraceId => match req.trace() {
+                Some(span) => return span.trace_id().to_string().into_bytes().into(),
+                None => trace::parent(req.headers()).map_or("", |parent| parent.trace_id),
+            },
+            WebVar::SpanId => match req.trace() {
+                Some(span) => return span.id().to_string().into_bytes().into(),
+                None => trace::parent(req.headers()).map_or("", |parent| parent.span_id),
+            },
             WebVar::Cookie(name) => {
                 let value = cookie::value(req.headers(), name.as_bytes());
                 return value.map_or(Cow::default(), Cow::from);
@@ -281,13 +286,6 @@ pub(crate) fn version(version: Version) -> &'static str {
         Version::HTTP_3 => "HTTP/3.0",
         _ => "HTTP/1.1",
     }
-}
-
-/// The trace that the request belongs to. Of several fields none is to be believed.
-fn trace_parent(req: &Request) -> Option<TraceParent<'_>> {
-    let mut fields = req.headers().get_all("traceparent").iter();
-    let field = fields.next().filter(|_| fields.next().is_none())?;
-    parse_traceparent(field.as_bytes())
 }
 
 fn remote_port(req: &Request) -> Cow<'static, [u8]> {

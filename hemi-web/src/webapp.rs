@@ -24,6 +24,7 @@ use hemi_core::config::{ConfigType, Diagnostic, KindName, Ref, Several, Size};
 use hemi_core::fcache::{Content, Fcache, FcacheKind, Root};
 use hemi_core::logger::{Log, LoggerKind};
 use hemi_core::metrics::Measures;
+use hemi_core::tracer::{Tracer, TracerKind};
 use hemi_core::{
     Component, CreateCx, DynLifecycle, Explain, Kind, Lifecycle, Parts, Place, Prepare, Rank,
     Result, Run,
@@ -41,7 +42,7 @@ use crate::rule::{Asked, Rule, RuleKind};
 use crate::session::{SessionConfig, Sessions};
 use crate::vars::{Seen, WebVar};
 use crate::web_error::Chain;
-use crate::{Body, Request, Response};
+use crate::{Body, Request, Response, trace};
 
 /// The kind of the one component [`Webapp`].
 #[derive(Debug)]
@@ -77,6 +78,10 @@ pub struct WebappConfig {
     /// The logger that requests are written to, or several.
     #[serde(default)]
     pub use_logger: Several<Ref<LoggerKind>>,
+    /// The tracer that is told of requests, each as a span of the trace that its field `traceparent` names,
+    /// or of a new one.
+    #[serde(default)]
+    pub use_tracer: Option<Ref<TracerKind>>,
 }
 
 /// A status from 400 on, or a class of them: `404`, `5xx`.
@@ -148,6 +153,7 @@ pub struct Webapp {
     files: Option<(Arc<Fcache>, Root)>,
     max_body_size: u64,
     logs: Vec<Log<WebVar>>,
+    tracer: Option<Arc<dyn Tracer>>,
     /// Some log wants to know how long requests take.
     timed: bool,
     /// None unless somebody collects what it counts.
@@ -184,6 +190,7 @@ impl Component for Webapp {
         let mut revisers = cx.children::<ReviserKind>();
         revisers.sort_by_key(|reviser| reviser.rank());
         let logs = Log::<WebVar>::bind_all(cx.follow_all(&config.use_logger.0)?)?;
+        let tracer = config.use_tracer.as_ref().map(|tracer| cx.follow(tracer)).transpose()?;
         Ok(Self {
             name: cx.name().to_owned(),
             hostnames: config.hostnames,
@@ -191,6 +198,7 @@ impl Component for Webapp {
             max_body_size: config.max_body_size.0,
             timed: logs.iter().any(|log| log.uses(|var| *var == WebVar::RequestTime)),
             logs,
+            tracer,
             meter: OnceLock::new(),
             kept: cx.keep(Kept::default),
             rules,
@@ -234,6 +242,7 @@ impl Webapp {
             files: None,
             max_body_size: sixteen_mebibytes().0,
             logs: Vec::new(),
+            tracer: None,
             timed: false,
             meter: OnceLock::new(),
             kept: Arc::default(),
@@ -301,6 +310,13 @@ impl Webapp {
     /// Who hears of requests that are over.
     pub(crate) fn logs(&self) -> &[Log<WebVar>] {
         &self.logs
+    }
+
+    /// Begins the span of a request, if there is who wants to hear of it.
+    pub(crate) fn trace(&self, req: &mut Request) {
+        if let Some(tracer) = &self.tracer {
+            trace::begin(tracer, req);
+        }
     }
 
     /// What counts requests that are over, if they are to be counted.

@@ -28,7 +28,7 @@ use crate::meter::Done;
 use crate::record::Exchange;
 use crate::upgrade::Upgraded;
 use crate::webapp::{Answered, Begun, Position, Webapp};
-use crate::{Interim, Request, Response, Scheme};
+use crate::{Interim, Request, Response, Scheme, trace};
 
 /// Bytes of answers that are gathered before they are sent.
 const GATHERED: usize = 64 << 10;
@@ -394,6 +394,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
 
     /// Asks the webapp, until somebody has to wait.
     fn ask(&mut self, webapp: &Webapp) -> Begun {
+        webapp.trace(&mut self.req);
         if self.req.body().len().is_some_and(|len| len > webapp.body_limit()) {
             self.hit(Limit::BodySize);
             return Begun::Done(Answered::without_rule(StatusCode::PAYLOAD_TOO_LARGE));
@@ -456,8 +457,15 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         }
     }
 
+    /// Tells those who want to hear of it that the exchange is over.
+    fn record(&mut self, webapp: Option<&Webapp>, answered: &Answered, moved: Moved) {
+        let sent = moved.sent;
+        self.count(webapp, answered, moved);
+        trace::end(&mut self.req, &answered.response, sent);
+    }
+
     /// Counts the exchange, and writes it to the access logs, if that is to be.
-    fn record(&self, webapp: Option<&Webapp>, answered: &Answered, moved: Moved) {
+    fn count(&self, webapp: Option<&Webapp>, answered: &Answered, moved: Moved) {
         let Some(webapp) = webapp else { return };
         let Moved { began, received, sent } = moved;
         let took = began.map(|began| began.elapsed());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hemi_core::fcache::{Fcache, FcacheConfig};
 use hemi_core::logger::{Log, Logger};
+use hemi_core::tracer::Tracer;
 use hemi_core::{Lifecycle, Result, Run};
 
 use super::{StatusPattern, Webapp};
@@ -19,6 +20,13 @@ impl Webapp {
         self.lives.push(reviser.clone());
         self.revisers.push(reviser);
         self.revisers.sort_by_key(|reviser| reviser.rank());
+        self
+    }
+
+    /// The same, whose requests a tracer is told of: part of the stage by [`hemi_core::Parts::tracer`].
+    #[must_use]
+    pub fn traced_by(mut self, tracer: Arc<dyn Tracer>) -> Self {
+        self.tracer = Some(tracer);
         self
     }
 

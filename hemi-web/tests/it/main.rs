@@ -17,5 +17,6 @@ mod site;
 mod slow;
 mod streams;
 mod tower;
+mod trace;
 mod upgrade;
 mod uploads;
