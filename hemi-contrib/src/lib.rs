@@ -3,8 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod handlets;
+pub mod tracers;
 
 use hemi_core::Registry;
+#[cfg(feature = "otlp")]
+use hemi_core::tracer::TracerRegistry;
 #[cfg(feature = "webdav")]
 use hemi_web::HandletRegistry;
 
@@ -12,4 +15,7 @@ use hemi_web::HandletRegistry;
 pub fn register(registry: &mut Registry) {
     #[cfg(feature = "webdav")]
     registry.handlet::<handlets::Webdav>();
+    #[cfg(feature = "otlp")]
+    registry.tracer::<tracers::OtlpTracer>();
+    let _ = registry;
 }

@@ -1,6 +1,8 @@
 //! Components for special needs, asked through the servers that hold them.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "all of this is tests")]
 
+#[cfg(feature = "otlp")]
+mod otlp;
 mod server;
 #[cfg(feature = "webdav")]
 mod webdav;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hemi_core::config::Source;
 use hemi_core::listen::Address;
 use hemi_core::server::ServerKind;
+use hemi_core::tracer::{Tracer, TracerKind};
 use hemi_core::{Engine, Registry, Stage};
 use hemi_test::Reply;
 use hemi_test::raw::Client;
@@ -45,6 +46,16 @@ impl Running {
     /// Serves another webapp from now on.
     pub(crate) fn reload(&mut self, stage: &str, webapp: &str) {
         self.stage = load(&mut self.engine, stage, webapp);
+    }
+
+    pub(crate) fn tracer(&self, name: &str) -> Arc<dyn Tracer> {
+        self.stage.find::<TracerKind>(name).unwrap()
+    }
+
+    /// Drains the stage.
+    pub(crate) fn quit(self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(self.engine.quit());
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

@@ -1,0 +1,7 @@
+//! Tracers.
+
+#[cfg(feature = "otlp")]
+mod otlp;
+
+#[cfg(feature = "otlp")]
+pub use otlp::{OtlpTracer, OtlpTracerConfig};
