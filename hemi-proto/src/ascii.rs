@@ -72,7 +72,7 @@ pub fn push_decimal(out: &mut impl BufMut, value: u64) {
 }
 
 /// Appends `value` in lower-case hexadecimal.
-pub(crate) fn push_hex(out: &mut impl BufMut, value: u64) {
+pub fn push_hex(out: &mut impl BufMut, value: u64) {
     push_digits(out, value, 16);
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use hemi_core::clock;
 use hemi_core::tracer::Span;
+use hemi_proto::ascii::push_hex;
 use hemi_proto::http1::Target;
 use http::HeaderMap;
 
@@ -68,21 +69,30 @@ impl RequestId {
         Self { conn, number: 0 }
     }
 
+    /// Appends the same as `Display`, in less time.
+    pub(crate) fn put(self, text: &mut Vec<u8>) {
+        text.extend_from_slice(PROCESS.as_bytes());
+        text.push(b'-');
+        push_hex(text, self.conn);
+        text.push(b'-');
+        push_hex(text, self.number.into());
+    }
+
     /// Moves on to the next request.
     pub(crate) fn next(&mut self) {
         self.number = self.number.wrapping_add(1);
     }
 }
 
-/// When this process began, in microseconds, mixed with its number.
-static PROCESS: LazyLock<u64> = LazyLock::new(|| {
+/// When this process began, in microseconds, mixed with its number: in 16 hexadecimal digits.
+static PROCESS: LazyLock<String> = LazyLock::new(|| {
     let since = clock::calendar().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    (since.as_micros() as u64) << 8 ^ u64::from(std::process::id())
+    format!("{:016x}", (since.as_micros() as u64) << 8 ^ u64::from(std::process::id()))
 });
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{:x}-{:x}", *PROCESS, self.conn, self.number)
+        write!(f, "{}-{:x}-{:x}", *PROCESS, self.conn, self.number)
     }
 }
 
@@ -133,6 +143,9 @@ mod tests {
             for _ in 0..2 {
                 id.next();
                 assert!(seen.insert(id.to_string()), "{id}");
+                let mut text = Vec::new();
+                id.put(&mut text);
+                assert_eq!(text, id.to_string().as_bytes());
             }
         }
     }

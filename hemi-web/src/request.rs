@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::io::Write;
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -330,8 +329,7 @@ impl Request {
     pub(crate) fn put_id(&self, text: &mut Vec<u8>) {
         match self.notes.as_ref().and_then(|notes| notes.id.as_deref()) {
             Some(id) => text.extend_from_slice(id.as_bytes()),
-            // Writing to memory does not fail.
-            None => drop(write!(text, "{}", self.id)),
+            None => self.id.put(text),
         }
     }
 

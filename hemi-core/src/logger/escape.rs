@@ -52,14 +52,21 @@ fn rewrite(line: &mut Vec<u8>, start: usize, escape: impl Fn(&[u8], &mut Vec<u8>
     }
 }
 
-/// Whether nothing is to be escaped. Several bytes at once: without branches, for the compiler's sake.
+/// Whether nothing is to be escaped.
 fn is_plain(bytes: &[u8]) -> bool {
-    bytes.chunks(16).all(|chunk| {
-        chunk
-            .iter()
-            .fold(true, |plain, &b| plain & (b' '..=b'~').contains(&b) & (b != b'"') & (b != b'\\'))
+    let (pieces, rest) = bytes.as_chunks::<PIECE>();
+    let mut last = [b' '; PIECE];
+    last[..rest.len()].copy_from_slice(rest);
+    pieces.iter().chain([&last]).all(|piece| {
+        // Without branches, so that the compiler looks at all of them at once.
+        piece.iter().fold(true, |plain, byte| {
+            plain & (b' '..=b'~').contains(byte) & (*byte != b'"') & (*byte != b'\\')
+        })
     })
 }
+
+/// Bytes that are looked at at once.
+const PIECE: usize = 16;
 
 fn push(line: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     // Writing to memory does not fail.
@@ -83,6 +90,9 @@ mod tests {
         for (value, text, json) in [
             (&b"/plain?a=b"[..], "/plain?a=b", "/plain?a=b"),
             (b"", "", ""),
+            (b"0123456789abcdef", "0123456789abcdef", "0123456789abcdef"),
+            (b"0123456789abcdef\"", "0123456789abcdef\\x22", "0123456789abcdef\\\""),
+            (b"0123456789abcde\n0", "0123456789abcde\\x0A0", "0123456789abcde\\u000a0"),
             (b"a\"b\\c", "a\\x22b\\x5Cc", "a\\\"b\\\\c"),
             (b"\r\n\t\0", "\\x0D\\x0A\\x09\\x00", "\\u000d\\u000a\\u0009\\u0000"),
             (b"\x1b[2J\x7f", "\\x1B[2J\\x7F", "\\u001b[2J\\u007f"),
