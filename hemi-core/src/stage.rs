@@ -92,8 +92,8 @@ impl Stage {
     }
 
     /// Prepares every component in the order of ranks.
-    pub(crate) fn prepare(&self, listeners: &Listeners, cores: usize) -> Result<()> {
-        let cx = Prepare { listeners, cores, metered: Cell::new(false) };
+    pub(crate) fn prepare(self: &Arc<Self>, listeners: &Listeners, cores: usize) -> Result<()> {
+        let cx = Prepare { stage: self, listeners, cores, metered: Cell::new(false) };
         for life in self.parts.lives() {
             catch_call(|| life.component.prepare(&cx)).unwrap_or_else(|panic| {
                 Err(Error::other(format!("{} \"{}\" panicked: {panic}", life.kind, life.name)))
@@ -172,12 +172,19 @@ impl Running {
 /// What [`crate::Lifecycle::prepare`] may ask for.
 #[derive(Debug)]
 pub struct Prepare<'a> {
+    stage: &'a Arc<Stage>,
     listeners: &'a Listeners,
     cores: usize,
     metered: Cell<bool>,
 }
 
 impl Prepare<'_> {
+    /// The stage. A component that keeps hold of it keeps it weakly, for it is part of it.
+    #[must_use]
+    pub fn stage(&self) -> &Arc<Stage> {
+        self.stage
+    }
+
     /// The listening sockets of this process.
     #[must_use]
     pub fn listeners(&self) -> &Listeners {

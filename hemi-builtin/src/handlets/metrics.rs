@@ -17,7 +17,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use hemi_core::metrics::{Exposition, Measures};
-use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run, Stage};
+use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Stage};
 use hemi_proto::accept::{Quality, named};
 use hemi_web::{Handlet, Reply, Request, Response};
 use http::StatusCode;
@@ -52,11 +52,8 @@ impl Component for Metrics {
 impl Lifecycle for Metrics {
     fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
         cx.meter();
-        Ok(())
-    }
-
-    async fn run(&self, cx: &Run) {
         let _ = self.stage.set(Arc::downgrade(cx.stage()));
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result, Run, Stage};
+use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Stage};
 use hemi_web::{Handlet, Reply, Request};
 use http::StatusCode;
 use serde::Deserialize;
@@ -40,8 +40,9 @@ impl Component for Ready {
 }
 
 impl Lifecycle for Ready {
-    async fn run(&self, cx: &Run) {
+    fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
         let _ = self.stage.set(Arc::downgrade(cx.stage()));
+        Ok(())
     }
 }
 
