@@ -1,5 +1,6 @@
 //! Connections, by protocol version, and what they share.
 
+mod exchange;
 pub(crate) mod http1;
 mod upload;
 mod watch;

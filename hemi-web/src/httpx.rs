@@ -249,8 +249,8 @@ impl Shared {
     }
 
     /// The webapp for the host that a request asks for.
-    pub(crate) fn route(&self, req: &Request) -> Option<&Webapp> {
-        self.routes.find(|| req.hostname()).map(|webapp| &**webapp)
+    pub(crate) fn route(&self, req: &Request) -> Option<&Arc<Webapp>> {
+        self.routes.find(|| req.hostname())
     }
 
     /// Appends the status line, and those of the fields that every answer has that `standing` names.

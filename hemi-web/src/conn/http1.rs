@@ -6,29 +6,27 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
 
 use bytes::BytesMut;
 use hemi_core::clock::{self, Moment};
 use hemi_core::gate::{Phase, Ticket};
 use hemi_core::io::{Io, Outbox, pool};
 use hemi_core::listen::Peer;
-use hemi_core::panics::{Panicked, catch, catch_call};
+use hemi_core::panics::catch;
 use hemi_proto::http1::{HeadError, HeadReader};
 use http::{Method, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, error};
 
 use self::respond::Framing;
+use super::exchange::Moved;
 use super::upload::{Line, Upload};
 use super::watch::{Cut, Pace, Watch};
 use crate::http_config::Limit;
 use crate::httpx::Shared;
-use crate::meter::Done;
-use crate::record::Exchange;
 use crate::upgrade::Upgraded;
 use crate::webapp::{Answered, Begun, Position, Webapp};
-use crate::{Interim, Request, Response, Scheme, trace};
+use crate::{Interim, Request, Response, Scheme};
 
 /// Bytes of answers that are gathered before they are sent.
 const GATHERED: usize = 64 << 10;
@@ -99,13 +97,6 @@ enum Next {
     /// Close, when the client, who is still sending, has had time to read the answer.
     Linger,
     Upgrade(Box<Response>),
-}
-
-/// When an exchange began, if that is of interest, and how many bytes of content it has moved.
-struct Moved {
-    began: Option<Instant>,
-    received: u64,
-    sent: u64,
 }
 
 /// What the head of an answer needs to know of its request.
@@ -320,7 +311,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             self.refuse(StatusCode::NOT_IMPLEMENTED, asked);
             return Ok(Next::Linger);
         }
-        let webapp = server.route(&self.req);
+        let webapp = server.route(&self.req).map(|webapp| &**webapp);
         let began = webapp.filter(|webapp| webapp.is_timed()).map(|_| clock::exact());
         let mut upload = None;
         if !head.framing.is_empty() {
@@ -335,7 +326,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             return Ok(Next::Linger);
         }
         let mut answered = match webapp {
-            Some(webapp) => match self.ask(webapp) {
+            Some(webapp) => match server.ask(webapp, &mut self.req) {
                 Begun::Done(answered) => answered,
                 // Kept out of the connection's own state, which an idle one pays for.
                 Begun::Waits(at) => {
@@ -355,33 +346,28 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             self.hit(limit);
             answered.response = status.into();
         }
-        if let Some(webapp) = webapp {
-            self.finish(webapp, &mut answered.response);
-        }
-        let status = answered.response.status();
-        if status == StatusCode::SWITCHING_PROTOCOLS && self.req.wants_upgrade() {
+        server.finish(webapp, &mut self.req, &mut answered.response);
+        let mut moved = Moved { began, ..Moved::default() };
+        if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.put_head(&answered.response, asked, Framing::None, false);
-            self.record(webapp, &answered, Moved { began, received: 0, sent: 0 });
+            server.record(webapp, &mut self.req, &answered, moved);
             self.watch.total(Moment::NEVER);
             return Ok(Next::Upgrade(Box::new(answered.response)));
-        }
-        if status.is_informational() {
-            error!(peer = %self.peer, "a handlet answered {status}, which is no answer");
-            answered.response = StatusCode::INTERNAL_SERVER_ERROR.into();
         }
         let whole = match upload {
             None => self.respond_whole(&answered.response, asked),
             Some(_) => None,
         };
         let next = if let Some(sent) = whole {
-            self.record(webapp, &answered, Moved { began, received: 0, sent });
+            moved.sent = sent;
+            server.record(webapp, &mut self.req, &answered, moved);
             Next::Another
         } else {
             let responded = self.respond(&mut answered.response, asked, &mut upload).await;
             // Who was cut under way has a line in the log too.
-            let sent = responded.as_ref().map_or(0, |(_, sent)| *sent);
-            let received = upload.map_or(0, |upload| upload.received());
-            self.record(webapp, &answered, Moved { began, received, sent });
+            moved.sent = responded.as_ref().map_or(0, |(_, sent)| *sent);
+            moved.received = upload.map_or(0, |upload| upload.received());
+            server.record(webapp, &mut self.req, &answered, moved);
             responded?.0
         };
         if self.out.in_memory() >= GATHERED {
@@ -390,17 +376,6 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         self.watch.total(Moment::NEVER);
         self.req.end();
         Ok(next)
-    }
-
-    /// Asks the webapp, until somebody has to wait.
-    fn ask(&mut self, webapp: &Webapp) -> Begun {
-        webapp.trace(&mut self.req);
-        if self.req.body().len().is_some_and(|len| len > webapp.body_limit()) {
-            self.hit(Limit::BodySize);
-            return Begun::Done(Answered::without_rule(StatusCode::PAYLOAD_TOO_LARGE));
-        }
-        let begun = catch_call(|| webapp.begin(&mut self.req));
-        begun.unwrap_or_else(|panic| Begun::Done(self.panicked(&panic)))
     }
 
     /// Asks on, and meanwhile hands the webapp the request's content as it asks for it.
@@ -417,12 +392,11 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         }
         let result = {
             let Self { req, io, rbuf, out, watch, server, .. } = self;
-            let answer = pin!(webapp.go_on(req, at));
-            let mut answer = catch(answer);
+            let mut answer = pin!(server.ask_on(webapp, req, at));
             let mut line = Line { io, rbuf, out, watch, config: &server.config };
             poll_fn(|cx| {
                 loop {
-                    let answered = Pin::new(&mut answer).poll(cx);
+                    let answered = answer.as_mut().poll(cx);
                     for fields in interim.iter().flat_map(Interim::take) {
                         respond::put_early_hints(line.out.small(), &fields);
                     }
@@ -446,62 +420,11 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             .await
         };
         self.now = clock::now();
-        result?.map_or_else(|panic| Ok(self.panicked(&panic)), Ok)
-    }
-
-    /// Has the webapp put the last hand to an answer.
-    fn finish(&mut self, webapp: &Webapp, response: &mut Response) {
-        if let Err(panic) = catch_call(|| webapp.finish(&mut self.req, response)) {
-            self.count_panic(&panic);
-            *response = StatusCode::INTERNAL_SERVER_ERROR.into();
-        }
-    }
-
-    /// Tells those who want to hear of it that the exchange is over.
-    fn record(&mut self, webapp: Option<&Webapp>, answered: &Answered, moved: Moved) {
-        let sent = moved.sent;
-        self.count(webapp, answered, moved);
-        trace::end(&mut self.req, &answered.response, sent);
-    }
-
-    /// Counts the exchange, and writes it to the access logs, if that is to be.
-    fn count(&self, webapp: Option<&Webapp>, answered: &Answered, moved: Moved) {
-        let Some(webapp) = webapp else { return };
-        let Moved { began, received, sent } = moved;
-        let took = began.map(|began| began.elapsed());
-        if let (Some(meter), Some(took)) = (webapp.meter(), took) {
-            let status = answered.response.status();
-            meter.count(Done { rule: answered.rule, status, took, received, sent });
-        }
-        let [first, rest @ ..] = webapp.logs() else { return };
-        if !answered.logged {
-            return;
-        }
-        let exchange = Exchange {
-            req: &self.req,
-            webapp: webapp.name(),
-            response: &answered.response,
-            sent,
-            at: clock::calendar(),
-            took,
-        };
-        first.log(&exchange);
-        rest.iter().for_each(|log| log.log(&exchange));
+        result
     }
 
     fn hit(&self, limit: Limit) {
-        self.server.counters.limit(limit).add(1);
-        debug!(peer = %self.peer, limit = limit.name(), "limit hit");
-    }
-
-    fn count_panic(&self, panic: &Panicked) {
-        self.server.counters.panics.add(1);
-        error!(peer = %self.peer, request = %self.req.id(), "handlet panicked: {panic}");
-    }
-
-    fn panicked(&self, panic: &Panicked) -> Answered {
-        self.count_panic(panic);
-        Answered::without_rule(StatusCode::INTERNAL_SERVER_ERROR)
+        self.server.hit(&self.peer, limit);
     }
 
     /// Says that nothing more comes, and waits a while for the client to see it.

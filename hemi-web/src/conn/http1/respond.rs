@@ -184,7 +184,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 Ok(Poll::Ready(frame)) => return Poll::Ready(Ok(frame)),
                 Ok(Poll::Pending) => {}
                 Err(panic) => {
-                    self.count_panic(&panic);
+                    self.server.count_panic(&self.req, &panic);
                     return Poll::Ready(Err(Cut::Gone(std::io::Error::other("a body panicked"))));
                 }
             }
