@@ -1,19 +1,14 @@
 //! Where a program finds its config, and where it keeps its files.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hemi_core::config::{Constants, Source};
 
-use crate::Program;
-use crate::options::Options;
+use crate::Call;
 
 /// The config to load, and the directories it may name.
-pub(crate) fn locate(
-    program: &Program,
-    options: &Options,
-    env: BTreeMap<String, String>,
-) -> Result<(Source, Constants), String> {
+pub(crate) fn locate(call: &Call<'_>) -> Result<(Source, Constants), String> {
+    let (program, options) = (call.program, call.options);
     let here = std::env::current_dir().map_err(|e| format!("cannot tell where I am: {e}"))?;
     let file = Path::new("conf").join(format!("{}.conf", program.name));
     let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
@@ -43,7 +38,7 @@ pub(crate) fn locate(
         tmp_dir: under(&options.tmp_dir, "data/tmp"),
         var_dir: under(&options.var_dir, "data/var"),
         top_dir,
-        env,
+        env: call.env.clone(),
     };
     Ok((source, constants))
 }

@@ -9,12 +9,13 @@ mod dirs;
 mod options;
 mod term;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use hemi_core::Registry;
 
-use options::{Action, Options};
+use options::Options;
 
 /// A Hemi program.
 ///
@@ -46,17 +47,44 @@ pub struct Program {
     pub register: fn(&mut Registry),
 }
 
+/// What an action has to go by.
+pub(crate) struct Call<'a> {
+    program: &'a Program,
+    options: &'a Options,
+    /// What configs see as `%env.NAME`.
+    env: BTreeMap<String, String>,
+}
+
+/// Why an action is not done, and what its exit status says about it: see [`options::EXITS`].
+pub(crate) struct Failure {
+    status: u8,
+    message: String,
+}
+
 /// Exit status: what was asked for was refused, or failed.
 const FAILED: u8 = 1;
 
 /// Exit status: the command line is wrong.
 const USAGE: u8 = 2;
 
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self { status: FAILED, message }
+    }
+}
+
+impl From<hemi_core::Error> for Failure {
+    fn from(e: hemi_core::Error) -> Self {
+        e.to_string().into()
+    }
+}
+
 impl Program {
     /// Does what the arguments say; `env` is what configs see as `%env.NAME`, which is text: variables
     /// that are not UTF-8 are left out.
     ///
-    /// The exit status is 0 if it was done, 1 if it was refused or failed, 2 if the command line is wrong.
+    /// The exit status is 0 if it was done, 1 if it was refused or failed, 2 if the command line is wrong, 3 if
+    /// the program that it is about is not running.
     pub fn run(
         self,
         args: impl IntoIterator<Item = OsString>,
@@ -66,32 +94,18 @@ impl Program {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
         let env = env.into_iter().filter_map(text).collect();
-        let options = match utf8(args).and_then(Options::parse) {
-            Ok(options) => options,
+        let (action, options) = match utf8(args).and_then(options::parse) {
+            Ok(asked) => asked,
             Err(e) => {
                 term::complain(&format!("{}: {e}\nTry `{} help`.", self.name, self.name));
                 return USAGE.into();
             }
         };
-        let done = match &options.action {
-            Action::Serve => actions::serve::serve(&self, &options, env),
-            Action::Check => actions::check::check(&self, &options, env),
-            Action::Fmt => actions::fmt::fmt(&options),
-            Action::Explain => actions::explain::explain(&self, &options),
-            Action::Version => {
-                term::say(&format!("{} {}\n", self.name, self.version));
-                Ok(())
-            }
-            Action::Help => {
-                term::say(&options::help(&self));
-                Ok(())
-            }
-        };
-        match done {
+        match (action.run)(&Call { program: &self, options: &options, env }) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(message) => {
+            Err(Failure { status, message }) => {
                 term::complain(message.trim_end());
-                FAILED.into()
+                status.into()
             }
         }
     }

@@ -1,257 +1,344 @@
-//! The command line: one table, from which it is parsed and explained.
+//! The command line: two tables, [`ACTIONS`] and [`OPTIONS`], from which it is parsed and explained, and
+//! from which completions and the man page are made. What is not in them can't be said.
+
+mod actions;
+pub(crate) mod completion;
+pub(crate) mod help;
+pub(crate) mod man;
+mod table;
 
 use std::path::PathBuf;
 
+use hemi_core::config::suggest;
 use hemi_core::io::IoDriver;
 
-use crate::Program;
+use crate::{Call, Failure};
 
-/// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    Serve,
-    Check,
-    Fmt,
-    Explain,
-    Version,
-    Help,
+pub(crate) use actions::ACTIONS;
+pub(crate) use table::OPTIONS;
+
+/// Something that the program does: a row of [`ACTIONS`].
+pub(crate) struct Action {
+    /// Its name, then its other names, which are only known to the parser and the man page.
+    pub(crate) names: &'static [&'static str],
+    pub(crate) operands: Operands,
+    /// In a line, as of what it does.
+    pub(crate) about: &'static str,
+    /// What else there is to know; lines are wrapped, paragraphs stay.
+    pub(crate) more: &'static str,
+    /// What its exit statuses mean, where more can be said than [`EXITS`] does.
+    pub(crate) exits: &'static [(u8, &'static str)],
+    pub(crate) run: fn(&Call<'_>) -> Result<(), Failure>,
 }
 
-/// Name, what it takes, what it does.
-const ACTIONS: &[(&str, Action, &str, &str)] = &[
-    ("serve", Action::Serve, "", "serve until Ctrl-C or SIGTERM, then drain (the default)"),
-    ("check", Action::Check, "[FILE]", "check a config and do everything but start it"),
-    ("fmt", Action::Fmt, "FILE...", "print configs in canonical form; see --write"),
-    ("explain", Action::Explain, "[SIGN]", "describe a component and its properties, or list all"),
-    ("version", Action::Version, "", "print the version"),
-    ("help", Action::Help, "", "print this"),
+/// The arguments of an action that are no options.
+#[derive(Clone, Copy)]
+pub(crate) enum Operands {
+    Nothing,
+    One(Value),
+    Optional(Value),
+    Several(Value),
+}
+
+/// What is given to an action or an option.
+#[derive(Clone, Copy)]
+pub(crate) struct Value {
+    /// What to call it.
+    pub(crate) name: &'static str,
+    pub(crate) is: Is,
+}
+
+/// What a value can be, for those who complete it.
+#[derive(Clone, Copy)]
+pub(crate) enum Is {
+    File,
+    Dir,
+    OneOf(&'static [&'static str]),
+    /// The name of an action.
+    Action,
+    /// The sign of a component.
+    Sign,
+}
+
+/// What can be said about how to act: a row of [`OPTIONS`].
+pub(crate) struct Opt {
+    /// Its name, then its other names. One dash does as well as two.
+    pub(crate) names: &'static [&'static str],
+    pub(crate) set: Set,
+    /// What it is for. `NAME` stands for the name of the program.
+    pub(crate) about: &'static str,
+    /// What holds without it, if there is something to say.
+    pub(crate) default: &'static str,
+    /// The actions that know it, by their names; all if there are none.
+    pub(crate) of: &'static [&'static str],
+}
+
+/// How an option changes what was asked for.
+pub(crate) enum Set {
+    Flag(fn(&mut Options)),
+    Value(Value, fn(&mut Options, String) -> Result<(), String>),
+}
+
+/// What the exit statuses of all actions mean.
+pub(crate) const EXITS: &[(u8, &str)] = &[
+    (0, "what was asked for is done"),
+    (1, "it was refused, or it failed"),
+    (2, "the command line is wrong"),
+    (3, "the program that was asked for is not running"),
 ];
 
 /// What was asked for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
-    pub(crate) action: Action,
     /// Arguments that are not options.
     pub(crate) operands: Vec<String>,
+    /// Asks what the action is, instead of doing it.
+    pub(crate) help: bool,
+    pub(crate) version: bool,
     /// A path, or an `http://` URL.
     pub(crate) config: Option<String>,
     pub(crate) top_dir: Option<PathBuf>,
     pub(crate) log_dir: Option<PathBuf>,
     pub(crate) tmp_dir: Option<PathBuf>,
     pub(crate) var_dir: Option<PathBuf>,
-    pub(crate) io: IoDriver,
+    pub(crate) io: Option<IoDriver>,
     pub(crate) debug: u8,
     pub(crate) write: bool,
     pub(crate) json: bool,
 }
 
-/// How an option changes what was asked for.
-enum Set {
-    Flag(fn(&mut Options)),
-    Value(&'static str, fn(&mut Options, String) -> Result<(), String>),
-}
-
-/// Names, of which the first is shown; what it sets; what it does. One dash does as well as two.
-const OPTIONS: &[(&[&str], Set, &str)] = &[
-    (
-        &["config"],
-        Set::Value("FILE", |o, v| {
-            o.config = Some(v);
-            Ok(())
-        }),
-        "the config, a path or an http:// URL; default:\n\
-         conf/NAME.conf here, then in the top directory, then\n\
-         the one in the binary",
-    ),
-    (
-        &["top-dir", "topDir"],
-        Set::Value("DIR", |o, v| {
-            o.top_dir = Some(v.into());
-            Ok(())
-        }),
-        "%topDir; default: where conf/NAME.conf was found,\n\
-         else where the binary is",
-    ),
-    (
-        &["log-dir", "logDir"],
-        Set::Value("DIR", |o, v| {
-            o.log_dir = Some(v.into());
-            Ok(())
-        }),
-        "%logDir; default: data/log in the top directory",
-    ),
-    (
-        &["tmp-dir", "tmpDir"],
-        Set::Value("DIR", |o, v| {
-            o.tmp_dir = Some(v.into());
-            Ok(())
-        }),
-        "%tmpDir; default: data/tmp in the top directory",
-    ),
-    (
-        &["var-dir", "varDir"],
-        Set::Value("DIR", |o, v| {
-            o.var_dir = Some(v.into());
-            Ok(())
-        }),
-        "%varDir; default: data/var in the top directory",
-    ),
-    (
-        &["io"],
-        Set::Value("DRIVER", |o, v| {
-            o.io = v.parse().map_err(|_| "--io takes auto, epoll or uring")?;
-            Ok(())
-        }),
-        "what moves the bytes of connections: epoll (default),\n\
-         uring (io_uring, Linux 6.1), or auto: uring if it can\n\
-         be had, else epoll",
-    ),
-    (
-        &["debug"],
-        Set::Value("LEVEL", |o, v| {
-            o.debug = v.parse().ok().filter(|l| *l <= 2).ok_or("--debug takes 0, 1 or 2")?;
-            Ok(())
-        }),
-        "what to log: 0 what happens (default), 1 why, 2 all",
-    ),
-    (
-        &["write"],
-        Set::Flag(|o| o.write = true),
-        "with fmt: write the files instead of printing them",
-    ),
-    (&["json"], Set::Flag(|o| o.json = true), "with explain: for programs, as JSON"),
-    (&["help", "h"], Set::Flag(|o| o.action = Action::Help), "print this"),
-    (&["version"], Set::Flag(|o| o.action = Action::Version), "print the version"),
-];
-
-impl Options {
-    /// Reads the arguments after the program's name.
-    pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self {
-            action: Action::Serve,
-            operands: Vec::new(),
-            config: None,
-            top_dir: None,
-            log_dir: None,
-            tmp_dir: None,
-            var_dir: None,
-            io: IoDriver::DEFAULT,
-            debug: 0,
-            write: false,
-            json: false,
-        };
-        let mut args = args.into_iter();
-        let mut acting = false;
-        while let Some(arg) = args.next() {
-            if let Some(option) = arg.strip_prefix('-').filter(|rest| !rest.is_empty()) {
-                options.set(option.strip_prefix('-').unwrap_or(option), &arg, &mut args)?;
-            } else if acting {
-                options.operands.push(arg);
-            } else {
-                let action = ACTIONS.iter().find(|(name, ..)| *name == arg);
-                options.action = action.ok_or(format!("there is no action `{arg}`"))?.1;
-                acting = true;
-            }
-        }
-        match (options.action, options.operands.as_slice()) {
-            (Action::Fmt, []) => Err("fmt needs a FILE".to_owned()),
-            (Action::Fmt, _) | (_, []) => Ok(options),
-            (Action::Check | Action::Explain, [_]) => Ok(options),
-            (_, [.., extra]) => Err(format!("I don't know what to do with `{extra}`")),
+/// Reads the arguments after the program's name.
+pub(crate) fn parse(
+    args: impl IntoIterator<Item = String>,
+) -> Result<(&'static Action, Options), String> {
+    let (mut options, mut action, mut given) = (Options::default(), None, Vec::new());
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        if let Some(option) = arg.strip_prefix('-').filter(|rest| !rest.is_empty()) {
+            let name = option.strip_prefix('-').unwrap_or(option);
+            given.push(options.set(name, &arg, &mut args)?);
+        } else if action.is_some() {
+            options.operands.push(arg);
+        } else {
+            action = Some(Action::named(&arg)?);
         }
     }
+    let action = match action {
+        Some(action) if !options.help && !options.version => action,
+        // `check --help` is `help check`.
+        _ if options.help => {
+            options.operands = action.map(|action| action.name().to_owned()).into_iter().collect();
+            Action::named("help")?
+        }
+        _ if options.version => Action::named("version")?,
+        _ => Action::named("serve")?,
+    };
+    match given.iter().find(|option| !options.help && !option.is_of(action)) {
+        Some(option) => Err(format!("{} does not know --{}", action.name(), option.name())),
+        None => action.takes(&options.operands).map(|()| (action, options)),
+    }
+}
 
+impl Options {
     fn set(
         &mut self,
         option: &str,
         arg: &str,
         rest: &mut impl Iterator<Item = String>,
-    ) -> Result<(), String> {
+    ) -> Result<&'static Opt, String> {
         let (name, given) = match option.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (option, None),
         };
-        let known = OPTIONS.iter().find(|(names, ..)| names.contains(&name));
-        match (&known.ok_or(format!("there is no option `{arg}`"))?.1, given) {
-            (Set::Flag(set), None) => {
-                set(self);
-                Ok(())
+        let known =
+            OPTIONS.iter().find(|option| option.names.contains(&name)).ok_or_else(|| {
+                let names = OPTIONS.iter().flat_map(|option| option.names).copied();
+                let near = suggest(name, names).map(|near| format!("--{near}"));
+                format!("there is no option `{arg}`{}", did_you_mean(near.as_deref()))
+            })?;
+        match (&known.set, given) {
+            (Set::Flag(set), None) => set(self),
+            (Set::Flag(_), Some(_)) => return Err(format!("--{name} takes no value")),
+            (Set::Value(value, set), given) => {
+                let given = given.or_else(|| rest.next());
+                let given = given.ok_or(format!("--{name} needs a {}", value.name))?;
+                value.admits(&format!("--{name}"), &given)?;
+                set(self, given).map_err(|e| format!("--{name} {e}"))?;
             }
-            (Set::Flag(_), Some(_)) => Err(format!("--{name} takes no value")),
-            (Set::Value(what, set), given) => {
-                let value = given.or_else(|| rest.next());
-                set(self, value.ok_or(format!("--{name} needs a {what}"))?)
+        }
+        Ok(known)
+    }
+}
+
+impl Action {
+    pub(crate) fn name(&self) -> &'static str {
+        self.names.first().unwrap_or(&"")
+    }
+
+    /// The one of that name.
+    pub(crate) fn named(name: &str) -> Result<&'static Self, String> {
+        ACTIONS.iter().find(|action| action.names.contains(&name)).ok_or_else(|| {
+            let near = suggest(name, ACTIONS.iter().flat_map(|action| action.names).copied());
+            format!("there is no action `{name}`{}", did_you_mean(near))
+        })
+    }
+
+    /// The options that it knows.
+    pub(crate) fn options(&self) -> impl Iterator<Item = &'static Opt> {
+        OPTIONS.iter().filter(|option| option.is_of(self))
+    }
+
+    fn takes(&self, operands: &[String]) -> Result<(), String> {
+        let name = self.name();
+        match (self.operands, operands) {
+            (Operands::One(value) | Operands::Several(value), []) => {
+                Err(format!("{name} needs a {}", value.name))
             }
+            (Operands::Nothing, [extra, ..])
+            | (Operands::One(_) | Operands::Optional(_), [_, extra, ..]) => {
+                Err(format!("I don't know what to do with `{extra}`"))
+            }
+            _ => operands.iter().try_for_each(|operand| match self.operands.value() {
+                Some(value) => value.admits(name, operand),
+                None => Ok(()),
+            }),
         }
     }
 }
 
-/// The text of `help`.
-pub(crate) fn help(program: &Program) -> String {
-    let name = program.name;
-    let mut text = format!("{}\n\nUsage: {name} [ACTION] [OPTIONS]\n\nActions:\n", program.title);
-    for (action, _, operands, about) in ACTIONS {
-        text += &format!("  {:<18} {about}\n", format!("{action} {operands}"));
+impl Value {
+    /// Whether it can be that, as far as the table knows.
+    fn admits(self, taker: &str, given: &str) -> Result<(), String> {
+        match self.is {
+            Is::OneOf(choices) if !choices.contains(&given) => {
+                let (last, others) = choices.split_last().unwrap_or((&"", &[]));
+                Err(format!("{taker} takes {} or {last}", others.join(", ")))
+            }
+            Is::Action => Action::named(given).map(drop),
+            _ => Ok(()),
+        }
     }
-    text += "\nOptions:\n";
-    for (names, set, about) in OPTIONS {
-        let value = match set {
-            Set::Flag(_) => String::new(),
-            Set::Value(what, _) => format!(" {what}"),
+}
+
+impl Operands {
+    /// What they are, if there are any.
+    pub(crate) fn value(self) -> Option<Value> {
+        match self {
+            Self::Nothing => None,
+            Self::One(value) | Self::Optional(value) | Self::Several(value) => Some(value),
+        }
+    }
+
+    /// As it is written in a synopsis.
+    pub(crate) fn synopsis(self) -> String {
+        match self {
+            Self::Nothing => String::new(),
+            Self::One(value) => value.name.to_owned(),
+            Self::Optional(value) => format!("[{}]", value.name),
+            Self::Several(value) => format!("{}...", value.name),
+        }
+    }
+}
+
+impl Opt {
+    pub(crate) fn name(&self) -> &'static str {
+        self.names.first().unwrap_or(&"")
+    }
+
+    pub(crate) fn value(&self) -> Option<Value> {
+        match self.set {
+            Set::Flag(_) => None,
+            Set::Value(value, _) => Some(value),
+        }
+    }
+
+    pub(crate) fn is_of(&self, action: &Action) -> bool {
+        self.of.is_empty() || self.of.contains(&action.name())
+    }
+
+    /// What it is for, in the program of this name, and what holds without it.
+    pub(crate) fn text(&self, program: &str) -> String {
+        let default = match self.default {
+            "" => String::new(),
+            default => format!(" (default: {default})"),
         };
-        let about = about.replace("NAME", name).replace('\n', &format!("\n{:21}", ""));
-        text +=
-            &format!("  {:<18} {about}\n", format!("--{}{value}", names.first().unwrap_or(&"")));
+        format!("{}{default}", self.about).replace("NAME", program)
     }
-    text + "\nExit status: 0 done, 1 refused or failed, 2 wrong command line.\n"
+}
+
+fn did_you_mean(near: Option<&str>) -> String {
+    near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Options, String> {
-        Options::parse(line.split_whitespace().map(str::to_owned))
+    fn read(line: &str) -> Result<(&'static str, Options), String> {
+        let (action, options) = parse(line.split_whitespace().map(str::to_owned))?;
+        Ok((action.name(), options))
     }
 
     #[test]
     fn both_spellings_are_known() {
-        let gnu = parse("check --config a.conf --log-dir=/l --debug 1").unwrap();
-        assert_eq!(gnu, parse("check -config a.conf -logDir /l -debug=1").unwrap());
-        assert_eq!((gnu.action, gnu.config.as_deref()), (Action::Check, Some("a.conf")));
-        assert_eq!((gnu.log_dir, gnu.debug), (Some("/l".into()), 1));
+        let gnu = read("check --config a.conf --log-dir=/l").unwrap();
+        assert_eq!(gnu, read("check -config a.conf -logDir /l").unwrap());
+        assert_eq!((gnu.0, gnu.1.config.as_deref()), ("check", Some("a.conf")));
+        assert_eq!(gnu.1.log_dir, Some("/l".into()));
+        assert_eq!(read("--debug 1").unwrap(), read("serve -debug=1").unwrap());
     }
 
     #[test]
     fn actions_and_their_operands() {
-        assert_eq!(parse("").unwrap().action, Action::Serve);
-        assert_eq!(parse("-h").unwrap().action, Action::Help);
-        assert_eq!(parse("fmt a b --write").unwrap().operands, ["a", "b"]);
-        assert_eq!(parse("explain static").unwrap().operands, ["static"]);
+        assert_eq!(read("").unwrap().0, "serve");
+        assert_eq!(read("fmt a b --write").unwrap().1.operands, ["a", "b"]);
+        assert_eq!(read("explain static").unwrap().1.operands, ["static"]);
+        for line in ["-h", "--help", "-h --io epoll"] {
+            let (action, options) = read(line).unwrap();
+            assert_eq!((action, options.operands.as_slice()), ("help", &[][..]), "{line}");
+        }
+        for line in ["help check", "check --help", "check a b -h", "-h check"] {
+            let (action, options) = read(line).unwrap();
+            assert_eq!((action, &*options.operands), ("help", &["check".to_owned()][..]), "{line}");
+        }
         for (line, message) in [
-            ("sreve", "no action `sreve`"),
+            ("sreve", "no action `sreve`; did you mean `serve`?"),
+            ("xyzzy", "no action `xyzzy`"),
             ("serve now", "don't know what to do with `now`"),
             ("explain a b", "don't know what to do with `b`"),
             ("fmt --write", "fmt needs a FILE"),
-            ("--conifg x", "no option `--conifg`"),
+            ("--conifg x", "no option `--conifg`; did you mean `--config`?"),
+            ("-topdir x", "no option `-topdir`; did you mean `--topDir`?"),
             ("--config", "--config needs a FILE"),
             ("--write=1", "--write takes no value"),
+            ("check --write", "check does not know --write"),
             ("--debug 9", "--debug takes 0, 1 or 2"),
             ("--io kqueue", "--io takes auto, epoll or uring"),
+            ("completion csh", "completion takes bash, zsh or fish"),
+            ("completion", "completion needs a SHELL"),
+            ("help cehck", "no action `cehck`; did you mean `check`?"),
         ] {
-            assert!(parse(line).unwrap_err().contains(message), "{line}");
+            let said = read(line).unwrap_err();
+            assert!(said.contains(message), "{line}: {said}");
         }
     }
 
     #[test]
-    fn help_names_everything() {
-        let program =
-            Program { name: "p", title: "P", version: "1", default_config: "", register: |_| {} };
-        let text = help(&program);
-        assert!(ACTIONS.iter().all(|(name, ..)| text.contains(&format!("\n  {name}"))), "{text}");
-        assert!(
-            OPTIONS.iter().all(|(names, ..)| text.contains(&format!("--{}", names[0]))),
-            "{text}"
-        );
+    fn names_are_given_once_and_options_belong_to_actions_that_are() {
+        let mut names: Vec<&str> =
+            ACTIONS.iter().flat_map(|action| action.names).copied().collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        let mut names: Vec<&str> =
+            OPTIONS.iter().flat_map(|option| option.names).copied().collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for action in OPTIONS.iter().flat_map(|option| option.of) {
+            assert!(Action::named(action).is_ok_and(|row| row.name() == *action), "{action}");
+        }
     }
 }

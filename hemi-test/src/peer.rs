@@ -46,6 +46,9 @@ pub const PEERS: &[Peer] = &[
     always("litmus", "litmus", "a client that tries out WebDAV"),
     always("promtool", "prometheus", "reads what is told in metrics"),
     always("redis-server", "redis-server", "keeps what instances share"),
+    always("groff", "groff-base", "sets man pages"),
+    always("zsh", "zsh", "a shell that completes command lines"),
+    always("fish", "fish", "a shell that completes command lines"),
     always("c++", "g++", "builds libFuzzer"),
     Peer { program: "chromium", package: "chromium", purpose: "a browser", need: Need::OnDemand },
 ];

@@ -1,8 +1,11 @@
 //! The command line itself.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use hemi_test::peer::peer;
 
 use crate::cli::{GOROX, gorox, run};
 
@@ -25,15 +28,81 @@ fn help_names_actions_options_and_exit_codes() {
         assert_eq!(gorox(&args).stdout, help.stdout);
     }
     assert!(help.stdout.lines().all(|line| line.chars().count() <= 80), "{}", help.stdout);
+    let check = gorox(&["help", "check"]);
+    assert!(check.stdout.starts_with("Usage: gorox check [FILE] [OPTIONS]\n"), "{}", check.stdout);
+    assert!(!check.stdout.contains("--write"), "{}", check.stdout);
+    assert_eq!(gorox(&["check", "--help"]).stdout, check.stdout);
+}
+
+#[test]
+fn the_man_page_says_what_help_does() {
+    let page = gorox(&["man"]).stdout;
+    assert!(page.starts_with(".TH GOROX 1"), "{page}");
+    for text in ["\\fBexplain\\fR \\fI[SIGN]\\fR", "\\fB\\-\\-top\\-dir\\fR", ".SH EXIT STATUS"] {
+        assert!(page.contains(text), "{text} not in\n{page}");
+    }
+    let Some(mut groff) = peer("groff").map(Command::new) else { return };
+    groff.args(["-man", "-ww", "-z", "-Tutf8"]);
+    assert_eq!(fed(groff, &page), ("".to_owned(), "".to_owned()));
+}
+
+#[test]
+fn bash_completes_the_command_line() {
+    let script = gorox(&["completion", "bash"]).stdout;
+    for (words, expected) in [
+        ("gorox ch", "check"),
+        ("gorox check --con", "--config"),
+        ("gorox check --io", ""),
+        ("gorox serve --io ", "auto epoll uring"),
+        ("gorox completion f", "fish"),
+        ("gorox explain stati", "static"),
+        ("gorox fmt --config ./Carg", "./Cargo.toml"),
+    ] {
+        let words: Vec<&str> = words.split(' ').collect();
+        let (last, typed) = (words.len() - 1, words.join("\" \""));
+        let ask =
+            format!("COMP_WORDS=(\"{typed}\"); COMP_CWORD={last}; _gorox; echo ${{COMPREPLY[@]}}");
+        let mut bash = Command::new("bash");
+        bash.arg("-s");
+        // No `compopt` without a prompt.
+        let (said, _) = fed(bash, &format!("compopt() {{ :; }}\n{script}\n{ask}\n"));
+        assert_eq!(said.trim(), expected, "{words:?}");
+    }
+}
+
+#[test]
+fn zsh_and_fish_complete_the_command_line() {
+    if let Some(mut zsh) = peer("zsh").map(Command::new) {
+        zsh.args(["-f", "-n", "/dev/stdin"]);
+        let said = fed(zsh, &gorox(&["completion", "zsh"]).stdout);
+        assert_eq!(said, ("".to_owned(), "".to_owned()));
+    }
+    if let Some(mut fish) = peer("fish").map(Command::new) {
+        let script = gorox(&["completion", "fish"]).stdout;
+        fish.args(["--no-config", "/dev/stdin"]);
+        let (said, errors) = fed(fish, &format!("{script}\ncomplete -C 'gorox check --top-d'\n"));
+        assert!(said.starts_with("--top-dir\t%topDir"), "{said}{errors}");
+    }
+}
+
+/// Runs it on this input; returns what it says, and complains.
+fn fed(mut command: Command, input: &str) -> (String, String) {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
 #[test]
 fn a_wrong_command_line_is_exit_status_2() {
     for (args, message) in [
-        (&["sreve"][..], "there is no action `sreve`"),
+        (&["sreve"][..], "there is no action `sreve`; did you mean `serve`?"),
         (&["serve", "now"], "I don't know what to do with `now`"),
         (&["check", "a", "b"], "I don't know what to do with `b`"),
-        (&["--conifg", "x"], "there is no option `--conifg`"),
+        (&["--conifg", "x"], "there is no option `--conifg`; did you mean `--config`?"),
+        (&["check", "--write"], "check does not know --write"),
+        (&["completion", "csh"], "completion takes bash, zsh or fish"),
         (&["check", "--config"], "--config needs a FILE"),
         (&["fmt"], "fmt needs a FILE"),
         (&["fmt", "--write=yes", "a"], "--write takes no value"),

@@ -6,10 +6,9 @@ use hemi_core::config::{DefaultValue, Property, suggest};
 use hemi_core::{Entry, Place, Registry};
 use serde_json::{Value, json};
 
-use crate::options::Options;
-use crate::{Program, term};
+use crate::{Call, Failure, term};
 
-pub(crate) fn explain(program: &Program, options: &Options) -> Result<(), String> {
+pub(crate) fn explain(Call { program, options, .. }: &Call<'_>) -> Result<(), Failure> {
     let registry = program.registry();
     let Some(sign) = options.operands.first() else {
         term::say(&match options.json {
@@ -29,7 +28,7 @@ pub(crate) fn explain(program: &Program, options: &Options) -> Result<(), String
         None => {
             let near = suggest(sign, registry.entries().map(Entry::sign));
             let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            Err(format!("there is no component `{sign}`{hint}"))
+            Err(format!("there is no component `{sign}`{hint}").into())
         }
     }
 }

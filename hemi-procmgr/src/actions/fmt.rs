@@ -5,17 +5,16 @@ use std::{fs, io};
 
 use hemi_core::config;
 
-use crate::options::Options;
-use crate::term;
+use crate::{Call, Failure, term};
 
-pub(crate) fn fmt(options: &Options) -> Result<(), String> {
+pub(crate) fn fmt(Call { options, .. }: &Call<'_>) -> Result<(), Failure> {
     let mut failed = Vec::new();
     for file in &options.operands {
         if let Err(message) = one(file, options.write) {
             failed.push(message);
         }
     }
-    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
 }
 
 fn one(file: &str, write: bool) -> Result<(), String> {

@@ -1,21 +1,16 @@
 //! `serve`: serves in this process until a signal says otherwise.
 
-use std::collections::BTreeMap;
-
 use hemi_core::Engine;
+use hemi_core::io::IoDriver;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{Level, info};
 
-use crate::options::Options;
-use crate::{Program, dirs};
+use crate::{Call, Failure, dirs};
 
-pub(crate) fn serve(
-    program: &Program,
-    options: &Options,
-    env: BTreeMap<String, String>,
-) -> Result<(), String> {
+pub(crate) fn serve(call: &Call<'_>) -> Result<(), Failure> {
+    let (program, options) = (call.program, call.options);
     let level = match options.debug {
         0 => Level::INFO,
         1 => Level::DEBUG,
@@ -28,15 +23,15 @@ pub(crate) fn serve(
         .with_target(false)
         .init();
     allow_many_files();
-    let (source, constants) = dirs::locate(program, options, env)?;
+    let (source, constants) = dirs::locate(call)?;
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| format!("cannot start: {e}"))?;
     runtime.block_on(async {
-        let engine = Engine::start(program.registry()).map_err(|e| e.to_string())?;
-        let engine = engine.io(options.io).map_err(|e| e.to_string())?;
+        let engine = Engine::start(program.registry())?;
+        let engine = engine.io(options.io.unwrap_or(IoDriver::DEFAULT))?;
         let mut engine = engine.constants(constants);
         let mut ends = Ends::watch().map_err(|e| format!("cannot watch for signals: {e}"))?;
-        engine.load(&source).map_err(|e| e.to_string())?;
+        engine.load(&source)?;
         info!(cores = engine.cores(), "{} {} serves", program.name, program.version);
         ends.next().await;
         info!("draining; once more to stop at once");

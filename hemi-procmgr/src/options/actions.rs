@@ -1,0 +1,82 @@
+//! The table of actions.
+
+use super::{Action, Is, Operands, Value};
+use crate::actions;
+
+const FILE: Value = Value { name: "FILE", is: Is::File };
+
+/// In the order in which they are shown.
+pub(crate) const ACTIONS: &[Action] = &[
+    Action {
+        names: &["serve"],
+        operands: Operands::Nothing,
+        about: "serve until Ctrl-C or SIGTERM, then drain (the default)",
+        more: "Draining completes the answers that are under way, for 30 seconds at most. A second signal \
+               ends it at once.",
+        exits: &[
+            (0, "it has served, and drained"),
+            (1, "the config is wrong, or can't be served here"),
+        ],
+        run: actions::serve::serve,
+    },
+    Action {
+        names: &["check"],
+        operands: Operands::Optional(FILE),
+        about: "check a config and do everything but start it",
+        more: "All mistakes are shown, each with its place and, where there is one, a remedy. Sockets and \
+               files are left alone.",
+        exits: &[(0, "no mistakes were found"), (1, "there are mistakes")],
+        run: actions::check::check,
+    },
+    Action {
+        names: &["fmt"],
+        operands: Operands::Several(FILE),
+        about: "print configs in canonical form; see --write",
+        more: "Comments stay where they are. Files that can't be parsed are left as they are.",
+        exits: &[(1, "a file could not be read, parsed or written; the others are done")],
+        run: actions::fmt::fmt,
+    },
+    Action {
+        names: &["explain"],
+        operands: Operands::Optional(Value { name: "SIGN", is: Is::Sign }),
+        about: "describe a component and its properties, or list all",
+        more: "A sign is the word by which a config names the component, such as `static`. The description \
+               is that of this program, in this version.",
+        exits: &[(1, "there is no such component")],
+        run: actions::explain::explain,
+    },
+    Action {
+        names: &["completion"],
+        operands: Operands::One(Value { name: "SHELL", is: Is::OneOf(&["bash", "zsh", "fish"]) }),
+        about: "print what completes this command line in a shell",
+        more: "For bash: `NAME completion bash > ~/.local/share/bash-completion/completions/NAME`. \
+               For zsh: `NAME completion zsh > DIR/_NAME`, where DIR is in $fpath. \
+               For fish: `NAME completion fish > ~/.config/fish/completions/NAME.fish`.",
+        exits: &[],
+        run: actions::manual::completion,
+    },
+    Action {
+        names: &["man"],
+        operands: Operands::Nothing,
+        about: "print the man page of this program, in roff",
+        more: "To read it: `NAME man | man -l -`.",
+        exits: &[],
+        run: actions::manual::man,
+    },
+    Action {
+        names: &["version"],
+        operands: Operands::Nothing,
+        about: "print the version",
+        more: "",
+        exits: &[],
+        run: actions::manual::version,
+    },
+    Action {
+        names: &["help"],
+        operands: Operands::Optional(Value { name: "ACTION", is: Is::Action }),
+        about: "print this, or all about an action",
+        more: "",
+        exits: &[],
+        run: actions::manual::help,
+    },
+];

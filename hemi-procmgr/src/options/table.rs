@@ -1,0 +1,114 @@
+//! The table of options.
+
+use super::{Is, Opt, Set, Value};
+
+const DIR: Value = Value { name: "DIR", is: Is::Dir };
+
+/// The actions that look at a config.
+const CONFIGURED: &[&str] = &["serve", "check"];
+
+/// In the order in which they are shown.
+pub(crate) const OPTIONS: &[Opt] = &[
+    Opt {
+        names: &["config"],
+        set: Set::Value(Value { name: "FILE", is: Is::File }, |o, v| {
+            o.config = Some(v);
+            Ok(())
+        }),
+        about: "the config, a path or an http:// URL",
+        default: "conf/NAME.conf here, then in the top directory, then the one in the binary",
+        of: CONFIGURED,
+    },
+    Opt {
+        names: &["top-dir", "topDir"],
+        set: Set::Value(DIR, |o, v| {
+            o.top_dir = Some(v.into());
+            Ok(())
+        }),
+        about: "%topDir",
+        default: "where conf/NAME.conf was found, else where the binary is",
+        of: CONFIGURED,
+    },
+    Opt {
+        names: &["log-dir", "logDir"],
+        set: Set::Value(DIR, |o, v| {
+            o.log_dir = Some(v.into());
+            Ok(())
+        }),
+        about: "%logDir",
+        default: "data/log in the top directory",
+        of: CONFIGURED,
+    },
+    Opt {
+        names: &["tmp-dir", "tmpDir"],
+        set: Set::Value(DIR, |o, v| {
+            o.tmp_dir = Some(v.into());
+            Ok(())
+        }),
+        about: "%tmpDir",
+        default: "data/tmp in the top directory",
+        of: CONFIGURED,
+    },
+    Opt {
+        names: &["var-dir", "varDir"],
+        set: Set::Value(DIR, |o, v| {
+            o.var_dir = Some(v.into());
+            Ok(())
+        }),
+        about: "%varDir",
+        default: "data/var in the top directory",
+        of: CONFIGURED,
+    },
+    Opt {
+        names: &["io"],
+        set: Set::Value(
+            Value { name: "DRIVER", is: Is::OneOf(&["auto", "epoll", "uring"]) },
+            |o, v| {
+                o.io = Some(v.parse()?);
+                Ok(())
+            },
+        ),
+        about: "what moves the bytes of connections: epoll, uring (io_uring, Linux 6.1), or auto: uring if \
+                it can be had, else epoll",
+        default: "epoll",
+        of: &["serve"],
+    },
+    Opt {
+        names: &["debug"],
+        set: Set::Value(Value { name: "LEVEL", is: Is::OneOf(&["0", "1", "2"]) }, |o, v| {
+            o.debug = v.parse().map_err(|_| "takes a number")?;
+            Ok(())
+        }),
+        about: "what to log: 0 what happens, 1 why, 2 all",
+        default: "0",
+        of: &["serve"],
+    },
+    Opt {
+        names: &["write"],
+        set: Set::Flag(|o| o.write = true),
+        about: "write the files instead of printing them",
+        default: "",
+        of: &["fmt"],
+    },
+    Opt {
+        names: &["json"],
+        set: Set::Flag(|o| o.json = true),
+        about: "for programs, as JSON",
+        default: "",
+        of: &["explain"],
+    },
+    Opt {
+        names: &["help", "h"],
+        set: Set::Flag(|o| o.help = true),
+        about: "print this, or all about the action",
+        default: "",
+        of: &[],
+    },
+    Opt {
+        names: &["version"],
+        set: Set::Flag(|o| o.version = true),
+        about: "print the version",
+        default: "",
+        of: &[],
+    },
+];
