@@ -26,6 +26,9 @@ pub use self::target::{Scheme, Target, TargetForm};
 
 pub(crate) use self::fields::append;
 pub(crate) use self::lines::LineScan;
+pub(crate) use self::trailers::{
+    MAX_FIELDS as MAX_TRAILERS, is_dropped as is_dropped_trailer, is_refused as is_refused_trailer,
+};
 
 mod body;
 mod chunked;

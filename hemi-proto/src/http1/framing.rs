@@ -13,7 +13,7 @@ pub enum BodyLength {
     None,
     /// Exactly this many bytes.
     Sized(u64),
-    /// Chunks up to the last one.
+    /// Chunks up to the last one; in HTTP/2 and HTTP/3, frames up to the end of the stream.
     Chunked,
     /// All bytes until the peer closes; only in responses.
     UntilClose,

@@ -24,7 +24,7 @@ pub struct RequestHead {
     /// The effective authority: that of an absolute-form or authority-form target, else the Host
     /// field. `None` only for HTTP/1.0 without a Host field; an empty Host gives an empty one.
     pub authority: Option<Authority>,
-    /// 1.0 or 1.1.
+    /// 1.0 or 1.1; 2 or 3 if it came as a [message](crate::message) of theirs.
     pub version: Version,
     /// All fields in the order of their arrival. If the target carries an authority, Host has it.
     pub headers: HeaderMap,

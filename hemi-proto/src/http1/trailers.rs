@@ -6,7 +6,8 @@ use http::HeaderMap;
 use super::fields::append;
 use super::{BodyError, HeadError};
 
-const MAX_FIELDS: usize = 128;
+/// Field lines of a trailer section, at most.
+pub(crate) const MAX_FIELDS: usize = 128;
 
 /// Fields that would reframe or reroute the message; they are an attack or a bug.
 const REFUSED: [&str; 3] = ["content-length", "host", "transfer-encoding"];
@@ -59,7 +60,7 @@ pub(super) fn parse(section: &Bytes) -> Result<Option<HeaderMap>, BodyError> {
     let mut fields = HeaderMap::new();
     for field in parsed {
         let name = field.name.to_ascii_lowercase().replace('_', "-");
-        if REFUSED.contains(&name.as_str()) {
+        if is_refused(&name) {
             return Err(BodyError::ForbiddenTrailer);
         }
         if is_dropped(&name) {
@@ -75,7 +76,13 @@ pub(super) fn parse(section: &Bytes) -> Result<Option<HeaderMap>, BodyError> {
     Ok((!fields.is_empty()).then_some(fields))
 }
 
-fn is_dropped(name: &str) -> bool {
+/// Whether a trailer of this name, in lower case and with `_` as `-`, makes its message malformed.
+pub(crate) fn is_refused(name: &str) -> bool {
+    REFUSED.contains(&name)
+}
+
+/// Whether such a trailer is not to be used.
+pub(crate) fn is_dropped(name: &str) -> bool {
     DROPPED.contains(&name)
         || ["if-", "proxy-", "x-forwarded-"].iter().any(|prefix| name.starts_with(prefix))
 }
