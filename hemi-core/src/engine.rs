@@ -11,7 +11,7 @@ use tracing::info;
 use crate::config::{self, Constants, Source};
 use crate::cores::{self, Cores};
 use crate::io::IoDriver;
-use crate::listen::Listeners;
+use crate::listen::{Binder, Listeners};
 use crate::stage::{Build, Carried, Parts, Running, Shut, Stage};
 use crate::{Error, Registry, Result};
 
@@ -41,7 +41,7 @@ const LAST_LINGER: Duration = Duration::from_millis(200);
 pub struct Engine {
     registry: Registry,
     cores: Arc<Cores>,
-    listeners: Listeners,
+    listeners: Arc<Listeners>,
     constants: Arc<Constants>,
     grace: Duration,
     current: Option<Running>,
@@ -68,7 +68,7 @@ impl Engine {
         let engine = Self {
             registry,
             cores: Arc::new(Cores::start(cores)?),
-            listeners: Listeners::default(),
+            listeners: Arc::default(),
             constants: Arc::default(),
             grace: GRACE,
             current: None,
@@ -86,6 +86,13 @@ impl Engine {
     pub fn io(self, driver: IoDriver) -> Result<Self> {
         self.cores.drive(driver)?;
         Ok(self)
+    }
+
+    /// Sets who binds the sockets that its stages listen on: this process itself, if it is not called.
+    #[must_use]
+    pub fn binder(mut self, binder: Arc<dyn Binder>) -> Self {
+        self.listeners = Arc::new(Listeners::by(binder));
+        self
     }
 
     /// Sets what `%topDir` and its like stand for in configs.
@@ -112,7 +119,7 @@ impl Engine {
         let earlier = self.stage().map(|stage| stage.carried()).unwrap_or_default();
         let build = Build::new(self.constants.clone(), self.cores.count(), earlier);
         let (parts, carried) = build.config(&self.registry, &tree)?;
-        self.swap(parts, carried)
+        self.swap(parts, carried, tree.flat())
     }
 
     /// The same, with a stage that was built in code.
@@ -120,11 +127,12 @@ impl Engine {
     /// # Errors
     /// With what the surroundings refused.
     pub fn load_parts(&mut self, parts: Parts) -> Result<Arc<Stage>> {
-        self.swap(parts, Carried::new())
+        self.swap(parts, Carried::new(), "")
     }
 
-    fn swap(&mut self, parts: Parts, carried: Carried) -> Result<Arc<Stage>> {
-        let stage = Arc::new(Stage::new(self.stages + 1, parts, carried, self.ending.clone()));
+    fn swap(&mut self, parts: Parts, carried: Carried, config: &str) -> Result<Arc<Stage>> {
+        let (id, ending) = (self.stages + 1, self.ending.clone());
+        let stage = Arc::new(Stage::new(id, parts, carried, config, ending));
         stage.prepare(&self.listeners, self.cores.count())?;
         self.stages += 1;
         let running = stage.start(&self.cores);
@@ -141,6 +149,18 @@ impl Engine {
         self.current.as_ref().map(|running| &running.stage)
     }
 
+    /// The sockets that its stages listen on.
+    #[must_use]
+    pub fn listeners(&self) -> &Arc<Listeners> {
+        &self.listeners
+    }
+
+    /// For those who watch over its cores.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse(self.cores.clone())
+    }
+
     /// How many cores it has.
     #[must_use]
     pub fn cores(&self) -> usize {
@@ -154,10 +174,20 @@ impl Engine {
     }
 
     /// Ends all stages, each within its grace.
-    pub async fn quit(mut self) {
+    pub async fn quit(self) {
         self.ending.cancel();
+        self.end(LAST_LINGER).await;
+    }
+
+    /// The same when another process goes on with the same sockets: clients get the time to hear that
+    /// they are to connect anew.
+    pub async fn hand_over(self) {
+        self.end(LINGER).await;
+    }
+
+    async fn end(mut self, linger: Duration) {
         if let Some(last) = self.current.take() {
-            self.drain(last, LAST_LINGER);
+            self.drain(last, linger);
         }
         for draining in self.draining.drain(..) {
             let _ = draining.await;
@@ -167,6 +197,21 @@ impl Engine {
     fn drain(&mut self, running: Running, linger: Duration) {
         self.draining.retain(|task| !task.is_finished());
         self.draining.push(self.cores.spawn(0, running.drain(self.grace, linger)));
+    }
+}
+
+/// Feels whether the cores of an engine are at work.
+#[derive(Clone, Debug)]
+pub struct Pulse(Arc<Cores>);
+
+impl Pulse {
+    /// Waits until every core has run a task that it is given now.
+    pub async fn beat(&self) {
+        let tasks: Vec<_> = (0..self.0.count()).map(|core| self.0.spawn(core, async {})).collect();
+        for task in tasks {
+            // A core that has ended misses nothing.
+            let _ = task.await;
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 
+pub use crate::sys::watch_readable;
 pub use outbox::{Outbox, SharedFile};
 pub(crate) use socket::Family;
 pub use socket::Socket;

@@ -33,7 +33,7 @@ pub mod tracer;
 
 pub use component::{BoxFuture, Component, CreateCx, DynLifecycle, Kind, Lifecycle, Place, Rank};
 pub use config::{Explain, HttpUrl};
-pub use engine::{Engine, GRACE, check, serve, serve_parts};
+pub use engine::{Engine, GRACE, Pulse, check, serve, serve_parts};
 pub use error::{Error, Result};
 pub use hemi_derive::Component;
 pub use registry::{Entry, Registry};

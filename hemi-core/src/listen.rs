@@ -3,28 +3,32 @@
 //! A new stage that asks for an address already bound gets the same sockets, with the connections that
 //! wait in them. A TCP address has one socket per core (`SO_REUSEPORT`), so that cores don't contend for
 //! connections; a Unix socket is shared by all cores.
+//!
+//! Who binds them is a [`Binder`]: [`Here`], this process itself, unless the engine is told of another.
 
 mod address;
+mod bind;
 mod datagrams;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::Hash;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use serde::{Deserialize, Serialize};
 
 pub use address::{Address, AddressError, Peer};
+pub use bind::Here;
 pub use datagrams::Datagrams;
 
 use crate::{Error, Result};
 
 /// How sockets listen; applied when an address is first bound.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ListenOptions {
     /// Connections that wait to be accepted, at most; the kernel may bound it further (`net.core.somaxconn`).
     pub backlog: u32,
@@ -41,44 +45,106 @@ impl Default for ListenOptions {
     }
 }
 
+/// What sockets are for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Endpoint {
+    /// Connections to this address.
+    Streams(Address),
+    /// Datagrams to this one.
+    Datagrams(SocketAddr),
+}
+
+/// Sockets that are bound, and where: with the port the kernel chose, if 0 was asked for.
+#[derive(Debug)]
+pub struct Bound {
+    /// Where they are.
+    pub address: Address,
+    /// In the order of the cores that use them. They don't block.
+    pub sockets: Vec<OwnedFd>,
+}
+
+impl Bound {
+    /// The same sockets once more.
+    ///
+    /// # Errors
+    /// When there are no more descriptors.
+    pub fn share(&self) -> io::Result<Self> {
+        let sockets = self.sockets.iter().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
+        Ok(Self { address: self.address.clone(), sockets })
+    }
+}
+
+/// Binds sockets, and knows for how long they are needed.
+pub trait Binder: Send + Sync {
+    /// Sockets for an endpoint, one for each of so many cores if they can be many. May block.
+    ///
+    /// # Errors
+    /// When the address is in use by another program, is not of this machine, or not allowed to this user.
+    fn bind(&self, endpoint: &Endpoint, cores: usize, options: &ListenOptions)
+    -> io::Result<Bound>;
+
+    /// Those of an earlier [`bind`](Self::bind) are not needed here any more. Must not block.
+    fn release(&self, endpoint: &Endpoint);
+}
+
+/// Tells the binder that sockets are not needed any more, when it is dropped.
+struct Need {
+    endpoint: Endpoint,
+    binder: Arc<dyn Binder>,
+}
+
+impl Drop for Need {
+    fn drop(&mut self) {
+        self.binder.release(&self.endpoint);
+    }
+}
+
+impl fmt::Debug for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.endpoint.fmt(f)
+    }
+}
+
 /// The sockets that listen on one address.
 #[derive(Debug)]
 pub struct Listening {
-    address: Address,
-    sockets: Vec<OwnedFd>,
+    bound: Bound,
+    _need: Need,
 }
 
 impl Listening {
     /// Where they really listen: with the port the kernel chose, if 0 was asked for.
     #[must_use]
     pub fn address(&self) -> &Address {
-        &self.address
+        &self.bound.address
     }
 
     /// The sockets, in the order of the cores that accept from them.
     #[must_use]
     pub fn sockets(&self) -> &[OwnedFd] {
-        &self.sockets
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        if let Address::Unix(path) = &self.address {
-            // If it is gone already, all the better.
-            let _ = std::fs::remove_file(path);
-        }
+        &self.bound.sockets
     }
 }
 
 /// All listening sockets of this process, by the address that was asked for.
-#[derive(Debug, Default)]
 pub struct Listeners {
+    binder: Arc<dyn Binder>,
     streams: Mutex<HashMap<Address, Weak<Listening>>>,
     datagrams: Mutex<HashMap<SocketAddr, Weak<Datagrams>>>,
 }
 
+impl Default for Listeners {
+    fn default() -> Self {
+        Self::by(Arc::new(Here))
+    }
+}
+
 impl Listeners {
+    /// Those that this binder binds.
+    pub fn by(binder: Arc<dyn Binder>) -> Self {
+        Self { binder, streams: Mutex::default(), datagrams: Mutex::default() }
+    }
+
     /// The sockets that listen on `address`: those that are bound already, or new ones, one per core.
     ///
     /// # Errors
@@ -89,8 +155,11 @@ impl Listeners {
         cores: usize,
         options: &ListenOptions,
     ) -> Result<Arc<Listening>> {
-        bound_or(&self.streams, address, || bind(address, cores, options))
-            .map_err(|e| Error::env(format!("cannot listen on {address}"), e))
+        bound_or(&self.streams, address, || {
+            let (bound, need) = self.bind(Endpoint::Streams(address.clone()), cores, options)?;
+            Ok(Listening { bound, _need: need })
+        })
+        .map_err(|e| Error::env(format!("cannot listen on {address}"), e))
     }
 
     /// The same for UDP.
@@ -98,8 +167,45 @@ impl Listeners {
     /// # Errors
     /// The same.
     pub fn open_datagrams(&self, address: SocketAddr, cores: usize) -> Result<Arc<Datagrams>> {
-        bound_or(&self.datagrams, &address, || Datagrams::bind(address, cores))
-            .map_err(|e| Error::env(format!("cannot receive on {address}"), e))
+        bound_or(&self.datagrams, &address, || {
+            let endpoint = Endpoint::Datagrams(address);
+            let (bound, need) = self.bind(endpoint, cores, &ListenOptions::default())?;
+            Datagrams::new(bound, need)
+        })
+        .map_err(|e| Error::env(format!("cannot receive on {address}"), e))
+    }
+
+    /// All that are in use now, for somebody who is to keep them as well.
+    ///
+    /// # Errors
+    /// When there are no more descriptors.
+    pub fn share(&self) -> io::Result<Vec<(Endpoint, Bound)>> {
+        let mut shared = Vec::new();
+        for (address, listening) in live(&self.streams) {
+            shared.push((Endpoint::Streams(address), listening.bound.share()?));
+        }
+        for (address, datagrams) in live(&self.datagrams) {
+            shared.push((Endpoint::Datagrams(address), datagrams.bound.share()?));
+        }
+        Ok(shared)
+    }
+
+    fn bind(
+        &self,
+        endpoint: Endpoint,
+        cores: usize,
+        options: &ListenOptions,
+    ) -> io::Result<(Bound, Need)> {
+        let bound = self.binder.bind(&endpoint, cores, options)?;
+        Ok((bound, Need { endpoint, binder: self.binder.clone() }))
+    }
+}
+
+impl fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut of = f.debug_struct("Listeners");
+        of.field("streams", &self.streams).field("datagrams", &self.datagrams);
+        of.finish_non_exhaustive()
     }
 }
 
@@ -119,69 +225,13 @@ fn bound_or<A: Clone + Eq + Hash, S>(
     Ok(sockets)
 }
 
-fn bind(address: &Address, cores: usize, options: &ListenOptions) -> io::Result<Listening> {
-    match address {
-        Address::Tcp(wanted) => {
-            // With SO_REUSEPORT a second program of this user could bind the address too and take half of
-            // the connections: a first bind without it finds out.
-            drop(tcp(*wanted, false)?);
-            let first = tcp(*wanted, true)?;
-            let real = first.local_addr()?.as_socket().unwrap_or(*wanted);
-            let mut sockets = vec![first];
-            for _ in 1..cores.max(1) {
-                sockets.push(tcp(real, true)?);
-            }
-            for socket in &sockets {
-                // Accepted connections inherit it: answers leave at once.
-                socket.set_tcp_nodelay(true)?;
-                if !options.defer.is_zero() {
-                    crate::sys::defer_accept(socket, options.defer)?;
-                }
-                listen(socket, options)?;
-            }
-            let sockets = sockets.into_iter().map(OwnedFd::from).collect();
-            Ok(Listening { address: Address::Tcp(real), sockets })
-        }
-        Address::Unix(path) => {
-            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-            remove_stale(path)?;
-            socket.bind(&SockAddr::unix(path)?)?;
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(options.mode);
-            std::fs::set_permissions(path, mode)?;
-            listen(&socket, options)?;
-            Ok(Listening { address: address.clone(), sockets: vec![socket.into()] })
-        }
-    }
-}
-
-fn tcp(address: std::net::SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.ip().is_unspecified() && address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(shared)?;
-    socket.bind(&address.into())?;
-    Ok(socket)
-}
-
-fn listen(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
-    socket.set_nonblocking(true)?;
-    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))
-}
-
-/// Takes away the socket file of a program that ended without doing so; one that still listens stays.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::FileTypeExt;
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-    if !is_socket {
-        return Ok(());
-    }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
-        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
-        Err(e) => Err(e),
-    }
+/// Those that somebody uses.
+fn live<A: Clone, S>(bound: &Mutex<HashMap<A, Weak<S>>>) -> Vec<(A, Arc<S>)> {
+    let bound = bound.lock().unwrap_or_else(PoisonError::into_inner);
+    bound
+        .iter()
+        .filter_map(|(address, sockets)| Some((address.clone(), sockets.upgrade()?)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -221,5 +271,19 @@ mod tests {
         assert!(Listeners::default().open(&address, 1, &options).is_err());
         drop(live);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_shared_still_listens_when_nobody_uses_it_here() {
+        let (listeners, options) = (Listeners::default(), ListenOptions::default());
+        let used = listeners.open(&"127.0.0.1:0".parse().unwrap(), 2, &options).unwrap();
+        let shared = listeners.share().unwrap();
+        drop(used);
+        let [(_, Bound { address: Address::Tcp(real), sockets })] = &shared[..] else {
+            panic!("{shared:?}")
+        };
+        assert_eq!(sockets.len(), 2);
+        TcpStream::connect(real).unwrap();
+        assert!(listeners.share().unwrap().is_empty());
     }
 }

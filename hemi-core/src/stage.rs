@@ -45,6 +45,7 @@ pub struct Stage {
     id: u64,
     parts: Parts,
     carried: Arc<Carried>,
+    config: String,
     shuts: HashMap<Rank, Shut>,
     stop: Shut,
     linger: OnceLock<Duration>,
@@ -53,16 +54,23 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(id: u64, parts: Parts, carried: Carried, ending: Shut) -> Self {
+    pub(crate) fn new(id: u64, parts: Parts, carried: Carried, config: &str, ending: Shut) -> Self {
         let shuts = parts.ranks().map(|rank| (rank, Shut::new())).collect();
         let (carried, linger) = (Arc::new(carried), OnceLock::new());
-        Self { id, parts, carried, shuts, stop: Shut::new(), linger, ending }
+        let config = config.to_owned();
+        Self { id, parts, carried, config, shuts, stop: Shut::new(), linger, ending }
     }
 
     /// Counted from 1 in this process.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// The config it was made of, with what that includes; nothing, if it was built in code.
+    #[must_use]
+    pub fn config(&self) -> &str {
+        &self.config
     }
 
     /// A component by its kind and name.

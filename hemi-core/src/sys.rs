@@ -34,7 +34,10 @@ pub(crate) fn defer_accept(socket: &Socket, wait: Duration) -> io::Result<()> {
 }
 
 /// Has the runtime report when a descriptor, which does not block, can be read from.
-pub(crate) fn watch_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+///
+/// # Errors
+/// When the system can't watch it.
+pub fn watch_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives.
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }

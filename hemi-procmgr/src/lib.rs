@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod actions;
+#[expect(dead_code, reason = "the leader that answers is to come")]
+mod control;
 mod dirs;
 mod options;
 mod term;

@@ -50,11 +50,12 @@ pub fn load(source: &Source, constants: &Constants) -> Result<Tree, Error> {
 pub(crate) fn load_tolerantly(source: &Source, constants: &Constants) -> Result<Tree, Error> {
     let mut loader = Loader::default();
     let root = loader.root(source);
-    let Loader { sources, errors, unsure, .. } = loader;
+    let Loader { sources, errors, unsure, includes, .. } = loader;
+    let flat = sources.flat(&includes);
     let sources = Arc::new(sources);
     match root {
         // What would be found in a text whose braces are wrong is mostly not there.
-        Some(root) if !unsure => Ok(evaluate(&root, constants, sources, errors)),
+        Some(root) if !unsure => Ok(evaluate(&root, constants, sources, errors).with_flat(flat)),
         _ => Err(errors.into_error(sources)),
     }
 }
@@ -65,6 +66,8 @@ struct Loader {
     errors: Diagnostics,
     unsure: bool,
     base: Option<PathBuf>,
+    /// Where includes stand, in the order of the texts they stand in.
+    includes: Vec<Span>,
     /// The files being read, outermost first, in their canonical form and as they are named.
     open: Vec<(PathBuf, String)>,
     size: usize,
@@ -144,6 +147,7 @@ impl Loader {
     }
 
     fn include(&mut self, path: &Text) -> Result<Vec<Item>, Diagnostic> {
+        self.includes.push(path.span);
         let Some(base) = &self.base else {
             return Err(Diagnostic::new(path.span, "includes are refused here")
                 .help("only a config file, or a text with a base directory, can include others"));
@@ -311,6 +315,23 @@ fn glob_match(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_config_with_includes_can_be_told_as_one_text() {
+        let dir = std::env::temp_dir().join(format!("hemi-flat-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("more")).unwrap();
+        let file = |name: &str, text: &str| std::fs::write(dir.join(name), text).unwrap();
+        file("root.conf", "stage {\n\t<more/*.conf>\n\t<none*>\n\t<last.conf> .d = 4\n}\n");
+        file("more/1.conf", ".a = 1 // a comment");
+        file("more/2.conf", "<more/inner>\n.b = 2\n");
+        file("more/inner", ".c = 3");
+        file("last.conf", "");
+        let tree = load(&Source::File(dir.join("root.conf")), &Constants::default()).unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+        let flat = "stage {\n\t.a = 1 // a comment\n.c = 3\n\n.b = 2\n\n\n\t\n\t\n .d = 4\n}\n";
+        assert_eq!(tree.flat(), flat);
+        assert_eq!(load(&Source::text("flat", flat), &Constants::default()).unwrap().flat(), flat);
+    }
 
     #[test]
     fn matches_globs() {

@@ -114,6 +114,32 @@ impl Sources {
         (self.files.len() - 1) as u32
     }
 
+    /// The first text, with the included ones in the place of their includes, which are all named here.
+    pub(super) fn flat(&self, includes: &[Span]) -> String {
+        let mut flat = String::new();
+        if !self.files.is_empty() {
+            self.append_flat(0, includes, &mut flat);
+        }
+        flat
+    }
+
+    fn append_flat(&self, file: u32, includes: &[Span], flat: &mut String) {
+        let text = &self.files[file as usize].text;
+        let mut at = 0;
+        for include in includes.iter().filter(|include| include.file == file) {
+            flat.push_str(&text[at..include.start as usize]);
+            at = include.end as usize;
+            for (index, inner) in self.files.iter().enumerate() {
+                if inner.included_at == Some(*include) {
+                    self.append_flat(index as u32, includes, flat);
+                    // It may end in a comment.
+                    flat.push('\n');
+                }
+            }
+        }
+        flat.push_str(&text[at..]);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.files.len()
     }

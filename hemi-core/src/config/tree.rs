@@ -24,11 +24,16 @@ pub struct Tree {
     /// The first is the root.
     nodes: Vec<Node>,
     mistakes: Diagnostics,
+    flat: String,
 }
 
 impl Tree {
     pub(super) fn new(sources: Arc<Sources>, nodes: Vec<Node>, mistakes: Diagnostics) -> Self {
-        Self { sources, nodes, mistakes }
+        Self { sources, nodes, mistakes, flat: String::new() }
+    }
+
+    pub(super) fn with_flat(self, flat: String) -> Self {
+        Self { flat, ..self }
     }
 
     /// What is wrong with values, as far as it is known without their types. Nothing, if the tree
@@ -45,6 +50,11 @@ impl Tree {
     /// The texts of the config, to show places in.
     pub fn sources(&self) -> &Sources {
         &self.sources
+    }
+
+    /// The config as one text, with what it includes.
+    pub fn flat(&self) -> &str {
+        &self.flat
     }
 
     /// What nobody has read: properties that no component knows, conditions where none may stand.

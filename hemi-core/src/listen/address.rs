@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigType;
 
@@ -15,8 +15,8 @@ use crate::config::ConfigType;
 /// In a config: `"127.0.0.1:80"`, `"[::1]:80"`, `":80"` (all addresses of this machine, IPv6 and IPv4),
 /// `"localhost:80"` (127.0.0.1), or the path of a Unix socket: one with a `/`, or `unix:PATH`.
 /// A relative path starts at the top directory.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Address {
     /// A TCP or UDP address.
     Tcp(SocketAddr),
@@ -73,6 +73,15 @@ impl TryFrom<String> for Address {
 
     fn try_from(text: String) -> Result<Self, AddressError> {
         text.parse()
+    }
+}
+
+impl From<Address> for String {
+    fn from(address: Address) -> Self {
+        match address {
+            Address::Tcp(address) => address.to_string(),
+            Address::Unix(path) => format!("unix:{}", path.display()),
+        }
     }
 }
 
@@ -144,6 +153,8 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(text.parse().ok(), expected, "{text}");
+            let again = expected.clone().map(|address| String::from(address).parse().unwrap());
+            assert_eq!(again, expected, "{text}");
         }
         let Ok(Address::Tcp(any)) = ":80".parse() else { panic!("no address") };
         assert!(any.ip().is_unspecified());

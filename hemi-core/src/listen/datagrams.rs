@@ -3,28 +3,27 @@
 use std::io;
 use std::net::SocketAddr;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
+
+use super::{Address, Bound, Need};
 
 /// The UDP sockets of one address, one per core. All datagrams from one source arrive at the same of
 /// them, so each must be read, or its share is lost.
 #[derive(Debug)]
 pub struct Datagrams {
     address: SocketAddr,
-    sockets: Vec<Socket>,
+    pub(super) bound: Bound,
+    _need: Need,
 }
 
 impl Datagrams {
-    pub(super) fn bind(wanted: SocketAddr, cores: usize) -> io::Result<Self> {
-        // As with TCP: a second program of this user would take a share of the datagrams.
-        drop(udp(wanted, false)?);
-        let first = udp(wanted, true)?;
-        let address = first.local_addr()?.as_socket().unwrap_or(wanted);
-        let mut sockets = vec![first];
-        for _ in 1..cores.max(1) {
-            sockets.push(udp(address, true)?);
+    pub(super) fn new(bound: Bound, need: Need) -> io::Result<Self> {
+        match bound.address {
+            Address::Tcp(address) if !bound.sockets.is_empty() => {
+                Ok(Self { address, bound, _need: need })
+            }
+            _ => Err(io::ErrorKind::AddrNotAvailable.into()),
         }
-        Ok(Self { address, sockets })
     }
 
     /// Where they are: with the port that the kernel chose, if 0 was asked for.
@@ -38,20 +37,10 @@ impl Datagrams {
     /// # Errors
     /// When there are no more descriptors.
     pub fn socket(&self, core: usize) -> io::Result<UdpSocket> {
-        let socket = self.sockets[core % self.sockets.len()].try_clone()?;
+        let sockets = &self.bound.sockets;
+        let socket = sockets[core % sockets.len()].try_clone()?;
         UdpSocket::from_std(socket.into())
     }
-}
-
-fn udp(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    if address.ip().is_unspecified() && address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_reuse_port(shared)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket)
 }
 
 #[cfg(test)]

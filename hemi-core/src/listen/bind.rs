@@ -1,0 +1,125 @@
+//! Binding sockets in this process.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::{Address, Binder, Bound, Endpoint, ListenOptions};
+
+/// Binds in this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Here;
+
+impl Binder for Here {
+    fn bind(
+        &self,
+        endpoint: &Endpoint,
+        cores: usize,
+        options: &ListenOptions,
+    ) -> io::Result<Bound> {
+        match endpoint {
+            Endpoint::Streams(Address::Tcp(wanted)) => {
+                let bound = one_per_core(*wanted, cores, tcp)?;
+                for socket in &bound.1 {
+                    // Accepted connections inherit it: answers leave at once.
+                    socket.set_tcp_nodelay(true)?;
+                    if !options.defer.is_zero() {
+                        crate::sys::defer_accept(socket, options.defer)?;
+                    }
+                    listen(socket, options)?;
+                }
+                Ok(finished(bound))
+            }
+            Endpoint::Streams(Address::Unix(path)) => {
+                let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+                remove_stale(path)?;
+                socket.bind(&SockAddr::unix(path)?)?;
+                let mode = std::os::unix::fs::PermissionsExt::from_mode(options.mode);
+                std::fs::set_permissions(path, mode)?;
+                listen(&socket, options)?;
+                Ok(Bound { address: Address::Unix(path.clone()), sockets: vec![socket.into()] })
+            }
+            Endpoint::Datagrams(wanted) => one_per_core(*wanted, cores, udp).map(finished),
+        }
+    }
+
+    /// A Unix socket's file goes with the socket.
+    fn release(&self, endpoint: &Endpoint) {
+        if let Endpoint::Streams(Address::Unix(path)) = endpoint {
+            // If it is gone already, all the better.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Whether others may bind the address too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Port {
+    Mine,
+    Shared,
+}
+
+fn one_per_core(
+    wanted: SocketAddr,
+    cores: usize,
+    bind: fn(SocketAddr, Port) -> io::Result<Socket>,
+) -> io::Result<(SocketAddr, Vec<Socket>)> {
+    // With SO_REUSEPORT a second program of this user could bind the address too and take half of
+    // what comes: a first bind without it finds out.
+    drop(bind(wanted, Port::Mine)?);
+    let first = bind(wanted, Port::Shared)?;
+    let real = first.local_addr()?.as_socket().unwrap_or(wanted);
+    let mut sockets = vec![first];
+    for _ in 1..cores.max(1) {
+        sockets.push(bind(real, Port::Shared)?);
+    }
+    Ok((real, sockets))
+}
+
+fn finished((address, sockets): (SocketAddr, Vec<Socket>)) -> Bound {
+    let sockets = sockets.into_iter().map(OwnedFd::from).collect();
+    Bound { address: Address::Tcp(address), sockets }
+}
+
+fn tcp(address: SocketAddr, port: Port) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    bind_to(address, port, socket)
+}
+
+fn udp(address: SocketAddr, port: Port) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    bind_to(address, port, socket)
+}
+
+fn bind_to(address: SocketAddr, port: Port, socket: Socket) -> io::Result<Socket> {
+    if address.ip().is_unspecified() && address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_port(port == Port::Shared)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn listen(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))
+}
+
+/// Takes away the socket file of a program that ended without doing so; one that still listens stays.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+    if !is_socket {
+        return Ok(());
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        Err(e) => Err(e),
+    }
+}
