@@ -8,14 +8,17 @@
 
 pub mod accept;
 pub mod accept_encoding;
+pub mod ajp;
 pub mod ascii;
 pub mod authority;
+pub mod cgi;
 pub mod cidr;
 pub mod conditional;
 pub mod cookie;
 pub mod cron;
 pub mod date;
 pub mod etag;
+pub mod fcgi;
 pub mod http1;
 pub mod huffman;
 pub mod jws;
@@ -28,8 +31,10 @@ pub mod priority;
 pub mod query;
 pub mod range;
 pub mod replace;
+pub mod scgi;
 pub mod ssi;
 pub mod traceparent;
+pub mod uwsgi;
 #[cfg(feature = "webdav")]
 pub mod webdav;
 
