@@ -303,6 +303,12 @@ impl Outlook {
     pub fn phase(&self) -> Phase {
         self.0.phase()
     }
+
+    /// The group of the server's connections, woken when the phase changes.
+    #[must_use]
+    pub fn group(&self) -> Group {
+        self.0.group
+    }
 }
 
 impl State {

@@ -4,6 +4,7 @@
 //! things copied together into one write, large ones by reference, files by `sendfile`.
 //! [`Socket`] has two drivers: one on epoll, through tokio, and one on io_uring; see [`IoDriver`].
 
+mod foreign;
 mod outbox;
 pub mod pool;
 mod socket;
@@ -16,6 +17,7 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 
 pub use crate::sys::watch_readable;
+pub use foreign::Foreign;
 pub use outbox::{Outbox, SharedFile};
 pub(crate) use socket::Family;
 pub use socket::Socket;

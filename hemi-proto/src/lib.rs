@@ -37,5 +37,6 @@ pub mod traceparent;
 pub mod uwsgi;
 #[cfg(feature = "webdav")]
 pub mod webdav;
+pub mod websocket;
 
 mod quality;

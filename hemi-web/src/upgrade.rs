@@ -5,8 +5,9 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use hemi_core::gate::{Outlook, Phase};
+use hemi_core::io::{Foreign, Io, Outbox};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The bytes of a connection after a 101, both ways.
@@ -19,16 +20,30 @@ pub struct Upgraded {
     outlook: Outlook,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+trait Stream: Io + AsyncRead + AsyncWrite {}
+impl<T: Io + AsyncRead + AsyncWrite> Stream for T {}
 
 impl Upgraded {
     pub(crate) fn new(
         early: Bytes,
-        io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        io: impl Io + AsyncRead + AsyncWrite,
         outlook: Outlook,
     ) -> Self {
         Self { early, io: Box::new(io), outlook }
+    }
+
+    /// The same for what is no [`Io`], such as a stream of HTTP/2.
+    #[allow(dead_code, reason = "streams of HTTP/2 and 3 are to come")]
+    pub(crate) fn foreign(
+        io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        outlook: Outlook,
+    ) -> Self {
+        Self::new(Bytes::new(), Foreign(io), outlook)
+    }
+
+    #[allow(dead_code, reason = "WebSockets are to come")]
+    pub(crate) fn outlook(&self) -> &Outlook {
+        &self.outlook
     }
 
     /// Is over when the server drains. To be awaited by the future that was given the connection, not
@@ -46,6 +61,29 @@ impl Upgraded {
 impl std::fmt::Debug for Upgraded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Upgraded").field("early", &self.early.len()).finish_non_exhaustive()
+    }
+}
+
+impl Io for Upgraded {
+    fn poll_recv(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        if self.early.is_empty() {
+            return self.io.poll_recv(cx, buf);
+        }
+        let most = self.early.len().min(buf.capacity() - buf.len());
+        buf.extend_from_slice(&self.early.split_to(most));
+        Poll::Ready(Ok(most))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> Poll<io::Result<()>> {
+        self.io.poll_send(cx, out)
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.io.shutdown()
+    }
+
+    fn reset(&mut self) {
+        self.io.reset();
     }
 }
 

@@ -136,21 +136,24 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         None
     }
 
-    /// Leaves the connection to what the response to an upgrade said.
-    async fn hand_over(mut self, mut response: Response) {
-        let early = self.rbuf.split().freeze();
-        let Some(go_on) = response.take_upgrade() else { return };
-        self.watch.unlimited();
-        let mut work = catch(go_on(Upgraded::new(early, self.io, self.watch.outlook())));
-        let done = poll_fn(|cx| match Pin::new(&mut work).poll(cx) {
-            Poll::Ready(done) => Poll::Ready(done),
-            // When the time to drain is over, the work is dropped.
-            Poll::Pending if self.watch.pending(cx).is_err() => Poll::Ready(Ok(())),
-            Poll::Pending => Poll::Pending,
-        });
-        if let Err(panic) = done.await {
-            self.server.counters.panics.add(1);
-            error!(peer = %self.peer, "upgraded connection panicked: {panic}");
+    /// Leaves the connection to what the response to an upgrade said; what only requests need goes now.
+    fn hand_over(self, mut response: Response) -> impl Future<Output = ()> + Send {
+        let Self { io, rbuf, mut watch, server, peer, .. } = self;
+        async move {
+            let Some(go_on) = response.take_upgrade() else { return };
+            drop(response);
+            watch.unlimited();
+            let mut work = catch(go_on(Upgraded::new(rbuf.freeze(), io, watch.outlook())));
+            let done = poll_fn(|cx| match Pin::new(&mut work).poll(cx) {
+                Poll::Ready(done) => Poll::Ready(done),
+                // When the time to drain is over, the work is dropped.
+                Poll::Pending if watch.pending(cx).is_err() => Poll::Ready(Ok(())),
+                Poll::Pending => Poll::Pending,
+            });
+            if let Err(panic) = done.await {
+                server.counters.panics.add(1);
+                error!(%peer, "upgraded connection panicked: {panic}");
+            }
         }
     }
 
@@ -352,6 +355,9 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             self.put_head(&answered.response, asked, Framing::None, false);
             server.record(webapp, &mut self.req, &answered, moved);
             self.watch.total(Moment::NEVER);
+            if self.rbuf.is_empty() {
+                pool::give(std::mem::take(&mut self.rbuf));
+            }
             return Ok(Next::Upgrade(Box::new(answered.response)));
         }
         let whole = match upload {
