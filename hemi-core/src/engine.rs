@@ -1,7 +1,7 @@
 //! The engine: one stage at work, earlier ones draining, and the way from one to the next.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,7 +12,9 @@ use crate::config::{self, Constants, Source};
 use crate::cores::{self, Cores};
 use crate::io::IoDriver;
 use crate::listen::{Binder, Listeners};
+use crate::metrics::Measures;
 use crate::stage::{Build, Carried, Parts, Running, Shut, Stage};
+use crate::status::{Pace, StageStatus, Status, Timestamp};
 use crate::{Error, Registry, Result};
 
 /// How long a stage may take to drain, unless said otherwise.
@@ -45,10 +47,18 @@ pub struct Engine {
     constants: Arc<Constants>,
     grace: Duration,
     current: Option<Running>,
-    draining: Vec<JoinHandle<()>>,
+    draining: Vec<Draining>,
+    pace: Pace,
     stages: u64,
     /// Fires when it quits.
     ending: Shut,
+}
+
+/// A stage that ends.
+struct Draining {
+    stage: Weak<Stage>,
+    ends_by: Timestamp,
+    task: JoinHandle<()>,
 }
 
 impl Engine {
@@ -73,6 +83,7 @@ impl Engine {
             grace: GRACE,
             current: None,
             draining: Vec::new(),
+            pace: Pace::default(),
             stages: 0,
             ending: Shut::new(),
         };
@@ -161,6 +172,29 @@ impl Engine {
         Pulse(self.cores.clone())
     }
 
+    /// How it stands. Reads a few files of `/proc`.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let serving = self.stage().map(|stage| StageStatus::of(stage, None));
+        let draining = self.draining.iter().rev().filter_map(|draining| {
+            Some(StageStatus::of(&*draining.stage.upgrade()?, Some(draining.ends_by)))
+        });
+        Status {
+            cores: self.cores(),
+            stages: serving.into_iter().chain(draining).collect(),
+            pace: self.pace.clone(),
+            measures: self.stage().map(|stage| Measures::of(stage)).unwrap_or_default(),
+        }
+    }
+
+    /// Notes for [`Status::pace`] what was done since the last call: to be called once a second by a
+    /// program that shows it.
+    pub fn sample(&mut self) {
+        if let Some(running) = &self.current {
+            self.pace.sample(&running.stage);
+        }
+    }
+
     /// How many cores it has.
     #[must_use]
     pub fn cores(&self) -> usize {
@@ -190,13 +224,16 @@ impl Engine {
             self.drain(last, linger);
         }
         for draining in self.draining.drain(..) {
-            let _ = draining.await;
+            let _ = draining.task.await;
         }
     }
 
     fn drain(&mut self, running: Running, linger: Duration) {
-        self.draining.retain(|task| !task.is_finished());
-        self.draining.push(self.cores.spawn(0, running.drain(self.grace, linger)));
+        self.draining.retain(|draining| !draining.task.is_finished());
+        let stage = Arc::downgrade(&running.stage);
+        let ends_by = Timestamp::now().after(self.grace);
+        let task = self.cores.spawn(0, running.drain(self.grace, linger));
+        self.draining.push(Draining { stage, ends_by, task });
     }
 }
 

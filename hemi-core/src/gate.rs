@@ -185,6 +185,8 @@ impl Gate {
 
     /// Tells what it counts, for the server it accepts for.
     pub fn measure(&self, out: &mut Measures) {
+        let address = self.address.to_string();
+        out.info("hemi_server", "Where a server listens.", &[("address", &address)]);
         let active = "Connections served now.";
         out.gauge("hemi_server_conns_active", active, &[], self.active() as u64);
         let GateCounters { accepted, refused, full, failed } = self.counters();

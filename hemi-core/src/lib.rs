@@ -28,6 +28,7 @@ mod registry;
 pub mod resolv;
 pub mod server;
 mod stage;
+pub mod status;
 mod sys;
 pub mod tracer;
 
@@ -38,6 +39,7 @@ pub use error::{Error, Result};
 pub use hemi_derive::Component;
 pub use registry::{Entry, Registry};
 pub use stage::{Parts, Prepare, Run, Shut, Stage};
+pub use status::Status;
 
 /// Adds the fixtures that every stage has.
 fn register(registry: &mut Registry) {

@@ -19,6 +19,7 @@ use crate::component::{Kind, Rank};
 use crate::cores::Cores;
 use crate::listen::Listeners;
 use crate::panics::{catch, catch_call};
+use crate::status::Timestamp;
 use crate::{Error, Result};
 
 pub(crate) use build::{Build, Claim};
@@ -51,14 +52,15 @@ pub struct Stage {
     linger: OnceLock<Duration>,
     /// Fires when the program is about to end.
     ending: Shut,
+    since: Timestamp,
 }
 
 impl Stage {
     pub(crate) fn new(id: u64, parts: Parts, carried: Carried, config: &str, ending: Shut) -> Self {
         let shuts = parts.ranks().map(|rank| (rank, Shut::new())).collect();
         let (carried, linger) = (Arc::new(carried), OnceLock::new());
-        let config = config.to_owned();
-        Self { id, parts, carried, config, shuts, stop: Shut::new(), linger, ending }
+        let (config, stop, since) = (config.to_owned(), Shut::new(), Timestamp::now());
+        Self { id, parts, carried, config, shuts, stop, linger, ending, since }
     }
 
     /// Counted from 1 in this process.
@@ -71,6 +73,12 @@ impl Stage {
     #[must_use]
     pub fn config(&self) -> &str {
         &self.config
+    }
+
+    /// When it was made.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        self.since
     }
 
     /// A component by its kind and name.

@@ -6,8 +6,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use hemi_core::Error;
+use hemi_core::config::{Diagnostic, Sources};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::recent::Line;
 
 /// Commands that wait to be looked at, at most.
 const WAITING: usize = 64;
@@ -66,6 +70,25 @@ pub(crate) struct Done {
 #[error("{error}")]
 pub(crate) struct Refused {
     pub(crate) error: String,
+    /// The mistakes one by one, if it was these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) mistakes: Vec<Mistake>,
+}
+
+/// What is wrong with a config.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mistake {
+    /// The name of the file; empty if none can be shown.
+    pub(crate) file: String,
+    /// Counted from 1.
+    pub(crate) line: usize,
+    /// In characters, counted from 1.
+    pub(crate) column: usize,
+    /// What is wrong.
+    pub(crate) message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) help: Option<String>,
 }
 
 /// The processes, and what happened to them.
@@ -107,6 +130,14 @@ pub(crate) struct WorkerStatus {
     pub(crate) since: Seconds,
     /// What it tells of its stages; nothing, if it does not answer soon.
     pub(crate) report: Option<serde_json::Value>,
+}
+
+/// What a worker tells of itself: the report of its status.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) engine: hemi_core::Status,
+    /// Its last warnings and errors, the newest last.
+    pub(crate) recent: Vec<Line>,
 }
 
 /// What a worker is about.
@@ -182,13 +213,35 @@ impl Control {
 
 impl Refused {
     pub(crate) fn new(error: impl Into<String>) -> Self {
-        Self { error: error.into() }
+        Self { error: error.into(), mistakes: Vec::new() }
     }
 }
 
 impl From<String> for Refused {
     fn from(error: String) -> Self {
-        Self { error }
+        Self::new(error)
+    }
+}
+
+impl From<&Error> for Refused {
+    fn from(error: &Error) -> Self {
+        let mistakes = error.mistakes().map_or_else(Vec::new, |config| {
+            config.diagnostics().iter().map(|d| Mistake::of(d, config.sources())).collect()
+        });
+        Self { error: error.to_string(), mistakes }
+    }
+}
+
+impl Mistake {
+    fn of(diagnostic: &Diagnostic, sources: &Sources) -> Self {
+        let place = diagnostic.span.map(|span| sources.locate(span));
+        Self {
+            file: place.as_ref().map_or("", |place| place.file).to_owned(),
+            line: place.as_ref().map_or(1, |place| place.line),
+            column: place.as_ref().map_or(1, |place| place.column),
+            message: diagnostic.message.clone(),
+            help: diagnostic.help.clone(),
+        }
     }
 }
 

@@ -188,6 +188,8 @@ impl Limit {
 pub struct HttpCounters {
     /// Requests answered.
     pub requests: Counter,
+    /// Requests answered with a status from 500 on.
+    pub errors: Counter,
     /// Panics of handlets.
     pub panics: Counter,
     limits: [Counter; Limit::ALL.len()],
@@ -196,7 +198,8 @@ pub struct HttpCounters {
 impl HttpCounters {
     pub(crate) fn new(cores: usize) -> Self {
         let counter = || Counter::new(cores);
-        Self { requests: counter(), panics: counter(), limits: std::array::from_fn(|_| counter()) }
+        let limits = std::array::from_fn(|_| counter());
+        Self { requests: counter(), errors: counter(), panics: counter(), limits }
     }
 
     /// How often a limit was hit.
@@ -207,7 +210,9 @@ impl HttpCounters {
 
     /// What they counted, by their names in metrics.
     pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let all = [("requests", self.requests.sum()), ("panics", self.panics.sum())];
+        let all =
+            [("requests", &self.requests), ("errors", &self.errors), ("panics", &self.panics)];
+        let all = all.map(|(name, counter)| (name, counter.sum()));
         all.into_iter().chain(Limit::ALL.map(|limit| (limit.name(), self.limit(limit).sum())))
     }
 }

@@ -203,6 +203,8 @@ impl Lifecycle for HttpxServer {
     fn measure(&self, out: &mut Measures) {
         let counters = self.counters();
         out.counter("hemi_server_requests", "Requests read.", &[], counters.requests.sum());
+        let errors = "Requests answered with a status from 500 on.";
+        out.counter("hemi_server_errors", errors, &[], counters.errors.sum());
         let panics = "Panics of what answers requests.";
         out.counter("hemi_server_panics", panics, &[], counters.panics.sum());
         for limit in Limit::ALL {

@@ -118,7 +118,7 @@ impl Meter {
             let help = "How long requests took, from the head to the end of the answer.";
             let counts = (BUCKETS..COUNTERS).map(|bucket| counters.sum(bucket)).collect();
             let sum = Duration::from_nanos(counters.sum(NANOS)).as_secs_f64();
-            let histogram = Histogram { bounds: BOUNDS, counts, sum };
+            let histogram = Histogram { bounds: BOUNDS.into(), counts, sum };
             out.histogram("hemi_webapp_request_seconds", help, &[label], histogram);
         }
     }

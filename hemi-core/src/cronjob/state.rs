@@ -41,10 +41,16 @@ impl Status {
         }
         let running = "Whether a run is under way.";
         out.gauge("hemi_cronjob_running", running, &[], u64::from(self.running));
+        let seconds = |at: SystemTime| {
+            at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+        };
+        if let Some(next) = self.next {
+            let help = "When the next run is to start, in seconds since 1970.";
+            out.gauge("hemi_cronjob_next_start_seconds", help, &[], seconds(next));
+        }
         let Some(last) = &self.last else { return };
-        let start = last.start.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let help = "When the last run that is over started, in seconds since 1970.";
-        out.gauge("hemi_cronjob_last_start_seconds", help, &[], start.as_secs_f64());
+        out.gauge("hemi_cronjob_last_start_seconds", help, &[], seconds(last.start));
         let help = "How long it took.";
         out.gauge("hemi_cronjob_last_duration_seconds", help, &[], last.duration.as_secs_f64());
         let help = "Whether it did what it had to.";

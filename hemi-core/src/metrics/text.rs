@@ -54,7 +54,7 @@ impl Family {
             Exposition::Prometheus if self.kind == Kind::Info => (end, "gauge"),
             Exposition::Prometheus => (end, kind),
         };
-        let help = Escaped(self.help);
+        let help = Escaped(&self.help);
         writeln!(text, "# HELP {name}{of_family} {help}\n# TYPE {name}{of_family} {kind}")?;
         for (labels, value) in &self.series {
             match value {
@@ -101,7 +101,7 @@ struct Set<'a> {
 impl fmt::Display for Set<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut before = '{';
-        for (name, value) in self.labels {
+        for (name, value) in self.labels.iter() {
             write!(f, "{before}{name}=\"{}\"", Escaped(value))?;
             before = ',';
         }
@@ -142,7 +142,7 @@ mod tests {
         out.gauge("hemi_a_bytes", "Bytes.", &[], 1);
         out.owner = Some(("webapp", "w".into()));
         let counts = vec![2, 0, 1];
-        let histogram = Histogram { bounds: &[0.001, 1.0], counts, sum: 30.25 };
+        let histogram = Histogram { bounds: (&[0.001, 1.0][..]).into(), counts, sum: 30.25 };
         out.histogram("hemi_took_seconds", "Time.", &[("rule", "")], histogram);
         out
     }

@@ -66,6 +66,9 @@ impl Shared {
             error!(request = %req.id(), "a handlet answered {status}, which is no answer");
             *response = StatusCode::INTERNAL_SERVER_ERROR.into();
         }
+        if response.status().is_server_error() {
+            self.counters.errors.add(1);
+        }
     }
 
     /// Tells those who want to hear of it that the exchange is over.

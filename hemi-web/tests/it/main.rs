@@ -15,6 +15,7 @@ mod probe;
 mod rules;
 mod site;
 mod slow;
+mod status;
 mod streams;
 mod tower;
 mod trace;

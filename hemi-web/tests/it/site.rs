@@ -8,7 +8,7 @@ use std::time::Duration;
 use hemi_core::config::Source;
 use hemi_core::listen::Address;
 use hemi_core::server::{Server, ServerKind};
-use hemi_core::{Engine, Registry, Stage};
+use hemi_core::{Engine, Registry, Stage, Status};
 use hemi_test::eventually;
 use hemi_test::raw::Client;
 
@@ -60,6 +60,16 @@ impl Site {
     pub(crate) fn load(&mut self, config: &str) -> Result<(), String> {
         self.stage = self.engine.load(&Source::text("test", config)).map_err(|e| e.to_string())?;
         Ok(())
+    }
+
+    /// How its engine stands.
+    pub(crate) fn status(&self) -> Status {
+        self.engine.status()
+    }
+
+    /// A second has passed, as far as its pace is concerned.
+    pub(crate) fn sample(&mut self) {
+        self.engine.sample();
     }
 
     /// Where it listens.
