@@ -12,6 +12,7 @@ use crate::config::{self, Constants, Source};
 use crate::cores::{self, Cores};
 use crate::io::IoDriver;
 use crate::listen::{Binder, Listeners};
+use crate::logger::LoggerKind;
 use crate::metrics::Measures;
 use crate::stage::{Build, Carried, Parts, Running, Shut, Stage};
 use crate::status::{Pace, StageStatus, Status, Timestamp};
@@ -205,6 +206,13 @@ impl Engine {
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Has the loggers open anew what they write to, for those who have moved their files away: from then
+    /// on these are written no more. No line is lost.
+    pub fn reopen(&self) {
+        let loggers = self.stage().into_iter().flat_map(|stage| stage.all::<LoggerKind>());
+        loggers.for_each(|(_, logger)| logger.reopen());
     }
 
     /// Ends all stages, each within its grace.

@@ -1,5 +1,6 @@
 //! The actions of the command line, one file each.
 
+pub(crate) mod advise;
 pub(crate) mod check;
 pub(crate) mod explain;
 pub(crate) mod fmt;

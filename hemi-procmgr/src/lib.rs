@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod actions;
+mod advise;
 #[expect(dead_code, reason = "the leader that answers is to come")]
 mod control;
 mod dirs;

@@ -127,3 +127,16 @@ fn bytes_that_are_no_text_are_refused_as_arguments_and_left_out_of_the_environme
     command.arg("explain").env("STRANGE", strange).env(strange, "x");
     assert_eq!(run(command).code, Some(0));
 }
+
+#[test]
+fn advice_is_given_as_text_and_as_json() {
+    let advice: serde_json::Value =
+        serde_json::from_str(&gorox(&["advise", "--json"]).stdout).unwrap();
+    let text = gorox(&["advise"]).stdout;
+    let advice = advice.as_array().unwrap();
+    assert!(advice.iter().any(|one| one["name"] == "open files"), "{text}");
+    for one in advice {
+        let head = format!("{}: {}", one["name"].as_str().unwrap(), one["seen"].as_str().unwrap());
+        assert!(text.contains(&head), "{head} not in\n{text}");
+    }
+}

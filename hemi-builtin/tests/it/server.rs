@@ -69,6 +69,10 @@ impl Running {
         &self.stage
     }
 
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     pub(crate) fn find<K: Kind>(&self, name: &str) -> Arc<K::Object> {
         self.stage.find::<K>(name).unwrap_or_else(|| panic!("no {} is named {name}", K::NAME))
     }

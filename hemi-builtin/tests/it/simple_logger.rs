@@ -415,6 +415,29 @@ fn a_logger_opens_its_file_anew_when_it_is_told() {
 }
 
 #[test]
+fn no_line_is_lost_or_torn_when_files_are_moved_away_under_load() {
+    const EACH: usize = 2_000;
+    let dir = TempDir::new().unwrap();
+    let target = dir.path().join("access.log");
+    let server = logged(2, &target, ".delay = 1ms");
+    let mut moved: Vec<PathBuf> = Vec::new();
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..3).map(|_| scope.spawn(|| send(&server, EACH))).collect();
+        while moved.len() < 5 || !clients.iter().all(|client| client.is_finished()) {
+            moved.push(dir.path().join(format!("access.log.{}", moved.len())));
+            fs::rename(&target, moved.last().unwrap()).unwrap();
+            server.engine().reopen();
+            assert!(eventually(SOON, || target.exists()));
+        }
+    });
+    server.quit();
+    moved.push(target);
+    let logs: String = moved.iter().map(|path| read(path)).collect();
+    assert!(logs.lines().all(is_whole));
+    assert_eq!(logs.lines().count(), 3 * EACH);
+}
+
+#[test]
 fn stdout_is_not_rotated() {
     let config = r#"stage { simpleLogger "a" { .target = "stdout"  .rotateSize = 1K } }"#;
     let error = load(1, config).err().expect("an error").to_string();

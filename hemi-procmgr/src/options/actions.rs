@@ -46,6 +46,16 @@ pub(crate) const ACTIONS: &[Action] = &[
         run: actions::explain::explain,
     },
     Action {
+        names: &["advise"],
+        operands: Operands::Nothing,
+        about: "advise on the settings of this machine",
+        more: "Settings of the kernel, and limits of this user and control group: what is seen, what is \
+               wanted, why, and the command that does it. Nothing is changed. Run it as the service is \
+               run, for the limits of a shell are others.",
+        exits: &[],
+        run: actions::advise::advise,
+    },
+    Action {
         names: &["completion"],
         operands: Operands::One(Value { name: "SHELL", is: Is::OneOf(&["bash", "zsh", "fish"]) }),
         about: "print what completes this command line in a shell",

@@ -95,7 +95,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
         set: Set::Flag(|o| o.json = true),
         about: "for programs, as JSON",
         default: "",
-        of: &["explain"],
+        of: &["explain", "advise"],
     },
     Opt {
         names: &["help", "h"],

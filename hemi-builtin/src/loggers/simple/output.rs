@@ -86,11 +86,15 @@ impl Output {
         if !self.begun.is_empty() {
             return;
         }
-        // If it can't be opened, the file that there was is better than none.
-        if (log.is_moved() || reopen)
-            && let Ok(opened) = Log::open(&log.path, self.when)
-        {
-            *log = opened;
+        if log.is_moved() || reopen {
+            match Log::open(&log.path, self.when) {
+                Ok(opened) => *log = opened,
+                // The file that there was is better than none.
+                Err(e) if reopen => {
+                    warn!(file = %log.path.display(), "the log can't be opened anew: {e}");
+                }
+                Err(_) => {}
+            }
         }
         // The logger of the stage before may still write there too.
         log.size = log.size.and_then(|_| log.file.metadata().ok()).map(|meta| meta.len());
