@@ -1,76 +1,77 @@
-//! What can be asked of a program that runs: by the control socket, by its admin pages, and by signals.
-//!
-//! [`Control`] is the handle; behind it the leader answers, one thing after the other where they exclude
-//! each other, and never waiting for a drain.
+//! What a leader tells of itself and its worker, and what it can be asked to do: the types that the control
+//! API sends as JSON, and the handle that the API and the admin pages hold.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
 
-use hemi_core::Error;
 use hemi_core::config::{Diagnostic, Sources};
+use hemi_core::status::Timestamp;
+use hemi_core::{BoxFuture, Error, Status};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::broadcast;
 
 use crate::recent::Line;
 
-/// Commands that wait to be looked at, at most.
-const WAITING: usize = 64;
+/// Whoever controls the processes of a program.
+pub(crate) trait Control: Send + Sync + 'static {
+    /// How all stands. What can't be had in time, such as the status of a worker that is stuck, is left out.
+    fn overview(&self) -> BoxFuture<'_, Overview>;
 
-/// Asks the leader.
-#[derive(Clone, Debug)]
-pub(crate) struct Control(mpsc::Sender<Asked>);
+    /// The config: what is served, and whether what is there now would do.
+    fn config(&self) -> BoxFuture<'_, ConfigView>;
 
-/// What was asked, and where the answer goes.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) command: Command,
-    pub(crate) answer: oneshot::Sender<Result<Answer, Refused>>,
+    /// Does something, and comes back when it is done: with [`Act::Reload`], when the new stage serves; with
+    /// [`Act::Quit`] and [`Act::Stop`], when it has begun.
+    fn act(&self, act: Act) -> BoxFuture<'_, Result<Done, Refused>>;
+
+    /// What happens from now on. A receiver that is slow misses some.
+    fn events(&self) -> broadcast::Receiver<Event>;
 }
 
-/// Something to do or to tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Command {
-    /// Tells all there is to tell.
-    Status,
-    /// Loads the config anew, in the same worker.
+/// What can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "act")]
+pub(crate) enum Act {
+    /// Loads the config again: a new stage in the same worker.
     Reload,
-    /// Puts a new worker in the place of the one that serves.
+    /// Starts a new worker on the same sockets; the old one drains.
     Rework,
-    /// Puts a new leader and worker in the place of these: of another binary, or of what lies now where
-    /// this one came from.
-    Upgrade { binary: Option<PathBuf> },
+    /// Replaces all processes by those of a new binary.
+    Upgrade {
+        /// The binary; the file of this one, if none.
+        binary: Option<PathBuf>,
+    },
     /// Opens log files anew.
     Reopen,
-    /// Drains, then ends. Done when that has begun.
+    /// Drains, then ends.
     Quit,
-    /// Ends now.
+    /// Ends at once.
     Stop,
-    /// Opens the control socket at another path.
-    Recmd { path: PathBuf },
+    /// Moves the control API to another address; closes its port if none.
+    Recmd {
+        /// Where.
+        address: Option<String>,
+    },
+    /// Moves the admin pages to another address; closes them if none.
+    Reweb {
+        /// Where.
+        address: Option<String>,
+    },
 }
 
-/// That something is done, with what there is to say about it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", untagged)]
-pub(crate) enum Answer {
-    Status(Box<Status>),
-    Done(Done),
-}
-
-/// What was done.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// It was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Done {
-    /// In a line, for people.
-    pub(crate) done: String,
+    /// What was, for people.
+    pub(crate) message: String,
 }
 
-/// Why something was not done, for people: it may be the mistakes of a config, in many lines.
-#[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
-#[error("{error}")]
+/// It was not done, and all is as before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Refused {
-    pub(crate) error: String,
-    /// The mistakes one by one, if it was these.
+    /// Why not, for people: with config mistakes as `check` shows them.
+    pub(crate) message: String,
+    /// What is wrong with the config, if that is why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) mistakes: Vec<Mistake>,
 }
@@ -91,162 +92,156 @@ pub(crate) struct Mistake {
     pub(crate) help: Option<String>,
 }
 
-/// The processes, and what happened to them.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// How all stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Status {
-    pub(crate) name: String,
-    pub(crate) leader: LeaderStatus,
-    /// The one that serves comes first, then those that drain.
-    pub(crate) workers: Vec<WorkerStatus>,
-    /// Where the config comes from: a path, a URL, or what else to call it.
-    pub(crate) config: String,
-    /// The last attempt to load it anew.
-    pub(crate) reload: Option<ReloadStatus>,
-    /// How often a worker was started in the place of one that ended unasked.
-    pub(crate) restarts: u64,
-    /// The last of those ends, newest first.
-    pub(crate) crashes: Vec<Crash>,
-    /// Since when an earlier config serves, because workers crashed with the one that is wanted.
-    pub(crate) rolled_back: Option<Seconds>,
+pub(crate) struct Overview {
+    /// The name of the program.
+    pub(crate) program: String,
+    /// Its version.
+    pub(crate) version: String,
+    pub(crate) leader: Leader,
+    /// The worker that serves, or is about to; none while there is none.
+    pub(crate) worker: Option<Worker>,
+    /// Workers that drain.
+    pub(crate) retiring: Vec<Worker>,
+    /// Workers that had to be started anew, by reasons: `signal`, `exit`, `stall`.
+    pub(crate) restarts: BTreeMap<String, u64>,
+    /// How the last of them ended.
+    pub(crate) last_end: Option<End>,
+    /// Loads of the config that were tried, the first one included.
+    pub(crate) loads: u64,
+    /// The last of them.
+    pub(crate) last_load: Option<Load>,
 }
 
 /// The leader.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct LeaderStatus {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Leader {
     pub(crate) pid: u32,
-    pub(crate) version: String,
-    pub(crate) binary: PathBuf,
-    pub(crate) since: Seconds,
+    pub(crate) since: Timestamp,
+    /// The last warnings and errors of the leader itself, the newest last.
+    pub(crate) recent: Vec<Line>,
 }
 
 /// A worker.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct WorkerStatus {
+pub(crate) struct Worker {
     pub(crate) pid: u32,
-    pub(crate) phase: Phase,
-    pub(crate) since: Seconds,
-    /// What it tells of its stages; nothing, if it does not answer soon.
-    pub(crate) report: Option<serde_json::Value>,
+    pub(crate) since: Timestamp,
+    /// By when it will have ended, if it drains.
+    pub(crate) ends_by: Option<Timestamp>,
+    /// None if it did not say in time.
+    pub(crate) report: Option<Report>,
 }
 
-/// What a worker tells of itself: the report of its status.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// What a worker tells of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Report {
-    pub(crate) engine: hemi_core::Status,
+    pub(crate) engine: Status,
     /// Its last warnings and errors, the newest last.
     pub(crate) recent: Vec<Line>,
 }
 
-/// What a worker is about.
+/// How a worker ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct End {
+    pub(crate) pid: u32,
+    pub(crate) at: Timestamp,
+    /// By which signal or with which code.
+    pub(crate) reason: String,
+    /// The last lines it has logged.
+    pub(crate) last_lines: Vec<String>,
+}
+
+/// A config was loaded, or was to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Load {
+    pub(crate) at: Timestamp,
+    /// None if it is served.
+    pub(crate) refused: Option<Refused>,
+}
+
+/// The config.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ConfigView {
+    /// Where it comes from: a path, a URL.
+    pub(crate) source: String,
+    /// Tells the texts that are there now from others: those of a stage have the same if it serves them.
+    pub(crate) digest: String,
+    /// All texts that are there now, the root first, without what is secret.
+    pub(crate) files: Vec<ConfigFile>,
+    /// What is wrong with them; none if they would be served.
+    pub(crate) refused: Option<Refused>,
+}
+
+/// A text of the config.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ConfigFile {
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Event {
+    pub(crate) at: Timestamp,
+    pub(crate) what: What,
+    /// For people.
+    pub(crate) message: String,
+}
+
+/// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum Phase {
-    Starting,
-    Serving,
-    Draining,
+pub(crate) enum What {
+    /// A worker has started.
+    Started,
+    /// A worker has ended as it was told.
+    Ended,
+    /// A worker has ended otherwise.
+    Failed,
+    /// A new config is served.
+    Loaded,
+    /// A config was refused.
+    Refused,
+    /// The last good config was taken again.
+    RolledBack,
+    /// The program is about to end.
+    Ending,
 }
 
-/// An attempt to load the config anew.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ReloadStatus {
-    pub(crate) at: Seconds,
-    /// Why it was refused; none, if it serves.
-    pub(crate) error: Option<String>,
-}
-
-/// The end of a worker that nobody asked for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Crash {
-    pub(crate) at: Seconds,
-    pub(crate) pid: u32,
-    /// The signal or the exit status.
-    pub(crate) reason: String,
-    /// The last lines it wrote into its log.
-    pub(crate) log: Vec<String>,
-}
-
-/// A moment: seconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Seconds(pub(crate) u64);
-
-impl Seconds {
-    pub(crate) fn now() -> Self {
-        let now = hemi_core::clock::calendar().duration_since(SystemTime::UNIX_EPOCH);
-        Self(now.as_ref().map_or(0, Duration::as_secs))
-    }
-
-    /// How long ago that was.
-    pub(crate) fn ago(self) -> Duration {
-        Duration::from_secs(Self::now().0.saturating_sub(self.0))
-    }
-}
-
-impl Control {
-    /// A handle, and where what is asked by it arrives.
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Asked>) {
-        let (asker, asked) = mpsc::channel(WAITING);
-        (Self(asker), asked)
-    }
-
-    /// Asks, and waits for the answer.
-    pub(crate) async fn ask(&self, command: Command) -> Result<Answer, Refused> {
-        let (answer, answered) = oneshot::channel();
-        let ending = |_| Refused::new("the program is ending");
-        self.0.send(Asked { command, answer }).await.map_err(|_| ending(()))?;
-        answered.await.map_err(|_| ending(()))?
-    }
-
-    /// What all there is to tell.
-    pub(crate) async fn status(&self) -> Result<Status, Refused> {
-        match self.ask(Command::Status).await? {
-            Answer::Status(status) => Ok(*status),
-            Answer::Done(Done { done }) => Err(Refused::new(done)),
-        }
-    }
-}
-
-impl Refused {
-    pub(crate) fn new(error: impl Into<String>) -> Self {
-        Self { error: error.into(), mistakes: Vec::new() }
-    }
-}
-
-impl From<String> for Refused {
-    fn from(error: String) -> Self {
-        Self::new(error)
+impl Event {
+    pub(crate) fn now(what: What, message: impl Into<String>) -> Self {
+        Self { at: Timestamp::now(), what, message: message.into() }
     }
 }
 
 impl From<&Error> for Refused {
     fn from(error: &Error) -> Self {
-        let mistakes = error.mistakes().map_or_else(Vec::new, |config| {
-            config.diagnostics().iter().map(|d| Mistake::of(d, config.sources())).collect()
-        });
-        Self { error: error.to_string(), mistakes }
+        let mistakes = error.mistakes().map(|e| mistakes(e.diagnostics(), e.sources()));
+        Self { message: error.to_string(), mistakes: mistakes.unwrap_or_default() }
     }
 }
 
-impl Mistake {
-    fn of(diagnostic: &Diagnostic, sources: &Sources) -> Self {
+impl From<String> for Refused {
+    fn from(message: String) -> Self {
+        Self { message, mistakes: Vec::new() }
+    }
+}
+
+fn mistakes(diagnostics: &[Diagnostic], sources: &Sources) -> Vec<Mistake> {
+    let mistake = |diagnostic: &Diagnostic| {
         let place = diagnostic.span.map(|span| sources.locate(span));
-        Self {
+        Mistake {
             file: place.as_ref().map_or("", |place| place.file).to_owned(),
             line: place.as_ref().map_or(1, |place| place.line),
             column: place.as_ref().map_or(1, |place| place.column),
             message: diagnostic.message.clone(),
             help: diagnostic.help.clone(),
         }
-    }
-}
-
-impl Answer {
-    pub(crate) fn done(done: impl Into<String>) -> Self {
-        Self::Done(Done { done: done.into() })
-    }
+    };
+    diagnostics.iter().map(mistake).collect()
 }
