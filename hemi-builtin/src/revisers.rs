@@ -63,7 +63,7 @@ fn is_plain(response: &Response) -> bool {
 /// Has a request ask for all of a content that is going to be changed: parts of it can't be had, nor
 /// may parts be seen of what it was.
 fn forget_range(req: &mut Request) {
-    if req.headers().contains_key(RANGE) {
+    if req.has_field(&RANGE) {
         req.headers_mut().remove(RANGE);
         req.headers_mut().remove(IF_RANGE);
     }

@@ -40,5 +40,6 @@ mod head;
 mod lines;
 mod request;
 mod response;
+mod scan;
 mod target;
 mod trailers;

@@ -19,6 +19,7 @@ pub mod cron;
 pub mod date;
 pub mod etag;
 pub mod fcgi;
+pub mod fields;
 pub mod http1;
 pub mod huffman;
 pub mod jws;

@@ -188,7 +188,7 @@ macro_rules! of_head {
 
 of_head! {
     Method: |req| req.method().clone();
-    HeaderMap: |req| req.headers().clone();
+    HeaderMap: |req| req.to_headers();
     Peer: |req| req.peer();
     Scheme: |req| req.scheme();
     // As it arrives, up to the `maxBodySize` of the webapp.

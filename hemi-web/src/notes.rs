@@ -122,6 +122,9 @@ impl Interim {
 
     /// Takes what waits.
     pub(crate) fn take(&self) -> Vec<HeaderMap> {
+        if self.0.count.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
         std::mem::take(&mut *self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -67,7 +67,7 @@ impl Record<WebVar> for Exchange<'_> {
         self.common(line);
         for field in [REFERER, USER_AGENT] {
             line.extend_from_slice(b" \"");
-            put_or_dash(line, &vars::field(self.req.headers(), &field));
+            put_or_dash(line, &vars::field(self.req, &field));
             line.push(b'"');
         }
     }
@@ -78,7 +78,11 @@ impl Lookup<WebVar> for Exchange<'_> {
         match var {
             WebVar::Webapp => self.webapp.as_bytes().into(),
             WebVar::Status => self.response.status().as_str().as_bytes().to_vec().into(),
-            WebVar::Sent(name) => vars::field(self.response.headers(), name),
+            WebVar::Sent(name) => self
+                .response
+                .headers()
+                .get(name)
+                .map_or(Cow::default(), |value| value.as_bytes().into()),
             WebVar::BytesSent
             | WebVar::RequestTime
             | WebVar::Time

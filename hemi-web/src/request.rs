@@ -1,7 +1,6 @@
 //! A request, as rules, handlets and revisers see it.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use hemi_core::tracer::Span;
 use hemi_proto::authority::Authority;
 use hemi_proto::http1::{RequestHead, Target};
 use hemi_proto::path::{EncodedSeparators, PathError, normalize};
+use http::header::HeaderName;
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
 
 use crate::body::Body;
@@ -32,13 +32,6 @@ pub struct Request {
     notes: Option<Box<Notes>>,
     /// Answers on the way to the answer; there once a handlet has had to wait.
     interim: Option<Interim>,
-}
-
-/// Maps of fields that a core keeps at most.
-const MAPS_KEPT: usize = 256;
-
-thread_local! {
-    static MAPS: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
 }
 
 /// How a request came.
@@ -114,34 +107,6 @@ impl Request {
         self.body = Body::empty();
         self.extensions.clear();
         self.notes = None;
-    }
-
-    /// Gives the memory of an ended request to others of this core.
-    pub(crate) fn release(&mut self) {
-        self.interim = None;
-        if self.head.headers.capacity() == 0 {
-            return;
-        }
-        let mut map = std::mem::take(&mut self.head.headers);
-        if !map.is_empty() {
-            // Of a request that was refused the fields are still there, and the read buffer with them.
-            map.clear();
-        }
-        MAPS.with_borrow_mut(|maps| {
-            if maps.len() < MAPS_KEPT {
-                maps.push(map);
-            }
-        });
-    }
-
-    /// Takes such memory for the next request.
-    pub(crate) fn make_room(&mut self) {
-        if self.head.headers.capacity() == 0
-            && let Some(map) = MAPS.with_borrow_mut(Vec::pop)
-        {
-            // What is replaced has no memory to be freed: no need to look for it.
-            std::mem::forget(std::mem::replace(&mut self.head.headers, map));
-        }
     }
 
     /// The method.
@@ -263,7 +228,7 @@ impl Request {
         self.scheme
     }
 
-    /// The fields.
+    /// The fields, in a map that is made when it is first asked for; see also [`Request::field`].
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.head.headers
@@ -277,7 +242,26 @@ impl Request {
     /// The value of a field, if it is there and is text; of several the first.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.headers.get(name)?.to_str().ok()
+        let value = std::str::from_utf8(self.head.headers.first(name)?).ok()?;
+        value.bytes().all(|b| b == b'\t' || b.is_ascii_graphic() || b == b' ').then_some(value)
+    }
+
+    /// The value of a field, of several the first: for those who look for a few only, and need no map.
+    #[must_use]
+    pub fn field(&self, name: &HeaderName) -> Option<&[u8]> {
+        self.head.headers.first(name)
+    }
+
+    /// Whether there is such a field, by the same way.
+    #[must_use]
+    pub fn has_field(&self, name: &HeaderName) -> bool {
+        self.head.headers.has(name)
+    }
+
+    /// The fields in a map of its own, for who passes the request on.
+    #[must_use]
+    pub fn to_headers(&self) -> HeaderMap {
+        self.head.headers.to_map()
     }
 
     /// The content, to be read.

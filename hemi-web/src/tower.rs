@@ -106,7 +106,7 @@ impl<S> Tower<S> {
         *translated.uri_mut() = uri;
         *translated.version_mut() = req.version();
         // Revisers and the log still read them.
-        *translated.headers_mut() = req.headers().clone();
+        *translated.headers_mut() = req.to_headers();
         // What is there may count until the answer is sent.
         let mut extensions = req.extensions().clone();
         if let Some(extend) = &self.extend {

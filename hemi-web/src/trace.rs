@@ -98,7 +98,7 @@ fn describe(span: &mut Span, req: &Request) {
     if let Peer::Tcp(address) = req.peer() {
         span.set("client.address", address.ip().to_string());
     }
-    let user_agent = field(req.headers(), &USER_AGENT);
+    let user_agent = field(req, &USER_AGENT);
     if !user_agent.is_empty() {
         let user_agent = String::from_utf8_lossy(&user_agent).into_owned();
         span.set("user_agent.original", Value::from(user_agent));

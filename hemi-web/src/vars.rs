@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use hemi_core::config::{Lookup, PathCheck, Variable};
 use hemi_core::fcache::{Content, Fcache, Root};
 use hemi_proto::{cookie, query};
+use http::Version;
 use http::header::{CONTENT_TYPE, HeaderName, REFERER, USER_AGENT};
-use http::{HeaderMap, Version};
 
 use crate::record::put_ip;
 use crate::{Request, trace};
@@ -201,10 +201,10 @@ impl Lookup<WebVar> for Request {
             WebVar::EncodedPath => req.raw_path(),
             WebVar::Uri => req.sent_uri(),
             WebVar::QueryString => req.query().unwrap_or_default(),
-            WebVar::ContentType => return field(req.headers(), &CONTENT_TYPE),
-            WebVar::UserAgent => return field(req.headers(), &USER_AGENT),
-            WebVar::Referer => return field(req.headers(), &REFERER),
-            WebVar::Header(name) => return field(req.headers(), name),
+            WebVar::ContentType => return field(req, &CONTENT_TYPE),
+            WebVar::UserAgent => return field(req, &USER_AGENT),
+            WebVar::Referer => return field(req, &REFERER),
+            WebVar::Header(name) => return field(req, name),
             WebVar::RemoteAddr => {
                 let mut text = Vec::new();
                 put_ip(&mut text, req.remote_ip());
@@ -273,8 +273,8 @@ impl Lookup<WebVar> for Seen<'_> {
 }
 
 /// The value of a field; of several the first.
-pub(crate) fn field<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Cow<'a, [u8]> {
-    fields.get(name).map_or(Cow::default(), |value| value.as_bytes().into())
+pub(crate) fn field<'a>(req: &'a Request, name: &HeaderName) -> Cow<'a, [u8]> {
+    req.field(name).unwrap_or_default().into()
 }
 
 /// As a request line has it.

@@ -379,15 +379,14 @@ impl Static {
 
     /// Sends a file, or what stands compressed beside it.
     fn send(&self, req: &Request, original: Arc<Entry>, path: &str) -> Response {
-        let (entry, coding) =
-            match self.siblings.choose(&self.fcache, req.headers(), &original, path) {
-                Choice::Original => (original, Coding::Identity),
-                Choice::Compressed(entry, coding) => (entry, coding),
-                Choice::Nothing => {
-                    let vary = HeaderValue::from_static("accept-encoding");
-                    return Response::from(StatusCode::NOT_ACCEPTABLE).field(VARY, vary);
-                }
-            };
+        let (entry, coding) = match self.siblings.choose(&self.fcache, req, &original, path) {
+            Choice::Original => (original, Coding::Identity),
+            Choice::Compressed(entry, coding) => (entry, coding),
+            Choice::Nothing => {
+                let vary = HeaderValue::from_static("accept-encoding");
+                return Response::from(StatusCode::NOT_ACCEPTABLE).field(VARY, vary);
+            }
+        };
         match entry.note(|| self.common.prepare(&entry, self.media_type(path), coding)) {
             Some(answer) => answer.respond(req, &entry),
             // Somebody else's note: roots are not shared.

@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(read, Ok(true));
         assert_eq!(head.method, Method::POST);
         assert_eq!(head.target.path_and_query(), "/a?b");
-        assert_eq!(head.headers, fields());
+        assert_eq!(*head.headers, fields());
         assert_eq!(out, "content-length: 7\r\n");
     }
 

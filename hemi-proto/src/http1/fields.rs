@@ -69,7 +69,7 @@ impl<'head> ControlFields<'head> {
         }
         for field in parsed {
             let value = head.slice_ref(field.value);
-            match fields.note(field.name, field.value)? {
+            match fields.note(field.name.as_bytes(), field.value)? {
                 Some(name) => append_named(headers, name, value)?,
                 None => append(headers, field.name, value)?,
             }
@@ -78,34 +78,38 @@ impl<'head> ControlFields<'head> {
     }
 
     /// Takes what matters of a field; returns its name, if it is one of those that may matter.
-    fn note(&mut self, name: &str, value: &'head [u8]) -> Result<Option<HeaderName>, HeadError> {
+    pub(super) fn note(
+        &mut self,
+        name: &[u8],
+        value: &'head [u8],
+    ) -> Result<Option<HeaderName>, HeadError> {
         // The length tells most names apart without looking at them.
         Ok(Some(match name.len() {
-            4 if name.eq_ignore_ascii_case("host") => {
+            4 if name.eq_ignore_ascii_case(b"host") => {
                 self.host.note(value);
                 HOST
             }
-            6 if name.eq_ignore_ascii_case("expect") => {
+            6 if name.eq_ignore_ascii_case(b"expect") => {
                 self.expect.note(value);
                 EXPECT
             }
-            7 if name.eq_ignore_ascii_case("upgrade") => {
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 self.upgrade = true;
                 UPGRADE
             }
-            10 if name.eq_ignore_ascii_case("connection") => {
+            10 if name.eq_ignore_ascii_case(b"connection") => {
                 self.connection.note(value);
                 CONNECTION
             }
-            14 if imitates(name, "content-length") => {
-                if name.contains('_') {
+            14 if imitates(name, b"content-length") => {
+                if name.contains(&b'_') {
                     return Err(HeadError::DisguisedFraming);
                 }
                 self.content_length.note(value);
                 CONTENT_LENGTH
             }
-            17 if imitates(name, "transfer-encoding") => {
-                if name.contains('_') {
+            17 if imitates(name, b"transfer-encoding") => {
+                if name.contains(&b'_') {
                     return Err(HeadError::DisguisedFraming);
                 }
                 self.transfer_encoding.note(value);
@@ -151,9 +155,9 @@ fn append_named(headers: &mut HeaderMap, name: HeaderName, value: Bytes) -> Resu
 }
 
 /// Whether `name` reads as `reserved` to a peer that maps `_` to `-`, as CGI does.
-fn imitates(name: &str, reserved: &str) -> bool {
-    name.bytes().zip(reserved.bytes()).all(|(sent, reserved)| {
+fn imitates(name: &[u8], reserved: &[u8]) -> bool {
+    name.iter().zip(reserved).all(|(&sent, reserved)| {
         let sent = if sent == b'_' { b'-' } else { sent.to_ascii_lowercase() };
-        sent == reserved
+        sent == *reserved
     })
 }

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::sync::LazyLock;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use http::{HeaderMap, Method};
 use memchr::memchr;
 use memchr::memmem::Finder;
@@ -59,18 +59,22 @@ impl HeadReader {
     /// Takes a request head from the front of `buf` into `head`; `false` until it is complete.
     ///
     /// `buf` holds what was read so far and may only grow between calls that give `false`. What
-    /// `head` held before is lost but for the memory of its map; after an error it holds nothing
-    /// to rely on.
+    /// `head` held before is lost; after an error it holds nothing to rely on.
     pub fn read_request(
         &mut self,
         buf: &mut BytesMut,
         head: &mut RequestHead,
         limits: &HeadLimits,
     ) -> Result<bool, HeadError> {
-        match self.take_head(buf, limits, Kind::Request)? {
-            Some(bytes) => request::parse(bytes, head, limits).map(|()| true),
-            None => Ok(false),
+        // Most heads come whole.
+        if !self.is_midway() && request::take(buf, head, limits)? {
+            return Ok(true);
         }
+        let Some(mut bytes) = self.take_head(buf, limits, Kind::Request)? else { return Ok(false) };
+        if request::take(&mut bytes, head, limits)? {
+            return Ok(true);
+        }
+        Err(request::fault(&bytes, limits))
     }
 
     /// Takes a response head from the front of `buf`, or gives `None` until it is complete.
@@ -87,7 +91,7 @@ impl HeadReader {
         limits: &HeadLimits,
     ) -> Result<Option<ResponseHead>, HeadError> {
         match self.take_head(buf, limits, Kind::Response)? {
-            Some(head) => response::parse(method, &head, spare, limits).map(Some),
+            Some(head) => response::parse(method, &head.freeze(), spare, limits).map(Some),
             None => Ok(None),
         }
     }
@@ -102,7 +106,7 @@ impl HeadReader {
         buf: &mut BytesMut,
         limits: &HeadLimits,
         kind: Kind,
-    ) -> Result<Option<Bytes>, HeadError> {
+    ) -> Result<Option<BytesMut>, HeadError> {
         if buf.len() == self.lines.scanned() {
             return Ok(None);
         }
@@ -122,7 +126,7 @@ impl HeadReader {
             return Err(too_large(buf, limits, kind));
         }
         *self = Self::default();
-        Ok(Some(buf.split_to(end).freeze()))
+        Ok(Some(buf.split_to(end)))
     }
 
     /// Where the head ends. That each of its lines ends with CRLF remains to be checked.

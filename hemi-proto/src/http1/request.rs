@@ -1,16 +1,16 @@
 //! Request heads (RFC 9112 section 3, RFC 9110 section 7).
 
-use std::ops::Range;
-
-use bytes::{Buf, Bytes};
-use http::header::{HOST, HeaderMap, HeaderValue};
+use bytes::{Buf, Bytes, BytesMut};
+use http::header::{HOST, HeaderValue};
 use http::{Method, Version};
 
 use super::fields::{ControlFields, Expectations, Once};
 use super::head::{check_line_ends, diagnose, with_slots};
+use super::scan::{Scanned, scan};
 use super::target::parse_authority;
 use super::{BodyLength, HeadError, HeadLimits, Target, TargetForm};
 use crate::authority::Authority;
+use crate::fields::Fields;
 
 /// A request head that has passed every check.
 ///
@@ -27,7 +27,7 @@ pub struct RequestHead {
     /// 1.0 or 1.1; 2 or 3 if it came as a [message](crate::message) of theirs.
     pub version: Version,
     /// All fields in the order of their arrival. If the target carries an authority, Host has it.
-    pub headers: HeaderMap,
+    pub headers: Fields,
     /// How the content is framed.
     pub framing: BodyLength,
     /// Whether the client wants to send another request on this connection.
@@ -46,7 +46,7 @@ impl Default for RequestHead {
             target: Target::default(),
             authority: None,
             version: Version::HTTP_11,
-            headers: HeaderMap::new(),
+            headers: Fields::default(),
             framing: BodyLength::None,
             keep_alive: false,
             expect_continue: false,
@@ -56,8 +56,8 @@ impl Default for RequestHead {
 }
 
 impl RequestHead {
-    /// Lets go of the buffer that the values share. The memory of the map of fields is kept, and the
-    /// authority, which the next request of a connection most likely has too.
+    /// Lets go of the buffer that the values share. The authority is kept, which the next request of a
+    /// connection most likely has too.
     pub fn clear(&mut self) {
         self.target = Target::default();
         self.authority.take_if(|authority| authority.bytes().len() > KEPT_AUTHORITY);
@@ -71,16 +71,31 @@ const KEPT_AUTHORITY: usize = 255 + 6;
 /// Longer than any registered method (`UPDATEREDIRECTREF`) with room for private ones.
 pub(super) const MAX_METHOD: usize = 64;
 
-/// Parses the bytes of a complete head into `into`.
-pub(super) fn parse(
-    mut head: Bytes,
+/// Takes the head that `buf` starts with; `false` if [`scan`] has not found it to be whole and good.
+pub(super) fn take(
+    buf: &mut BytesMut,
     into: &mut RequestHead,
     limits: &HeadLimits,
-) -> Result<(), HeadError> {
-    let at = parse_all_but_target(&head, into, limits)?;
+) -> Result<bool, HeadError> {
+    let Some(scanned) = scan(buf, limits) else { return Ok(false) };
+    let Scanned { method, target, version, control, names, lines, end } = scanned;
+    into.method = Method::from_bytes(method).map_err(|_| HeadError::RequestLine)?;
+    into.version = version;
+    check_host(control.host, version, &mut into.authority)?;
+    into.framing = BodyLength::of_request(&into.method, version, &control)?;
+    let http11 = version == Version::HTTP_11;
+    if http11 && control.expect == Expectations::Unknown {
+        return Err(HeadError::Expectation);
+    }
+    into.keep_alive = !control.connection.close && (http11 || control.connection.keep_alive);
+    into.expect_continue =
+        http11 && control.expect == Expectations::Continue && !into.framing.is_empty();
+    into.upgrade = http11 && control.upgrade && control.connection.upgrade;
+    let mut head = buf.split_to(end).freeze();
+    into.headers = Fields::of_lines(head.slice(lines), names);
     // The target is the last to share the bytes: it takes them over.
-    head.truncate(at.end);
-    head.advance(at.start);
+    head.truncate(target.end);
+    head.advance(target.start);
     let (target, authority) = Target::parse(&into.method, head)?;
     if let Some(authority) = authority {
         let value = HeaderValue::from_maybe_shared(authority.bytes().clone())
@@ -90,49 +105,31 @@ pub(super) fn parse(
     }
     into.keep_alive &= target.form() != TargetForm::Authority;
     into.target = target;
-    Ok(())
+    Ok(true)
 }
 
-/// Returns where the target is.
-fn parse_all_but_target(
-    head: &Bytes,
-    into: &mut RequestHead,
-    limits: &HeadLimits,
-) -> Result<Range<usize>, HeadError> {
-    with_slots(head, limits, |slots| {
+/// Names what [`scan`] has found to be wrong with a whole head.
+#[cold]
+pub(super) fn fault(head: &[u8], limits: &HeadLimits) -> HeadError {
+    let fault = with_slots(head, limits, |slots| {
         let mut request = httparse::Request::new(&mut []);
         let read = request
             .parse_with_uninit_headers(head, slots)
             .map_err(|error| diagnose(head, error, HeadError::RequestLine))?;
         check_line_ends(head, read, request.headers)?;
-        let (Some(method), Some(target), Some(minor)) =
-            (request.method, request.path, request.version)
-        else {
-            return Err(HeadError::RequestLine);
-        };
-        if method.len() > MAX_METHOD {
+        if request.method.is_some_and(|method| method.len() > MAX_METHOD) {
             return Err(HeadError::MethodTooLong);
         }
-        if target.len() > limits.target_size {
+        if request.path.is_some_and(|target| target.len() > limits.target_size) {
             return Err(HeadError::TargetTooLong);
         }
-        into.method = Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::RequestLine)?;
-        into.version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-        let fields = ControlFields::collect(head, request.headers, &mut into.headers)?;
-        check_host(fields.host, into.version, &mut into.authority)?;
-        into.framing = BodyLength::of_request(&into.method, into.version, &fields)?;
-        let http11 = into.version == Version::HTTP_11;
-        if http11 && fields.expect == Expectations::Unknown {
-            return Err(HeadError::Expectation);
-        }
-        into.keep_alive = !fields.connection.close && (http11 || fields.connection.keep_alive);
-        into.expect_continue =
-            http11 && fields.expect == Expectations::Continue && !into.framing.is_empty();
-        into.upgrade = http11 && fields.upgrade && fields.connection.upgrade;
-        // One space stands between the two.
-        let start = method.len() + 1;
-        Ok(start..start + target.len())
-    })
+        let mut control = ControlFields::default();
+        request
+            .headers
+            .iter()
+            .try_for_each(|field| control.note(field.name.as_bytes(), field.value).map(drop))
+    });
+    fault.err().unwrap_or(HeadError::RequestLine)
 }
 
 /// RFC 9112 section 3.2: one valid Host field, which only HTTP/1.0 may omit.

@@ -245,7 +245,6 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         poll_fn(|cx| {
             if self.rbuf.capacity() == 0 {
                 self.rbuf = pool::take();
-                self.req.make_room();
             } else if self.rbuf.capacity() == self.rbuf.len() {
                 self.rbuf.reserve(pool::BUFFER);
             }
@@ -259,7 +258,6 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                     if self.rbuf.is_empty() {
                         pool::give(std::mem::take(&mut self.rbuf));
                         self.out.release();
-                        self.req.release();
                     }
                     self.watch.pending(cx)?;
                     Poll::Pending

@@ -14,14 +14,19 @@ use hemi_proto::etag::ETag;
 use hemi_proto::range::{RangeOutcome, Ranges, unsatisfied_content_range};
 use hemi_web::{Body, Prepared, Request, Response};
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST,
-    HeaderMap, HeaderValue, InvalidHeaderValue, LAST_MODIFIED, RANGE, VARY,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
+    HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE,
+    InvalidHeaderValue, LAST_MODIFIED, RANGE, VARY,
 };
 use http::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::media_types::MediaType;
 use super::ranges::partial;
+
+/// The fields of a request by which the answer may be another than all of the file.
+const CONSIDERED: [HeaderName; 5] =
+    [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, RANGE];
 
 /// Files up to this many bytes are kept with their fields in front, ready to be sent.
 const WHOLE: usize = 4 << 10;
@@ -105,14 +110,12 @@ impl Common {
 impl Answer {
     /// Answers a GET or HEAD for the file.
     pub(super) fn respond(&self, req: &Request, entry: &Entry) -> Response {
-        let headers = req.headers();
-        if headers.is_empty() || headers.len() == 1 && headers.contains_key(HOST) {
-            // There is nothing to consider.
+        if !CONSIDERED.iter().any(|name| req.has_field(name)) {
             return self.whole(entry);
         }
         let etag = self.etag.as_ref().and_then(|etag| ETag::parse(etag.as_bytes()));
         let current = Validators { etag, last_modified: Some(entry.modified) };
-        match evaluate(req.method(), headers, Some(current)) {
+        match evaluate(req.method(), req.headers(), Some(current)) {
             Verdict::NotModified => {
                 let fields = self.validators.clone();
                 return Response::prepared(StatusCode::NOT_MODIFIED, fields, Body::empty());
@@ -144,7 +147,7 @@ impl Answer {
 
 /// The ranges asked for.
 fn ranges(req: &Request, entry: &Entry, current: Validators<'_>) -> RangeOutcome {
-    if *req.method() != Method::GET || !req.headers().contains_key(RANGE) {
+    if *req.method() != Method::GET || !req.has_field(&RANGE) {
         return RangeOutcome::Whole;
     }
     // A date is no proof that a file is the same while it may change again within the second.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use hemi_core::Explain;
 use hemi_core::fcache::{Content, Entry, Fcache, Root};
 use hemi_proto::accept_encoding::{AcceptEncoding, Coding};
-use http::header::{ACCEPT_ENCODING, HeaderMap};
+use hemi_web::Request;
+use http::header::ACCEPT_ENCODING;
 use serde::Deserialize;
 
 /// A coding that compressed files may have.
@@ -61,14 +62,14 @@ impl Siblings {
     pub(super) fn choose(
         &self,
         fcache: &Fcache,
-        headers: &HeaderMap,
+        req: &Request,
         original: &Entry,
         path: &str,
     ) -> Choice {
-        if !self.are_looked_for() || !headers.contains_key(ACCEPT_ENCODING) {
+        if !self.are_looked_for() || !req.has_field(&ACCEPT_ENCODING) {
             return Choice::Original;
         }
-        for coding in AcceptEncoding::from_headers(headers).ranked(&self.codings) {
+        for coding in AcceptEncoding::from_headers(req.headers()).ranked(&self.codings) {
             if coding == Coding::Identity {
                 return Choice::Original;
             }

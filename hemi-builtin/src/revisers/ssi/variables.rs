@@ -51,7 +51,7 @@ impl Variables {
             query: req.query().unwrap_or_default().to_owned(),
             host: req.hostname().to_owned(),
             remote: req.remote_ip().map(|ip| ip.to_string()).unwrap_or_default(),
-            fields: req.headers().clone(),
+            fields: req.to_headers(),
             modified,
             set: HashMap::new(),
             error: "[an error occurred while processing this directive]".to_owned(),

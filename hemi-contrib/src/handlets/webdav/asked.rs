@@ -34,7 +34,7 @@ impl Asked {
         Self {
             method: req.method().clone(),
             path,
-            headers: req.headers().clone(),
+            headers: req.to_headers(),
             authority: req.authority().cloned(),
             user: req.user().map(Into::into),
             content: Bytes::new(),
