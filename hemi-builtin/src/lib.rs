@@ -15,7 +15,6 @@ pub mod revisers;
 pub mod servers;
 mod uri_template;
 mod vary;
-mod watched;
 
 use hemi_core::Registry;
 use hemi_core::cronjob::CronjobRegistry;

@@ -131,7 +131,7 @@ impl Engine {
         let earlier = self.stage().map(|stage| stage.carried()).unwrap_or_default();
         let build = Build::new(self.constants.clone(), self.cores.count(), earlier);
         let (parts, carried) = build.config(&self.registry, &tree)?;
-        self.swap(parts, carried, tree.flat())
+        self.swap(parts, carried, tree.flat()).map_err(|e| e.shown(|mistakes| tree.error(mistakes)))
     }
 
     /// The same, with a stage that was built in code.

@@ -52,6 +52,14 @@ impl Error {
         }
     }
 
+    /// The same with the text that mistakes were made in.
+    pub(crate) fn shown(self, show: impl FnOnce(Diagnostics) -> config::Error) -> Self {
+        match *self.0 {
+            Inner::Mistakes(mistakes) => show(mistakes).into(),
+            _ => self,
+        }
+    }
+
     /// As entries of the list that is shown when the whole config was seen.
     pub(crate) fn into_diagnostics(self, span: Span) -> Diagnostics {
         match *self.0 {

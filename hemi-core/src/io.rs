@@ -5,9 +5,9 @@
 //! [`Socket`] has two drivers: one on epoll, through tokio, and one on io_uring; see [`IoDriver`].
 
 mod foreign;
-mod outbox;
+pub(crate) mod outbox;
 pub mod pool;
-mod socket;
+pub(crate) mod socket;
 pub(crate) mod uring;
 
 use std::io;
@@ -62,6 +62,11 @@ pub trait Io: Send + Unpin + 'static {
     /// # Errors
     /// Besides the peer's going away: `UnexpectedEof` if a file has become shorter than was promised.
     fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> Poll<io::Result<()>>;
+
+    /// Bytes taken from outboxes that still wait here, about: the peer's slowness is seen by them too.
+    fn unsent(&self) -> usize {
+        0
+    }
 
     /// Says that nothing more will be sent. What was sent still arrives.
     fn shutdown(&mut self) -> io::Result<()>;

@@ -30,7 +30,9 @@ pub mod server;
 mod stage;
 pub mod status;
 mod sys;
+pub mod tls;
 pub mod tracer;
+pub mod watched;
 
 pub use component::{BoxFuture, Component, CreateCx, DynLifecycle, Kind, Lifecycle, Place, Rank};
 pub use config::{Explain, HttpUrl};

@@ -34,6 +34,7 @@ pub mod process;
 mod program;
 pub mod raw;
 mod reply;
+pub mod tls;
 mod wait;
 
 pub use dir::{Site, TempDir};

@@ -4,9 +4,12 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::reply::{Reply, Request};
 use crate::wait::Deadline;
@@ -30,6 +33,7 @@ pub struct Client {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Client {
@@ -66,6 +70,34 @@ impl Client {
         Ok(Self::over(Stream::Unix(UnixStream::connect(path)?)))
     }
 
+    /// Connects over TLS, and asks for this name; returns when the handshake is done.
+    ///
+    /// # Errors
+    /// What the system says, or [`io::ErrorKind::InvalidData`] what is wrong with the server's part.
+    pub fn connect_tls(
+        addr: impl ToSocketAddrs,
+        name: &str,
+        config: &Arc<ClientConfig>,
+    ) -> io::Result<Self> {
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        let mut tls = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+        let mut stream = TcpStream::connect(addr)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut stream)?;
+        }
+        Ok(Self::over(Stream::Tls(Box::new(StreamOwned::new(tls, stream)))))
+    }
+
+    /// The connection's TLS, if it has one.
+    pub fn tls(&self) -> Option<&ClientConnection> {
+        match &self.stream {
+            Stream::Tls(stream) => Some(&stream.conn),
+            _ => None,
+        }
+    }
+
     fn over(stream: Stream) -> Self {
         Self { stream, received: Vec::new(), timeout: TIMEOUT }
     }
@@ -95,9 +127,13 @@ impl Client {
     /// # Errors
     /// What the system says.
     pub fn finish(&mut self) -> io::Result<()> {
-        match &self.stream {
+        match &mut self.stream {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Tls(stream) => {
+                stream.conn.send_close_notify();
+                stream.flush()
+            }
         }
     }
 
@@ -110,6 +146,7 @@ impl Client {
         match &self.stream {
             Stream::Tcp(stream) => net::sockopt::set_socket_linger(stream, linger)?,
             Stream::Unix(stream) => net::sockopt::set_socket_linger(stream, linger)?,
+            Stream::Tls(stream) => net::sockopt::set_socket_linger(&stream.sock, linger)?,
         }
         Ok(())
     }
@@ -231,6 +268,10 @@ impl Stream {
                 stream.set_read_timeout(Some(within))?;
                 stream.read(buffer)
             }
+            Self::Tls(stream) => {
+                stream.sock.set_read_timeout(Some(within))?;
+                stream.read(buffer)
+            }
         }
     }
 
@@ -243,6 +284,12 @@ impl Stream {
             Self::Unix(stream) => {
                 stream.set_write_timeout(Some(within))?;
                 stream.write(bytes)
+            }
+            Self::Tls(stream) => {
+                stream.sock.set_write_timeout(Some(within))?;
+                let sent = stream.write(bytes)?;
+                stream.flush()?;
+                Ok(sent)
             }
         }
     }

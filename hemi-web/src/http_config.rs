@@ -132,11 +132,13 @@ pub enum Limit {
     RequestsPerConn,
     /// `maxConnAge`
     ConnAge,
+    /// A host that the TLS connection is not good for: 421.
+    Misdirected,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::BadHead,
         Self::HeadSize,
         Self::Fields,
@@ -150,6 +152,7 @@ impl Limit {
         Self::TotalTimeout,
         Self::RequestsPerConn,
         Self::ConnAge,
+        Self::Misdirected,
     ];
 
     /// What a head was refused for.
@@ -179,6 +182,7 @@ impl Limit {
             Self::TotalTimeout => "total_timeout",
             Self::RequestsPerConn => "requests_per_conn",
             Self::ConnAge => "conn_age",
+            Self::Misdirected => "misdirected",
         }
     }
 }

@@ -20,10 +20,13 @@ use std::time::{Duration, SystemTime};
 use bytes::BytesMut;
 use hemi_core::clock::{self, Moment};
 use hemi_core::config::{Diagnostic, Ref, Spanned};
-use hemi_core::gate::{Gate, GateConfig, GateCounters};
+use hemi_core::gate::{Accepted, Gate, GateConfig, GateCounters};
 use hemi_core::listen::{Address, ListenOptions, Peer};
 use hemi_core::metrics::Measures;
 use hemi_core::server::Server;
+use hemi_core::tls::{
+    Acceptor, Site, Sites, Tickets, TlsConfig, TlsCounters, TlsInfo, UnknownName,
+};
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Parts, Prepare, Result, Run};
 use hemi_proto::date::format_date;
 use hemi_proto::http1::{HeadLimits, encode_status_line};
@@ -63,6 +66,17 @@ pub struct HttpxServer {
     gate_counters: Arc<GateCounters>,
     shared: Arc<Shared>,
     gate: OnceLock<Gate>,
+    /// There if connections are encrypted.
+    tls: Option<Tls>,
+}
+
+/// What is needed to encrypt connections.
+#[derive(Debug)]
+struct Tls {
+    config: TlsConfig,
+    tickets: Arc<Tickets>,
+    counters: Arc<TlsCounters>,
+    acceptor: OnceLock<Arc<Acceptor>>,
 }
 
 /// What all connections of a server share.
@@ -72,6 +86,8 @@ pub(crate) struct Shared {
     pub(crate) heads: HeadLimits,
     pub(crate) counters: Arc<HttpCounters>,
     routes: Routes,
+    /// Whose certificates are shown to those who ask for a name that none of the webapps has.
+    default_site: Option<Arc<Site>>,
     /// The `server` field.
     server_line: Vec<u8>,
     /// Tells this server from others in what a core keeps for it.
@@ -110,9 +126,9 @@ pub(crate) enum Standing {
 
 impl Component for HttpxServer {
     const SIGN: &'static str = "httpxServer";
-    type Config = (HttpxConfig, HttpConfig, GateConfig);
+    type Config = (HttpxConfig, HttpConfig, GateConfig, TlsConfig);
 
-    fn create((own, http, gate): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+    fn create((own, http, gate, tls): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         let address = cx.listen_on(own.address)?;
         let webapps = cx.follow_all(&own.webapps.value)?;
         let mut routes = Routes::default();
@@ -122,15 +138,28 @@ impl Component for HttpxServer {
                 return Err(Diagnostic::new(name.span(), message).into());
             }
         }
+        let site = default_site(&routes, &webapps, tls.tls_unknown_name);
+        if tls.tls_mode && webapps.iter().all(|webapp| webapp.site().is_none()) {
+            let message = "connections are to be encrypted, but no webapp here has a certificate";
+            let help = "add `.tlsCertificate = …` and `.tlsPrivateKey = …` to a webapp";
+            return Err(Diagnostic::new(own.webapps.span, message).help(help).into());
+        }
         let cores = cx.cores();
+        let tls = tls.tls_mode.then(|| Tls {
+            config: TlsConfig { tls_key_log: tls.tls_key_log.map(|path| cx.path(path)), ..tls },
+            tickets: cx.keep(Tickets::default),
+            counters: cx.keep(|| TlsCounters::new(cores)),
+            acceptor: OnceLock::new(),
+        });
         let counters = cx.keep(|| HttpCounters::new(cores));
         Ok(Self {
             address,
             defer_accept: own.defer_accept,
             gate_config: gate,
             gate_counters: cx.keep(|| GateCounters::new(cores)),
-            shared: Arc::new(Shared::new(http, routes, counters)),
+            shared: Arc::new(Shared::new(http, routes, site, counters)),
             gate: OnceLock::new(),
+            tls,
         })
     }
 }
@@ -162,8 +191,9 @@ impl HttpxServer {
             defer_accept: one_second(),
             gate_config: gate,
             gate_counters: Arc::new(GateCounters::new(cores)),
-            shared: Arc::new(Shared::new(http, routes, counters)),
+            shared: Arc::new(Shared::new(http, routes, None, counters)),
             gate: OnceLock::new(),
+            tls: None,
         }
     }
 
@@ -188,16 +218,33 @@ impl Lifecycle for HttpxServer {
         let gate =
             Gate::open(cx, &self.address, &self.gate_config, options, self.gate_counters.clone())?;
         let _ = self.gate.set(gate);
+        if let Some(tls) = &self.tls {
+            tls.prepare(&self.shared, cx.cores())?;
+        }
         Ok(())
     }
 
     async fn run(&self, cx: &Run) {
         let Some(gate) = self.gate.get() else { return };
         let shared = self.shared.clone();
-        gate.run(cx, move |accepted| {
-            http1::serve(accepted.socket, accepted.peer, accepted.ticket, shared.clone())
-        })
-        .await;
+        let Some(acceptor) = self.tls.as_ref().and_then(|tls| tls.acceptor.get()) else {
+            let serve = move |accepted: Accepted| {
+                let Accepted { socket, peer, ticket } = accepted;
+                http1::serve(socket, None, peer, ticket, shared.clone())
+            };
+            return gate.run(cx, serve).await;
+        };
+        let acceptor = acceptor.clone();
+        let serve = move |accepted: Accepted| {
+            let Accepted { socket, peer, ticket } = accepted;
+            let (acceptor, shared) = (acceptor.clone(), shared.clone());
+            async move {
+                let Some(stream) = acceptor.accept(socket, &peer, &ticket).await else { return };
+                let info = stream.info().clone();
+                http1::serve(stream, Some(info), peer, ticket, shared).await;
+            }
+        };
+        gate.run(cx, serve).await;
     }
 
     fn measure(&self, out: &mut Measures) {
@@ -215,6 +262,9 @@ impl Lifecycle for HttpxServer {
         if let Some(gate) = self.gate.get() {
             gate.measure(out);
         }
+        if let Some(tls) = &self.tls {
+            tls.counters.measure(out);
+        }
     }
 }
 
@@ -228,12 +278,54 @@ impl Server for HttpxServer {
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.shared.counters.named().chain(self.gate_counters.named()).collect()
+        let tls = self.tls.iter().flat_map(|tls| tls.counters.named());
+        self.shared.counters.named().chain(self.gate_counters.named()).chain(tls).collect()
+    }
+}
+
+/// Whose certificates are shown to those who ask for a name that no webapp has, if they are to see any.
+fn default_site(
+    routes: &Routes,
+    webapps: &[Arc<Webapp>],
+    unknown: UnknownName,
+) -> Option<Arc<Site>> {
+    if unknown == UnknownName::Refuse {
+        return None;
+    }
+    let default = routes.default_webapp().and_then(|webapp| webapp.site());
+    default.or_else(|| webapps.iter().find_map(|webapp| webapp.site())).cloned()
+}
+
+impl Tls {
+    fn prepare(&self, shared: &Arc<Shared>, cores: usize) -> Result<()> {
+        self.tickets.configure_by(&self.config)?;
+        let acceptor = Acceptor::new(
+            self.config.clone(),
+            &["http/1.1"],
+            shared.clone(),
+            self.tickets.clone(),
+            self.counters.clone(),
+            cores,
+        )?;
+        let _ = self.acceptor.set(Arc::new(acceptor));
+        Ok(())
+    }
+}
+
+impl Sites for Shared {
+    fn find(&self, name: Option<&str>) -> Option<Arc<Site>> {
+        let named = name.and_then(|name| self.routes.find_named(name)?.site());
+        named.or(self.default_site.as_ref()).cloned()
     }
 }
 
 impl Shared {
-    fn new(config: HttpConfig, routes: Routes, counters: Arc<HttpCounters>) -> Self {
+    fn new(
+        config: HttpConfig,
+        routes: Routes,
+        default_site: Option<Arc<Site>>,
+        counters: Arc<HttpCounters>,
+    ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let server_line = match &config.server_field.0 {
             Some(name) => [b"server: ", name.as_bytes(), b"\r\n"].concat(),
@@ -245,6 +337,7 @@ impl Shared {
             config,
             counters,
             routes,
+            default_site,
             server_line,
             jitter: RandomState::new(),
         }
@@ -253,6 +346,19 @@ impl Shared {
     /// The webapp for the host that a request asks for.
     pub(crate) fn route(&self, req: &Request) -> Option<&Arc<Webapp>> {
         self.routes.find(|| req.hostname())
+    }
+
+    /// Whether a request came by a connection that is not good for its host (RFC 9110, 7.4): one that was
+    /// begun for another webapp, if either asks clients for certificates, or has none for this host.
+    pub(crate) fn is_misdirected(&self, req: &Request, tls: &TlsInfo) -> bool {
+        let host = req.hostname();
+        if tls.server_name.as_deref() == Some(host) {
+            return false;
+        }
+        let (meant, shown) = (self.find(Some(host)), tls.site.as_ref());
+        let (Some(meant), Some(shown)) = (meant, shown) else { return true };
+        !Arc::ptr_eq(&meant, shown)
+            && (meant.asks_clients() || shown.asks_clients() || !shown.covers(host))
     }
 
     /// Appends the status line, and those of the fields that every answer has that `standing` names.

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hemi_core::listen::Peer;
+use hemi_core::tls::TlsInfo;
 use hemi_core::tracer::Span;
 use hemi_proto::authority::Authority;
 use hemi_proto::http1::{RequestHead, Target};
@@ -25,7 +27,7 @@ pub struct Request {
     path: Option<Box<str>>,
     body: Body,
     peer: Peer,
-    scheme: Scheme,
+    tls: Option<Arc<TlsInfo>>,
     id: RequestId,
     extensions: Extensions,
     /// What only some requests have.
@@ -67,13 +69,13 @@ impl Scheme {
 
 impl Request {
     /// The request of a connection, which has not come yet.
-    pub(crate) fn awaited(peer: Peer, scheme: Scheme) -> Self {
+    pub(crate) fn awaited(peer: Peer, tls: Option<Arc<TlsInfo>>) -> Self {
         Self {
             head: RequestHead::default(),
             path: None,
             body: Body::empty(),
             peer,
-            scheme,
+            tls,
             id: RequestId::of_connection(),
             extensions: Extensions::new(),
             notes: None,
@@ -225,7 +227,13 @@ impl Request {
     /// Whether it came in the clear or over TLS.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
-        self.scheme
+        if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
+    }
+
+    /// What is known of the TLS connection that it came by, if it did.
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.tls.as_deref()
     }
 
     /// The fields, in a map that is made when it is first asked for; see also [`Request::field`].

@@ -44,17 +44,23 @@ impl Routes {
         if self.exact.is_empty() && self.suffixes.is_empty() && self.prefixes.is_empty() {
             return self.default.as_ref();
         }
-        let host = host();
+        self.find_named(host()).or(self.default.as_ref())
+    }
+
+    /// The webapp that has this host among others than all.
+    pub(crate) fn find_named(&self, host: &str) -> Option<&Arc<Webapp>> {
         // With the dot of the DNS root it is the same host.
         let host = host.strip_suffix('.').unwrap_or(host);
         if host.len() > MAX_NAME {
-            return self.default.as_ref();
+            return None;
         }
-        self.exact
-            .get(host)
-            .or_else(|| self.by_suffix(host))
-            .or_else(|| self.by_prefix(host))
-            .or(self.default.as_ref())
+        let exact = self.exact.get(host);
+        exact.or_else(|| self.by_suffix(host)).or_else(|| self.by_prefix(host))
+    }
+
+    /// The webapp for all other hosts.
+    pub(crate) fn default_webapp(&self) -> Option<&Arc<Webapp>> {
+        self.default.as_ref()
     }
 
     fn by_suffix(&self, host: &str) -> Option<&Arc<Webapp>> {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::webapp::Begun;
-use crate::{Body, Handlet, HttpxServer, Request, Rule, Scheme, Webapp, trace};
+use crate::{Body, Handlet, HttpxServer, Request, Rule, Webapp, trace};
 
 /// Asks a webapp in this process, as a server would: with no socket between them, so that a test needs no
 /// port. What runs in the background with a stage, such as cronjobs, does not run.
@@ -117,7 +117,7 @@ impl Ask<'_> {
     /// # Panics
     /// When a server would not take it for a request, or the content of the answer breaks off.
     pub async fn send(self) -> Answer {
-        let mut req = Request::awaited(Peer::Tcp(([127, 0, 0, 1], 1).into()), Scheme::Http);
+        let mut req = Request::awaited(Peer::Tcp(([127, 0, 0, 1], 1).into()), None);
         let mut head = BytesMut::from(&*self.head());
         let read =
             HeadReader::default().read_request(&mut head, req.head_mut(), &HeadLimits::default());

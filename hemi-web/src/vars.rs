@@ -43,6 +43,16 @@ pub enum WebVar {
     RemoteUser,
     /// `$version`: of the protocol, such as `HTTP/1.1`
     Version,
+    /// `$tlsVersion`: `TLSv1.3` or `TLSv1.2`; this and the other variables of TLS are empty in the clear
+    TlsVersion,
+    /// `$tlsCipher`: the cipher suite, as IANA calls it
+    TlsCipher,
+    /// `$tlsServerName`: the name that the client asked for
+    TlsServerName,
+    /// `$tlsAlpn`: the protocol agreed on, such as `h2`
+    TlsAlpn,
+    /// `$tlsResumed`: `1` if the connection goes on with an earlier session, or else `0`
+    TlsResumed,
     /// `$userAgent`
     UserAgent,
     /// `$referer`
@@ -94,6 +104,11 @@ impl Variable for WebVar {
             "remotePort" => Self::RemotePort,
             "remoteUser" => Self::RemoteUser,
             "version" => Self::Version,
+            "tlsVersion" => Self::TlsVersion,
+            "tlsCipher" => Self::TlsCipher,
+            "tlsServerName" => Self::TlsServerName,
+            "tlsAlpn" => Self::TlsAlpn,
+            "tlsResumed" => Self::TlsResumed,
             "userAgent" => Self::UserAgent,
             "referer" => Self::Referer,
             "requestId" => Self::RequestId,
@@ -132,6 +147,11 @@ impl Variable for WebVar {
             "remotePort",
             "remoteUser",
             "version",
+            "tlsVersion",
+            "tlsCipher",
+            "tlsServerName",
+            "tlsAlpn",
+            "tlsResumed",
             "userAgent",
             "referer",
             "requestId",
@@ -213,6 +233,16 @@ impl Lookup<WebVar> for Request {
             WebVar::RemotePort => return remote_port(req),
             WebVar::RemoteUser => req.user().unwrap_or_default(),
             WebVar::Version => version(req.version()),
+            WebVar::TlsVersion => req.tls().map_or("", |tls| tls.version),
+            WebVar::TlsCipher => req.tls().map_or("", |tls| tls.cipher),
+            WebVar::TlsServerName => {
+                req.tls().and_then(|tls| tls.server_name.as_deref()).unwrap_or_default()
+            }
+            WebVar::TlsAlpn => {
+                let alpn = req.tls().and_then(|tls| tls.alpn.as_deref());
+                return alpn.unwrap_or_default().into();
+            }
+            WebVar::TlsResumed => req.tls().map_or("", |tls| if tls.resumed { "1" } else { "0" }),
             WebVar::RequestId => {
                 return match req.id() {
                     Cow::Borrowed(id) => id.as_bytes().into(),

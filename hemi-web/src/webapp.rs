@@ -24,6 +24,7 @@ use hemi_core::config::{ConfigType, Diagnostic, KindName, Ref, Several, Size};
 use hemi_core::fcache::{Content, Fcache, FcacheKind, Root};
 use hemi_core::logger::{Log, LoggerKind};
 use hemi_core::metrics::Measures;
+use hemi_core::tls::{Site, SiteConfig, SiteFiles};
 use hemi_core::tracer::{Tracer, TracerKind};
 use hemi_core::{
     Component, CreateCx, DynLifecycle, Explain, Kind, Lifecycle, Parts, Place, Prepare, Rank,
@@ -164,15 +165,16 @@ pub struct Webapp {
     /// The lives of what code has put in.
     lives: Vec<Arc<dyn DynLifecycle>>,
     sessions: Option<Sessions>,
+    site: Option<(Arc<Site>, Arc<SiteFiles>)>,
     /// Single statuses before classes.
     error_pages: Vec<(StatusPattern, String)>,
 }
 
 impl Component for Webapp {
     const SIGN: &'static str = "webapp";
-    type Config = (WebappConfig, SessionConfig);
+    type Config = (WebappConfig, SessionConfig, SiteConfig);
 
-    fn create((config, sessions): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+    fn create((config, sessions, site): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         let fcache = cx.fixture::<FcacheKind>()?;
         let files = config.web_root.map(|path| {
             let root = fcache.root(cx.path(path));
@@ -191,9 +193,11 @@ impl Component for Webapp {
         revisers.sort_by_key(|reviser| reviser.rank());
         let logs = Log::<WebVar>::bind_all(cx.follow_all(&config.use_logger.0)?)?;
         let tracer = config.use_tracer.as_ref().map(|tracer| cx.follow(tracer)).transpose()?;
+        let site = site.files(cx)?.map(|files| (Arc::new(Site::new(cx.name())), Arc::new(files)));
         Ok(Self {
             name: cx.name().to_owned(),
             hostnames: config.hostnames,
+            site,
             files,
             max_body_size: config.max_body_size.0,
             timed: logs.iter().any(|log| log.uses(|var| *var == WebVar::RequestTime)),
@@ -216,12 +220,21 @@ impl Lifecycle for Webapp {
             let names = self.rules.iter().map(|rule| rule.name());
             let _ = self.meter.set(Meter::new(names, &self.kept, cx.cores()));
         }
+        if let Some((site, files)) = &self.site {
+            files.read_into(site)?;
+        }
         Ok(())
     }
 
-    async fn run(&self, _: &Run) {
+    async fn run(&self, cx: &Run) {
         if let Some(meter) = self.meter.get() {
             meter.forget_others(&self.kept);
+        }
+        if let Some((site, files)) = &self.site {
+            tokio::select! {
+                () = cx.shut().cancelled() => {}
+                () = files.follow(site) => {}
+            }
         }
     }
 
@@ -250,6 +263,7 @@ impl Webapp {
             revisers: Vec::new(),
             lives: Vec::new(),
             sessions: None,
+            site: None,
             error_pages: Vec::new(),
         }
     }
@@ -301,6 +315,11 @@ impl Webapp {
 
     pub(crate) fn hosts(&self) -> &[Hostname] {
         &self.hostnames
+    }
+
+    /// Its certificates, if it has any.
+    pub(crate) fn site(&self) -> Option<&Arc<Site>> {
+        self.site.as_ref().map(|(site, _)| site)
     }
 
     pub(crate) fn body_limit(&self) -> u64 {
@@ -485,7 +504,7 @@ mod tests {
     use hemi_core::listen::Peer;
 
     use super::*;
-    use crate::{Handlet, Reply, Scheme};
+    use crate::{Handlet, Reply};
 
     /// Says at once that nothing is its own.
     struct Declines(Arc<AtomicUsize>);
@@ -511,7 +530,7 @@ mod tests {
             .rule(Rule::new().handlet(declines()).handlet(declines()))
             .rule(Rule::new())
             .rule(Rule::new().handlet(declines()));
-        let mut req = Request::awaited(Peer::Unix, Scheme::Http);
+        let mut req = Request::awaited(Peer::Unix, None);
         let Begun::Done(answered) = webapp.begin(&mut req) else { panic!("nobody has to wait") };
         assert_eq!(answered.response.status(), StatusCode::NOT_FOUND);
         assert_eq!(asked.load(Ordering::Relaxed), 3);
@@ -533,7 +552,7 @@ mod tests {
     async fn rules_are_asked_anew_ten_times_and_no_more() {
         let asked = Arc::new(AtomicUsize::new(0));
         let webapp = Webapp::new("w").rule(Rule::new().handlet(Restarts(asked.clone())));
-        let mut req = Request::awaited(Peer::Unix, Scheme::Http);
+        let mut req = Request::awaited(Peer::Unix, None);
         let Begun::Waits(at) = webapp.begin(&mut req) else { panic!("somebody has to wait") };
         let answered = webapp.go_on(&mut req, at).await;
         assert_eq!(answered.response.status(), StatusCode::INTERNAL_SERVER_ERROR);
@@ -556,7 +575,7 @@ mod tests {
         let asked = Arc::new(AtomicUsize::new(0));
         let rule = Rule::new().handlet(Dawdles).handlet(Remembers(asked.clone())).handlet(Dawdles);
         let webapp = Webapp::new("w").rule(rule);
-        let mut req = Request::awaited(Peer::Unix, Scheme::Http);
+        let mut req = Request::awaited(Peer::Unix, None);
         let Begun::Waits(at) = webapp.begin(&mut req) else { panic!("somebody has to wait") };
         let answered = webapp.go_on(&mut req, at).await;
         assert_eq!(answered.response.status(), StatusCode::NOT_FOUND);

@@ -34,7 +34,7 @@ use tokio::time::interval;
 use tracing::{info, warn};
 
 use crate::clients::Clients;
-use crate::watched::{self, Stamp};
+use hemi_core::watched::{self, Stamp};
 
 /// Checks the addresses of clients.
 #[derive(Debug, Deserialize, Explain)]

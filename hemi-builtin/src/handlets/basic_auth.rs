@@ -42,7 +42,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use crate::realm::{Realm, credentials};
-use crate::watched::{self, Stamp};
+use hemi_core::watched::{self, Stamp};
 
 pub(crate) use hashes::Hash;
 

@@ -32,7 +32,7 @@ use tokio::time::interval;
 use tracing::info;
 
 use crate::clients::Clients;
-use crate::watched::{self, Stamp};
+use hemi_core::watched::{self, Stamp};
 
 /// Answers 503 while a site is closed.
 #[derive(Debug, Deserialize, Explain)]

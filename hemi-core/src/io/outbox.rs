@@ -33,7 +33,7 @@ enum Chunk {
 }
 
 /// The next thing to send.
-pub(super) enum Next<'a> {
+pub(crate) enum Next<'a> {
     Nothing,
     /// One piece of memory.
     Bytes(&'a [u8]),
@@ -118,7 +118,7 @@ impl Outbox {
         small.then(|| std::mem::take(&mut self.front))
     }
 
-    pub(super) fn next(&mut self) -> Next<'_> {
+    pub(crate) fn next(&mut self) -> Next<'_> {
         match self.rest.front_mut() {
             None if self.front.is_empty() => Next::Nothing,
             None | Some(Chunk::File(..)) if !self.front.is_empty() => Next::Bytes(&self.front),
@@ -128,7 +128,7 @@ impl Outbox {
     }
 
     /// Fills `slices` with the bytes up to the next file; returns how many it filled.
-    pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let rest = self.rest.iter().map_while(|chunk| match chunk {
             Chunk::Small(buf) => Some(&buf[..]),
             Chunk::Large(bytes) => Some(&bytes[..]),
@@ -144,7 +144,7 @@ impl Outbox {
     }
 
     /// Drops `sent` bytes from the front, as counted by the slices or by the file that was next.
-    pub(super) fn advance(&mut self, mut sent: u64) {
+    pub(crate) fn advance(&mut self, mut sent: u64) {
         let here = sent.min(self.front.len() as u64);
         if here == self.front.len() as u64 {
             self.front.clear();

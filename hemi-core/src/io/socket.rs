@@ -24,11 +24,14 @@ const SLICES: usize = 32;
 /// Bytes of a file in one `sendfile`, so that one connection does not keep its core to itself.
 const SENDFILE: usize = 2 << 20;
 
+/// Bytes of slices that are sent by a ring, at most.
+const COPIED: usize = 16 << 10;
+
 /// Bytes of one small read, at most.
 const SMALL: usize = 4 << 10;
 
 /// With room for more than this many bytes, reads go straight to the buffer.
-pub(super) const LARGE: usize = 32 << 10;
+pub(crate) const LARGE: usize = 32 << 10;
 
 /// System calls that send in a row, before others of the core get their turn.
 const TURN: usize = 8;
@@ -215,6 +218,49 @@ impl Socket {
         Ok(sent == offered)
     }
 
+    /// Sends from these slices; returns how much, which is more than nothing.
+    pub(crate) fn poll_send_slices(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_here(cx))?;
+        let offered = slices.iter().map(|slice| slice.len()).sum();
+        if let Driver::Ring(conn) = &self.driver {
+            let slow = ready!(conn.poll_sent(cx))?;
+            if !slow && offered <= COPIED {
+                let mut out = Outbox::default();
+                slices.iter().for_each(|slice| out.small().extend_from_slice(slice));
+                return conn.poll_send(cx, &mut out).map_ok(|_| offered);
+            }
+        }
+        loop {
+            match self.try_send(|fd| rustix::io::writev(fd, slices)) {
+                Ok(sent) => {
+                    if sent < offered {
+                        self.exhausted(Interest::WRITABLE);
+                    }
+                    return Poll::Ready(Ok(sent));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable(cx))?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+
+    /// Whether a ring is sending, and would send a last word after that.
+    pub(crate) fn is_sending(&self) -> bool {
+        matches!(&self.driver, Driver::Ring(conn) if conn.is_sending())
+    }
+
+    /// Has the ring send a last word after what it is sending.
+    pub(crate) fn send_last(&self, word: BytesMut) {
+        if let Driver::Ring(conn) = &self.driver {
+            conn.send_last(word);
+        }
+    }
+
     #[inline(never)]
     fn send_slices(&self, out: &Outbox) -> io::Result<(usize, usize)> {
         let mut slices = [IoSlice::new(&[]); SLICES];
@@ -305,7 +351,7 @@ impl Io for Socket {
     }
 }
 
-pub(super) fn room(buf: &BytesMut) -> usize {
+pub(crate) fn room(buf: &BytesMut) -> usize {
     buf.capacity() - buf.len()
 }
 

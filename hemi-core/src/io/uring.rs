@@ -86,7 +86,9 @@ struct State {
     failed: Option<Errno>,
     /// There was no room to send once: from then on it is waited for.
     slow: bool,
-    /// Nothing more is sent after what is under way.
+    /// To be sent after what is under way.
+    last: Option<BytesMut>,
+    /// Nothing more is sent after that.
     shut: bool,
     /// What was sent and not taken is lost.
     reset: bool,
@@ -292,6 +294,11 @@ fn sent(ring: &mut Ring<State>, done: Done, woken: &mut Vec<Waker>) {
         Err(e) => state.failed = Some(e),
     }
     super::pool::give(bytes);
+    if let Some(last) = state.last.take()
+        && state.failed.is_none()
+    {
+        return ring.send(key, last, Room::AsItIs);
+    }
     // Who leaves the ring waits for this as a reader.
     woken.extend(state.writer.take());
     if state.shut {
@@ -406,25 +413,33 @@ impl Conn {
         cx: &mut Context<'_>,
         out: &mut Outbox,
     ) -> Poll<io::Result<bool>> {
-        self.poll(|core, key, replaced| {
-            let state = core.ring.value(key);
-            if let Some(e) = state.failed {
-                return Poll::Ready(Err(e.into()));
-            }
-            if out.is_empty() {
-                return Poll::Ready(Ok(true));
-            }
-            let slow = state.slow;
-            if core.ring.is_under_way(key, Op::Send) || core.ring.is_under_way(key, Op::Writable) {
-                *replaced = await_by(&mut core.ring.value(key).writer, cx);
-                return Poll::Pending;
-            }
+        if out.is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+        let slow = ready!(self.poll_sent(cx))?;
+        self.poll(|core, key, _| {
             if !slow && let Some(bytes) = out.take_small(SMALL) {
                 core.ring.send(key, bytes, Room::AsItIs);
                 core.stir();
                 return Poll::Ready(Ok(true));
             }
             Poll::Ready(Ok(false))
+        })
+    }
+
+    /// Waits until the ring has sent what it was given; tells whether that took long.
+    pub(super) fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        self.poll(|core, key, replaced| {
+            let state = core.ring.value(key);
+            if let Some(e) = state.failed {
+                return Poll::Ready(Err(e.into()));
+            }
+            let slow = state.slow;
+            if core.ring.is_under_way(key, Op::Send) || core.ring.is_under_way(key, Op::Writable) {
+                *replaced = await_by(&mut core.ring.value(key).writer, cx);
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(slow))
         })
     }
 
@@ -436,6 +451,16 @@ impl Conn {
             core.stir();
             Poll::Pending
         })
+    }
+
+    /// Whether the ring is sending.
+    pub(super) fn is_sending(&self) -> bool {
+        self.at_home(|core, key| core.ring.is_under_way(key, Op::Send)).unwrap_or(false)
+    }
+
+    /// Sends a last word after what is being sent.
+    pub(super) fn send_last(&self, word: BytesMut) {
+        self.at_home(|core, key| core.ring.value(key).last = Some(word));
     }
 
     pub(super) fn shutdown(&self) -> io::Result<()> {

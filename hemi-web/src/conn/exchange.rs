@@ -28,6 +28,10 @@ impl Shared {
     /// Asks the webapp, until somebody has to wait.
     pub(super) fn ask(&self, webapp: &Webapp, req: &mut Request) -> Begun {
         webapp.trace(req);
+        if req.tls().is_some_and(|tls| self.is_misdirected(req, tls)) {
+            self.hit(&req.peer(), Limit::Misdirected);
+            return Begun::Done(Answered::without_rule(StatusCode::MISDIRECTED_REQUEST));
+        }
         if req.body().len().is_some_and(|len| len > webapp.body_limit()) {
             self.hit(&req.peer(), Limit::BodySize);
             return Begun::Done(Answered::without_rule(StatusCode::PAYLOAD_TOO_LARGE));

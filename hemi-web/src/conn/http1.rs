@@ -13,6 +13,7 @@ use hemi_core::gate::{Phase, Ticket};
 use hemi_core::io::{Io, Outbox, pool};
 use hemi_core::listen::Peer;
 use hemi_core::panics::catch;
+use hemi_core::tls::TlsInfo;
 use hemi_proto::http1::{HeadError, HeadReader};
 use http::{Method, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -26,7 +27,7 @@ use crate::http_config::Limit;
 use crate::httpx::Shared;
 use crate::upgrade::Upgraded;
 use crate::webapp::{Answered, Begun, Position, Webapp};
-use crate::{Interim, Request, Response, Scheme};
+use crate::{Interim, Request, Response};
 
 /// Bytes of answers that are gathered before they are sent.
 const GATHERED: usize = 64 << 10;
@@ -38,9 +39,14 @@ const TURN: u32 = 128;
 /// that it gets to read its answer.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Serves one connection to its end.
-pub(crate) async fn serve<I>(io: I, peer: Peer, ticket: Ticket, server: Arc<Shared>)
-where
+/// Serves one connection, which may be one of TLS, to its end.
+pub(crate) async fn serve<I>(
+    io: I,
+    tls: Option<Arc<TlsInfo>>,
+    peer: Peer,
+    ticket: Ticket,
+    server: Arc<Shared>,
+) where
     I: Io + AsyncRead + AsyncWrite,
 {
     let mut conn = Conn {
@@ -48,7 +54,7 @@ where
         rbuf: BytesMut::new(),
         out: Outbox::default(),
         heads: HeadReader::default(),
-        req: Request::awaited(peer, Scheme::Http),
+        req: Request::awaited(peer, tls),
         watch: Watch::new(ticket),
         server,
         peer,
@@ -267,16 +273,21 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         .await
     }
 
+    /// Bytes that wait to be sent.
+    fn waiting(&self) -> u64 {
+        self.out.len() + self.io.unsent() as u64
+    }
+
     /// Sends all that waits to be sent.
     async fn flush(&mut self) -> Result<(), Cut> {
         let mut pace = Pace::default();
-        let mut waiting = self.out.len();
+        let mut waiting = self.waiting();
         let mut waited = false;
         let sent = poll_fn(|cx| match self.io.poll_send(cx, &mut self.out)? {
             Poll::Ready(()) => Poll::Ready(Ok(())),
             Poll::Pending => {
                 waited = true;
-                let left = self.out.len();
+                let left = self.waiting();
                 if left < waiting {
                     pace.progress(waiting - left);
                     waiting = left;

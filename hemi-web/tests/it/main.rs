@@ -17,6 +17,7 @@ mod site;
 mod slow;
 mod status;
 mod streams;
+mod tls;
 mod tower;
 mod trace;
 mod upgrade;

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::keys::{Algorithm, BadKeys, Key};
-use crate::watched::{self, Stamp};
+use hemi_core::watched::{self, Stamp};
 
 /// All keys, from all places.
 pub(super) struct Sources<T> {

@@ -1,0 +1,559 @@
+//! The server's side of handshakes.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::future::poll_fn;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf as _, BytesMut};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{self, Accepted, ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, CipherSuite, Connection, Error, KeyLog, ServerConfig};
+use tokio::sync::Semaphore;
+use tracing::{debug, warn};
+
+use super::info::TlsInfo;
+use super::site::{Keys, Shown};
+use super::stream::Sink;
+use super::{Site, Sites, Tickets, TlsConfig, TlsStream};
+use crate::Result;
+use crate::clock::{self, Moment};
+use crate::cores::{Counter, PerCore};
+use crate::deadline::Deadline;
+use crate::gate::{Phase, Ticket};
+use crate::io::{Io as _, Socket, pool};
+use crate::listen::Peer;
+use crate::metrics::Measures;
+
+/// The protocol of who checks that a name is ours (RFC 8737).
+const CHALLENGE: &[u8] = b"acme-tls/1";
+
+/// Tells that nobody here has the name asked for (RFC 6066, 3), before there are keys.
+const UNRECOGNIZED_NAME: &[u8] = &[0x15, 3, 3, 0, 2, 2, 112];
+
+/// Bytes of a client's part of the handshake, at most.
+const HELLO: usize = 64 << 10;
+
+/// Makes TLS connections of what a server accepts.
+pub struct Acceptor {
+    config: TlsConfig,
+    provider: Arc<CryptoProvider>,
+    protocols: Vec<Vec<u8>>,
+    sites: Arc<dyn Sites>,
+    tickets: Arc<Tickets>,
+    key_log: Option<Arc<dyn KeyLog>>,
+    /// What follows from what a site shows now, by the site's address.
+    known: Mutex<HashMap<usize, Arc<Known>>>,
+    turns: PerCore<Arc<Semaphore>>,
+    counters: Arc<TlsCounters>,
+}
+
+struct Known {
+    shown: Arc<Shown>,
+    ours: Arc<ServerConfig>,
+    /// The same, with cipher suites in the order that the client likes.
+    theirs: Arc<ServerConfig>,
+}
+
+/// Why a handshake came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// `tlsHandshakeTimeout`
+    Timeout,
+    /// The client went away.
+    Closed,
+    /// What came was not TLS.
+    NotTls,
+    /// Nobody has the name that was asked for, or there is no certificate for it.
+    UnknownName,
+    /// No version, cipher suite, group, protocol or signature in common.
+    Incompatible,
+    /// The client had no certificate, or one that is not believed.
+    ClientCertificate,
+    /// The client refused, as it does with certificates that it does not believe.
+    Refused,
+    /// The client broke the rules.
+    Malformed,
+    /// The server ends.
+    Shut,
+}
+
+impl Failure {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Timeout,
+        Self::Closed,
+        Self::NotTls,
+        Self::UnknownName,
+        Self::Incompatible,
+        Self::ClientCertificate,
+        Self::Refused,
+        Self::Malformed,
+        Self::Shut,
+    ];
+
+    /// Its name in metrics and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Timeout => "handshake_timeout",
+            Self::Closed => "handshake_closed",
+            Self::NotTls => "not_tls",
+            Self::UnknownName => "unknown_name",
+            Self::Incompatible => "handshake_incompatible",
+            Self::ClientCertificate => "client_certificate",
+            Self::Refused => "handshake_refused",
+            Self::Malformed => "handshake_malformed",
+            Self::Shut => "handshake_shut",
+        }
+    }
+
+    fn of(error: &Error) -> Self {
+        match error {
+            Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Self::Incompatible,
+            Error::InvalidCertificate(_) | Error::NoCertificatesPresented => {
+                Self::ClientCertificate
+            }
+            Error::AlertReceived(AlertDescription::CloseNotify) => Self::Closed,
+            Error::AlertReceived(_) => Self::Refused,
+            _ => Self::Malformed,
+        }
+    }
+}
+
+/// Numbers of handshakes. They outlive reloads.
+#[derive(Debug)]
+pub struct TlsCounters {
+    full: Counter,
+    resumed: Counter,
+    failures: [Counter; Failure::ALL.len()],
+}
+
+impl TlsCounters {
+    /// All at zero, for this many cores.
+    #[must_use]
+    pub fn new(cores: usize) -> Self {
+        let counter = || Counter::new(cores);
+        Self { full: counter(), resumed: counter(), failures: std::array::from_fn(|_| counter()) }
+    }
+
+    /// What they counted, by their names.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let done = [("handshakes", self.full.sum()), ("resumed", self.resumed.sum())];
+        let failed = Failure::ALL.map(|why| (why.name(), self.failures[why as usize].sum()));
+        done.into_iter().chain(failed)
+    }
+
+    /// Tells them to who collects.
+    pub fn measure(&self, out: &mut Measures) {
+        let help = "TLS handshakes completed.";
+        for (kind, counter) in [("full", &self.full), ("resumed", &self.resumed)] {
+            out.counter("hemi_tls_handshakes", help, &[("kind", kind)], counter.sum());
+        }
+        for why in Failure::ALL {
+            let (help, label) = ("TLS handshakes that failed.", [("reason", why.name())]);
+            out.counter("hemi_tls_failures", help, &label, self.failures[why as usize].sum());
+        }
+    }
+}
+
+impl Acceptor {
+    /// Speaks `protocols` (RFC 7301), most liked first, by the certificates of `sites`.
+    ///
+    /// # Errors
+    /// When versions, cipher suites and groups leave nothing to be spoken, or the file for keys can't be opened.
+    pub fn new(
+        config: TlsConfig,
+        protocols: &[&str],
+        sites: Arc<dyn Sites>,
+        tickets: Arc<Tickets>,
+        counters: Arc<TlsCounters>,
+        cores: usize,
+    ) -> Result<Self> {
+        let provider = CryptoProvider {
+            cipher_suites: config.tls_ciphers.iter().map(|suite| suite.0).collect(),
+            kx_groups: config.tls_groups.iter().map(|group| group.supported()).collect(),
+            ..aws_lc_rs::default_provider()
+        };
+        let most = config.tls_max_handshakes.clamp(1, Semaphore::MAX_PERMITS);
+        let key_log = config.tls_key_log.as_deref().map(KeyFile::open).transpose()?;
+        let acceptor = Self {
+            config,
+            provider: Arc::new(provider),
+            protocols: protocols.iter().map(|name| name.as_bytes().to_vec()).collect(),
+            sites,
+            tickets,
+            key_log: key_log.map(|file| Arc::new(file) as _),
+            known: Mutex::default(),
+            turns: PerCore::new(cores, || Arc::new(Semaphore::new(most))),
+            counters,
+        };
+        let nothing =
+            Shown { keys: Arc::new(Keys::new(Vec::new())), clients: None, context: [0; 32] };
+        let tried = acceptor.config_of(&nothing);
+        tried.map_err(|e| crate::Error::other(format!("this can't be spoken by TLS: {e}")))?;
+        Ok(acceptor)
+    }
+
+    /// The configuration for QUIC (RFC 9001) with these protocols. Sites that ask clients for
+    /// certificates are not reached by it: it demands the same of all.
+    ///
+    /// # Errors
+    /// When the cipher suites and groups leave nothing to be spoken by TLS 1.3.
+    pub fn quic(self: &Arc<Self>, protocols: &[&str]) -> Result<ServerConfig, Error> {
+        let builder = ServerConfig::builder_with_provider(self.provider.clone());
+        let mut config = builder
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(BySite(self.clone())));
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        self.complete(&mut config, *b"hemi's tickets for QUIC any site");
+        Ok(config)
+    }
+
+    /// Shakes hands; none if that comes to nothing, which is counted, and told in the log.
+    pub async fn accept(&self, socket: Socket, peer: &Peer, ticket: &Ticket) -> Option<TlsStream> {
+        let until = clock::now().after(self.config.tls_handshake_timeout);
+        let mut wait = Wait { until, deadline: None, ticket };
+        match self.shake(socket, &mut wait).await {
+            Ok(stream) => {
+                let resumed = stream.info().resumed;
+                if resumed { &self.counters.resumed } else { &self.counters.full }.add(1);
+                Some(stream)
+            }
+            Err(Cut { why, error }) => {
+                self.counters.failures[why as usize].add(1);
+                let error = error.map(|e| e.to_string()).unwrap_or_default();
+                debug!(%peer, limit = why.name(), "handshake failed: {error}");
+                None
+            }
+        }
+    }
+
+    async fn shake(&self, mut socket: Socket, wait: &mut Wait<'_>) -> Result<TlsStream, Cut> {
+        let turns = self.turns.mine().clone();
+        let _turn = match turns.try_acquire() {
+            Ok(turn) => turn,
+            Err(_) => {
+                let mut turn = std::pin::pin!(turns.acquire());
+                let turn = poll_fn(|cx| match turn.as_mut().poll(cx) {
+                    Poll::Ready(turn) => Poll::Ready(turn.map_err(|_| Failure::Shut.into())),
+                    Poll::Pending => {
+                        wait.pending(cx).map_or_else(|e| Poll::Ready(Err(e)), |()| Poll::Pending)
+                    }
+                });
+                turn.await?
+            }
+        };
+        let mut inbound = BytesMut::new();
+        let accepted = hello(&mut socket, &mut inbound, wait).await?;
+        let (site, config) = match self.choose(&accepted.client_hello()) {
+            Ok(chosen) => chosen,
+            Err(cut) => {
+                if cut.why == Failure::UnknownName {
+                    send(&mut socket, UNRECOGNIZED_NAME);
+                }
+                return Err(cut);
+            }
+        };
+        let tls = match accepted.into_connection(config) {
+            Ok(tls) => tls,
+            Err((error, mut alert)) => {
+                let mut bytes = Vec::new();
+                let _ = alert.write_all(&mut bytes);
+                send(&mut socket, &bytes);
+                return Err(error.into());
+            }
+        };
+        let mut tls = Box::new(Connection::Server(tls));
+        complete(&mut socket, &mut tls, &mut inbound, wait).await?;
+        let info = TlsInfo::of(&tls, site);
+        Ok(TlsStream::new(socket, tls, inbound, info))
+    }
+
+    /// Whose certificates a client is shown, and how.
+    fn choose(
+        &self,
+        hello: &ClientHello<'_>,
+    ) -> Result<(Option<Arc<Site>>, Arc<ServerConfig>), Cut> {
+        let name = hello.server_name().map(str::to_ascii_lowercase);
+        if hello.alpn().is_some_and(|mut names| names.any(|name| name == CHALLENGE)) {
+            let key = name.and_then(|name| self.sites.find(Some(&name))?.find_challenge(&name));
+            let key = key.ok_or(Failure::UnknownName)?;
+            return Ok((None, Arc::new(self.challenge(key)?)));
+        }
+        let site = self.sites.find(name.as_deref());
+        let shown = site.as_ref().and_then(|site| Some((site.clone(), site.shown()?)));
+        let (site, shown) = shown.ok_or(Failure::UnknownName)?;
+        let known = self.know(&site, &shown)?;
+        // Who likes ChaCha20 best has no hardware for AES.
+        let theirs = hello.cipher_suites().iter().find(|suite| is_usual(**suite));
+        let theirs = theirs == Some(&CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+        let config = if theirs { known.theirs.clone() } else { known.ours.clone() };
+        Ok((Some(site), config))
+    }
+
+    fn know(&self, site: &Arc<Site>, shown: &Arc<Shown>) -> Result<Arc<Known>, Error> {
+        let key = Arc::as_ptr(site) as usize;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(&key).filter(|known| Arc::ptr_eq(&known.shown, shown)) {
+            return Ok(known.clone());
+        }
+        let ours = self.config_of(shown)?;
+        let mut theirs = ours.clone();
+        theirs.ignore_client_order = false;
+        let (ours, theirs) = (Arc::new(ours), Arc::new(theirs));
+        let new = Arc::new(Known { shown: shown.clone(), ours, theirs });
+        known.insert(key, new.clone());
+        Ok(new)
+    }
+
+    fn config_of(&self, shown: &Shown) -> Result<ServerConfig, Error> {
+        let versions: Vec<_> = self.config.tls_versions.iter().map(|v| v.supported()).collect();
+        let builder = ServerConfig::builder_with_provider(self.provider.clone());
+        let builder = builder.with_protocol_versions(&versions)?;
+        let builder = match &shown.clients {
+            Some(clients) => builder.with_client_cert_verifier(clients.clone()),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(shown.keys.clone());
+        config.alpn_protocols = self.protocols.clone();
+        self.complete(&mut config, shown.context);
+        Ok(config)
+    }
+
+    fn complete(&self, config: &mut ServerConfig, context: [u8; 32]) {
+        config.ignore_client_order = true;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = self.tickets.of(context);
+        if let Some(key_log) = &self.key_log {
+            config.key_log = key_log.clone();
+        }
+    }
+
+    fn challenge(&self, key: Arc<CertifiedKey>) -> Result<ServerConfig, Error> {
+        let builder = ServerConfig::builder_with_provider(self.provider.clone());
+        let mut config = builder
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Keys::new(Vec::from([key]))));
+        config.alpn_protocols = Vec::from([CHALLENGE.to_vec()]);
+        Ok(config)
+    }
+}
+
+/// Suites that say what a client likes: not those which only tell that it is there (RFC 8701, RFC 5746).
+fn is_usual(suite: CipherSuite) -> bool {
+    suite.as_str().is_some() && suite != CipherSuite::TLS_EMPTY_RENEGOTIATION_INFO_SCSV
+}
+
+/// For QUIC, whose one configuration is for all sites.
+#[derive(Debug)]
+struct BySite(Arc<Acceptor>);
+
+impl ResolvesServerCert for BySite {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().map(str::to_ascii_lowercase);
+        let shown = self.0.sites.find(name.as_deref())?.shown()?;
+        if shown.clients.is_some() { None } else { shown.keys.resolve(hello) }
+    }
+}
+
+/// Writes down the keys of connections, as `SSLKEYLOGFILE` has them.
+#[derive(Debug)]
+struct KeyFile(Mutex<File>);
+
+impl KeyFile {
+    fn open(path: &Path) -> Result<Self> {
+        let file = File::options().create(true).append(true).mode(0o600).open(path);
+        let file =
+            file.map_err(|e| crate::Error::env(format!("cannot open {}", path.display()), e))?;
+        warn!("the keys of all TLS connections are written to {}", path.display());
+        Ok(Self(Mutex::new(file)))
+    }
+}
+
+impl KeyLog for KeyFile {
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let line = format!("{label} {} {}\n", hex(client_random), hex(secret));
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = file.write_all(line.as_bytes());
+    }
+}
+
+/// Until when a handshake is waited for.
+struct Wait<'a> {
+    until: Moment,
+    deadline: Option<Deadline>,
+    ticket: &'a Ticket,
+}
+
+impl Wait<'_> {
+    /// To be asked whenever the handshake has to wait; sees to it that its task is polled again in time.
+    fn pending(&mut self, cx: &Context<'_>) -> Result<(), Cut> {
+        if self.ticket.phase() == Phase::Ending {
+            return Err(Failure::Shut.into());
+        }
+        if self.deadline.is_some() && clock::now() >= self.until {
+            return Err(Failure::Timeout.into());
+        }
+        let group = self.ticket.group();
+        self.deadline.get_or_insert_with(|| Deadline::new(group, cx.waker())).set(self.until);
+        Ok(())
+    }
+}
+
+/// How a handshake ended before its time.
+struct Cut {
+    why: Failure,
+    error: Option<Error>,
+}
+
+impl From<Failure> for Cut {
+    fn from(why: Failure) -> Self {
+        Self { why, error: None }
+    }
+}
+
+impl From<Error> for Cut {
+    fn from(error: Error) -> Self {
+        Self { why: Failure::of(&error), error: Some(error) }
+    }
+}
+
+impl From<io::Error> for Cut {
+    fn from(_: io::Error) -> Self {
+        Failure::Closed.into()
+    }
+}
+
+/// Receives more; the end of the stream is an error.
+async fn receive(
+    socket: &mut Socket,
+    inbound: &mut BytesMut,
+    wait: &mut Wait<'_>,
+) -> Result<(), Cut> {
+    poll_fn(|cx| {
+        if inbound.capacity() == 0 {
+            *inbound = pool::take();
+        } else {
+            inbound.reserve(pool::BUFFER);
+        }
+        match socket.poll_recv(cx, inbound)? {
+            Poll::Ready(0) => Poll::Ready(Err(Failure::Closed.into())),
+            Poll::Ready(_) => Poll::Ready(Ok(())),
+            Poll::Pending => {
+                // Who keeps us waiting holds no buffer.
+                if inbound.is_empty() {
+                    pool::give(std::mem::take(inbound));
+                }
+                wait.pending(cx)?;
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+/// Receives what the client says first.
+async fn hello(
+    socket: &mut Socket,
+    inbound: &mut BytesMut,
+    wait: &mut Wait<'_>,
+) -> Result<Accepted, Cut> {
+    let mut acceptor = server::Acceptor::default();
+    let mut read = 0;
+    loop {
+        if inbound.is_empty() {
+            receive(socket, inbound, wait).await?;
+        }
+        if read == 0 && inbound[0] != 0x16 {
+            return Err(Failure::NotTls.into());
+        }
+        let taken = acceptor.read_tls(&mut &inbound[..])?;
+        inbound.advance(taken);
+        read += taken;
+        match acceptor.accept() {
+            Ok(Some(accepted)) => return Ok(accepted),
+            Ok(None) if read > HELLO => return Err(Failure::Malformed.into()),
+            Ok(None) => {}
+            Err((error, mut alert)) => {
+                let mut bytes = Vec::new();
+                let _ = alert.write_all(&mut bytes);
+                send(socket, &bytes);
+                return Err(error.into());
+            }
+        }
+    }
+}
+
+/// Goes on until the handshake is done. What the server has to say last may still have to be sent.
+async fn complete(
+    socket: &mut Socket,
+    tls: &mut Connection,
+    inbound: &mut BytesMut,
+    wait: &mut Wait<'_>,
+) -> Result<(), Cut> {
+    loop {
+        if tls.is_handshaking() {
+            poll_fn(|cx| match poll_send(socket, tls, cx)? {
+                Poll::Ready(()) => Poll::Ready(Ok(())),
+                Poll::Pending => {
+                    wait.pending(cx)?;
+                    Poll::<Result<(), Cut>>::Pending
+                }
+            })
+            .await?;
+        }
+        if !tls.is_handshaking() {
+            return Ok(());
+        }
+        if inbound.is_empty() {
+            receive(socket, inbound, wait).await?;
+        }
+        let taken = tls.read_tls(&mut &inbound[..])?;
+        inbound.advance(taken);
+        if let Err(error) = tls.process_new_packets() {
+            // The alert that says so.
+            let _ = poll_send(socket, tls, &mut Context::from_waker(Waker::noop()));
+            return Err(error.into());
+        }
+    }
+}
+
+fn poll_send(
+    socket: &mut Socket,
+    tls: &mut Connection,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while tls.wants_write() {
+        match tls.write_tls(&mut Sink { socket, cx }) {
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+            Err(e) => return Poll::Ready(Err(e)),
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Sends a last word, if there is room for it.
+fn send(socket: &mut Socket, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = socket.poll_send_slices(&mut cx, &[io::IoSlice::new(bytes)]);
+        // Else a reset, for what came and was not read, may overtake it.
+        let _ = socket.shutdown();
+    }
+}
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Acceptor").field("config", &self.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,69 @@
+//! What was agreed on in a handshake.
+
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::{CipherSuite, Connection, HandshakeKind, ProtocolVersion};
+
+use super::Site;
+
+/// What is known of a TLS connection.
+#[derive(Clone, Debug)]
+pub struct TlsInfo {
+    /// `TLSv1.3` or `TLSv1.2`
+    pub version: &'static str,
+    /// The cipher suite, by its name in the registry of IANA.
+    pub cipher: &'static str,
+    /// The name that the client asked for (RFC 6066, 3), in lower case.
+    pub server_name: Option<Box<str>>,
+    /// The protocol agreed on (RFC 7301), such as `h2`.
+    pub alpn: Option<Box<[u8]>>,
+    /// Whether the keys of an earlier connection were the start.
+    pub resumed: bool,
+    /// The peer's certificate, which was verified.
+    pub client: Option<ClientCert>,
+    /// On the server, whose certificate it is.
+    pub site: Option<Arc<Site>>,
+}
+
+/// A client's certificate.
+#[derive(Clone, Debug)]
+pub struct ClientCert {
+    /// As it was sent, in DER.
+    pub der: CertificateDer<'static>,
+}
+
+impl TlsInfo {
+    pub(super) fn of(tls: &Connection, site: Option<Arc<Site>>) -> Self {
+        let server_name = match tls {
+            Connection::Server(server) => server.server_name().map(Box::from),
+            Connection::Client(_) => None,
+        };
+        let client = match tls {
+            Connection::Server(server) => server.peer_certificates().and_then(<[_]>::first),
+            Connection::Client(_) => None,
+        };
+        Self {
+            version: match tls.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+                _ => "TLSv1.3",
+            },
+            cipher: tls.negotiated_cipher_suite().map_or("", |suite| cipher_name(suite.suite())),
+            server_name,
+            alpn: tls.alpn_protocol().map(Box::from),
+            resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+            client: client.map(|der| ClientCert { der: der.clone().into_owned() }),
+            site,
+        }
+    }
+}
+
+/// The name of IANA.
+pub(super) fn cipher_name(suite: CipherSuite) -> &'static str {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other.as_str().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,294 @@
+//! What clients are shown, and what is demanded of them, by the name they ask for.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use aws_lc_rs::digest::{self, SHA256};
+use rustls::client::verify_server_name;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::ServerName;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use serde::Deserialize;
+
+use super::clients::read_verifier;
+use super::identity::{by_cost, read_file};
+use super::{ClientAuth, IdentityError, provider, read_identity};
+use crate::config::{Diagnostic, Several, Span, Spanned};
+use crate::watched::{self, Stamp};
+use crate::{CreateCx, Error, Explain, Result};
+
+/// Finds whose certificates clients are shown.
+pub trait Sites: Send + Sync + 'static {
+    /// The site of a name, in lower case, or that of clients which ask for none.
+    fn find(&self, name: Option<&str>) -> Option<Arc<Site>>;
+}
+
+/// The certificates of a webapp or the like, and what it demands of clients. May be changed at any time.
+#[derive(Debug)]
+pub struct Site {
+    /// Tickets of one site are no good for another.
+    name: String,
+    shown: RwLock<Option<Arc<Shown>>>,
+    /// Certificates for who checks by TLS that a name is ours (RFC 8737), by these names.
+    challenges: RwLock<HashMap<String, Arc<CertifiedKey>>>,
+}
+
+/// What is shown now.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) keys: Arc<Keys>,
+    pub(super) clients: Option<Arc<dyn ClientCertVerifier>>,
+    /// Tells this site with its demands from others.
+    pub(super) context: [u8; 32],
+}
+
+/// Certificates with their keys, of which clients are shown the first they can verify.
+#[derive(Debug)]
+pub(super) struct Keys(Vec<Arc<CertifiedKey>>);
+
+impl Site {
+    /// A site that has nothing to show yet.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), shown: RwLock::default(), challenges: RwLock::default() }
+    }
+
+    /// Shows these certificates from now on, and demands of clients what it did.
+    pub fn show(&self, keys: Vec<Arc<CertifiedKey>>) {
+        let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
+        let (clients, context) = match &*shown {
+            Some(shown) => (shown.clients.clone(), shown.context),
+            None => (None, context(&self.name, ClientAuth::Off, &[])),
+        };
+        *shown = Some(Arc::new(Shown { keys: Arc::new(Keys::new(keys)), clients, context }));
+    }
+
+    /// Shows this certificate to who checks by TLS-ALPN-01 (RFC 8737) that `name` is ours.
+    pub fn challenge(&self, name: impl Into<String>, key: Arc<CertifiedKey>) {
+        let mut challenges = self.challenges.write().unwrap_or_else(PoisonError::into_inner);
+        challenges.insert(name.into(), key);
+    }
+
+    /// Ends that.
+    pub fn end_challenge(&self, name: &str) {
+        self.challenges.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    pub(super) fn find_challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        self.challenges.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// What is shown now, if there is something.
+    pub(super) fn shown(&self) -> Option<Arc<Shown>> {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a certificate is shown that is for this host.
+    #[must_use]
+    pub fn covers(&self, host: &str) -> bool {
+        self.shown().is_some_and(|shown| shown.keys.0.iter().any(|key| covers(key, host)))
+    }
+
+    /// Whether clients are asked for certificates.
+    #[must_use]
+    pub fn asks_clients(&self) -> bool {
+        self.shown().is_some_and(|shown| shown.clients.is_some())
+    }
+}
+
+fn covers(key: &CertifiedKey, host: &str) -> bool {
+    let Ok(name) = ServerName::try_from(host.trim_matches(['[', ']'])) else { return false };
+    let certificate = key.cert.first().map(ParsedCertificate::try_from);
+    certificate.is_some_and(|cert| cert.is_ok_and(|cert| verify_server_name(&cert, &name).is_ok()))
+}
+
+fn context(name: &str, auth: ClientAuth, files: &[Vec<u8>]) -> [u8; 32] {
+    let mut hash = digest::Context::new(&SHA256);
+    for part in [name.as_bytes(), &[auth as u8]].into_iter().chain(files.iter().map(|f| &f[..])) {
+        hash.update(&(part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let mut context = [0; 32];
+    context.copy_from_slice(hash.finish().as_ref());
+    context
+}
+
+impl Keys {
+    pub(super) fn new(mut keys: Vec<Arc<CertifiedKey>>) -> Self {
+        by_cost(&mut keys);
+        Self(keys)
+    }
+}
+
+impl ResolvesServerCert for Keys {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let fits = self.0.iter().find(|key| {
+            key.key.choose_scheme(hello.signature_schemes()).is_some() && suits(key, &hello)
+        });
+        fits.or(self.0.first()).cloned()
+    }
+}
+
+/// Whether the client has a cipher suite for a key: before TLS 1.3 they are of one kind of key each.
+fn suits(key: &CertifiedKey, hello: &ClientHello<'_>) -> bool {
+    super::SUITES.iter().filter(|suite| hello.cipher_suites().contains(&suite.suite())).any(
+        |suite| match suite {
+            rustls::SupportedCipherSuite::Tls12(suite) => {
+                key.key.choose_scheme(suite.sign).is_some()
+            }
+            rustls::SupportedCipherSuite::Tls13(_) => true,
+        },
+    )
+}
+
+/// The certificates of a webapp or the like.
+#[derive(Debug, Default, Deserialize, Explain)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SiteConfig {
+    /// The file with the certificate that servers with `tlsMode` show to who asks for a host of this
+    /// webapp, in PEM, followed by those between it and its CA; or several, as of ECDSA and of RSA, of which a client is
+    /// shown the first it can verify. Files that change are read again.
+    pub tls_certificate: Several<Spanned<PathBuf>>,
+    /// The file with the private key in PEM, or several in the order of `tlsCertificate`.
+    pub tls_private_key: Several<Spanned<PathBuf>>,
+    /// The file with an answer of the CA that the certificate is not revoked (OCSP, RFC 6960), in DER, to
+    /// be shown with it; or several in the order of `tlsCertificate`.
+    pub tls_ocsp_response: Several<Spanned<PathBuf>>,
+    /// Whether clients show certificates: `"off"`, `"optional"` or `"required"`.
+    pub tls_client_auth: ClientAuth,
+    /// The files with the CAs whose certificates are believed of clients, in PEM.
+    pub tls_client_ca: Several<Spanned<PathBuf>>,
+    /// The files with lists of client certificates that are revoked (RFC 5280, 5), in PEM.
+    pub tls_client_crl: Several<Spanned<PathBuf>>,
+}
+
+/// The files that a site is made of.
+#[derive(Debug)]
+pub struct SiteFiles {
+    identities: Vec<IdentityFiles>,
+    auth: ClientAuth,
+    cas: Vec<PathBuf>,
+    crls: Vec<PathBuf>,
+    span: Span,
+    /// What the files were like when they were read.
+    stamps: Mutex<Vec<Stamp>>,
+}
+
+#[derive(Debug)]
+struct IdentityFiles {
+    certificate: PathBuf,
+    key: PathBuf,
+    ocsp: Option<PathBuf>,
+    span: Span,
+}
+
+impl SiteConfig {
+    /// The files that a component's properties name; none if it has no certificate.
+    ///
+    /// # Errors
+    /// When there are not as many keys as certificates, or certificates are asked of clients and no CA
+    /// is believed.
+    pub fn files(self, cx: &CreateCx<'_>) -> Result<Option<SiteFiles>> {
+        let paths = |files: &Several<Spanned<PathBuf>>| -> Vec<PathBuf> {
+            files.0.iter().map(|file| cx.path(&file.value)).collect()
+        };
+        let (certificates, keys) = (&self.tls_certificate.0, &self.tls_private_key.0);
+        let ocsp = paths(&self.tls_ocsp_response);
+        let Some(first) = certificates.first() else {
+            return match keys.first() {
+                Some(key) => Err(Diagnostic::new(key.span, "there is a key without a certificate")
+                    .help("add `.tlsCertificate = …`")
+                    .into()),
+                None => Ok(None),
+            };
+        };
+        if certificates.len() != keys.len() {
+            let message = format!(
+                "there are {} certificates and {} private keys",
+                certificates.len(),
+                keys.len()
+            );
+            return Err(Diagnostic::new(first.span, message)
+                .help("give `.tlsPrivateKey` the key of each certificate, in their order")
+                .into());
+        }
+        if self.tls_client_auth != ClientAuth::Off && self.tls_client_ca.0.is_empty() {
+            let message = "clients are asked for certificates, but of no CA are they believed";
+            return Err(Diagnostic::new(first.span, message).help("add `.tlsClientCa = …`").into());
+        }
+        let identities = certificates.iter().zip(keys).enumerate().map(|(at, (cert, key))| {
+            let (certificate, key) = (cx.path(&cert.value), cx.path(&key.value));
+            IdentityFiles { certificate, key, ocsp: ocsp.get(at).cloned(), span: cert.span }
+        });
+        Ok(Some(SiteFiles {
+            identities: identities.collect(),
+            auth: self.tls_client_auth,
+            cas: paths(&self.tls_client_ca),
+            crls: paths(&self.tls_client_crl),
+            span: first.span,
+            stamps: Mutex::default(),
+        }))
+    }
+}
+
+impl SiteFiles {
+    /// Reads all files, and shows what they hold from now on. Blocks.
+    ///
+    /// # Errors
+    /// When a file can't be read, or what it holds can't be used; then nothing changes.
+    pub fn read_into(&self, site: &Site) -> Result<()> {
+        let stamps = self.all().map(|path| Stamp::of(path)).collect();
+        let shown = self.read(&site.name)?;
+        *self.stamps.lock().unwrap_or_else(PoisonError::into_inner) = stamps;
+        *site.shown.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(shown));
+        Ok(())
+    }
+
+    fn read(&self, name: &str) -> Result<Shown> {
+        let provider = provider();
+        let mut keys = Vec::new();
+        for identity in &self.identities {
+            let key = identity.read(&provider);
+            keys.push(Arc::new(key.map_err(|e| Error::config(identity.span, e.to_string()))?));
+        }
+        let trust = || -> Result<_, IdentityError> {
+            let clients = read_verifier(self.auth, &self.cas, &self.crls, &provider)?;
+            let trusted = if clients.is_some() { self.trusted() } else { Vec::new() };
+            let files = trusted.into_iter().map(|path| read_file(path));
+            let files = files.collect::<Result<Vec<_>, _>>()?;
+            Ok((clients, context(name, self.auth, &files)))
+        };
+        let (clients, context) = trust().map_err(|e| Error::config(self.span, e.to_string()))?;
+        Ok(Shown { keys: Arc::new(Keys::new(keys)), clients, context })
+    }
+
+    fn trusted(&self) -> Vec<&PathBuf> {
+        self.cas.iter().chain(&self.crls).collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        let identities = self.identities.iter();
+        let of_keys =
+            identities.flat_map(|i| [Some(&i.certificate), Some(&i.key), i.ocsp.as_ref()]);
+        of_keys.flatten().chain(self.trusted())
+    }
+
+    /// Reads the files again whenever one of them has changed. Has no end.
+    pub async fn follow(self: &Arc<Self>, site: &Arc<Site>) {
+        let stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (files, site) = (self.clone(), site.clone());
+        let all = self.all().cloned().collect();
+        watched::follow_all(all, stamps, move || files.read_into(&site), |()| {}).await;
+    }
+}
+
+impl IdentityFiles {
+    fn read(&self, provider: &CryptoProvider) -> Result<CertifiedKey, IdentityError> {
+        let mut key = read_identity(&self.certificate, &self.key, provider)?;
+        key.ocsp = self.ocsp.as_deref().map(read_file).transpose()?;
+        Ok(key)
+    }
+}

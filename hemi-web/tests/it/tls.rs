@@ -1,0 +1,194 @@
+//! Connections over TLS, as clients see them.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use hemi_test::raw::Client;
+use hemi_test::tls::{Authority, Identity, KeyKind};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, HandshakeKind};
+
+use crate::site::{Site, ask};
+
+/// Two webapps with certificates of their own, and properties of the server and of the second one.
+fn config(one: &Identity, two: &Identity, server: &str, second: &str) -> String {
+    format!(
+        r#"stage {{
+            webapp "one" {{
+                .hostnames = ("one.test", "*.one.test")  .maxBodySize = 100M  {}
+                rule $path == "/vars" {{
+                    .returnCode = 200
+                    .returnText = $scheme + " " + $tlsVersion + " " + $tlsCipher + " " + $tlsServerName
+                        + " " + $tlsResumed
+                }}
+                rule {{ shout {{}}  probe {{}} }}
+            }}
+            webapp "two" {{ .hostnames = ("two.test")  {} {second}  rule {{ probe {{}} }} }}
+            httpxServer "main" {{
+                .address = "127.0.0.1:0"  .webapps = ("one", "two")  .tlsMode = true  {server}
+            }}
+        }}"#,
+        one.properties(),
+        two.properties(),
+    )
+}
+
+struct Setting {
+    ca: Authority,
+    one: Identity,
+    two: Identity,
+}
+
+impl Setting {
+    fn new() -> Self {
+        let ca = Authority::new("ca");
+        let one = ca.server(&["one.test", "*.one.test"], KeyKind::Ecdsa);
+        let two = ca.server(&["two.test"], KeyKind::Rsa);
+        Self { ca, one, two }
+    }
+
+    fn site(&self, server: &str, second: &str) -> Site {
+        Site::of(&config(&self.one, &self.two, server, second))
+    }
+
+    fn client(&self) -> Arc<ClientConfig> {
+        Arc::new(self.ca.trusted_by(&[&TLS13, &TLS12], None))
+    }
+}
+
+fn connect(site: &Site, name: &str, config: &Arc<ClientConfig>) -> Client {
+    Client::connect_tls(site.addr(), name, config).unwrap()
+}
+
+/// Asks for a path of a host.
+#[track_caller]
+fn get(client: &mut Client, host: &str, path: &str) -> (u16, String) {
+    client.send(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n")).unwrap();
+    let reply = client.read_response().unwrap();
+    (reply.status, reply.text())
+}
+
+#[test]
+fn both_versions_are_spoken_and_sessions_resumed() {
+    let setting = Setting::new();
+    let site = setting.site("", "");
+    for (version, name, cipher) in [
+        (&TLS13, "TLSv1.3", "TLS_AES_128_GCM_SHA256"),
+        (&TLS12, "TLSv1.2", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+    ] {
+        let config = Arc::new(setting.ca.trusted_by(&[version], None));
+        for (resumed, kind) in [(0, HandshakeKind::Full), (1, HandshakeKind::Resumed)] {
+            let mut client = connect(&site, "one.test", &config);
+            let expected = format!("https {name} {cipher} one.test {resumed}");
+            assert_eq!(get(&mut client, "one.test", "/vars"), (200, expected));
+            let seen = client.tls().unwrap().handshake_kind().unwrap();
+            assert!(
+                seen == kind || (kind == HandshakeKind::Full && seen != HandshakeKind::Resumed)
+            );
+        }
+    }
+    site.expect_counter("handshakes", 2);
+    site.expect_counter("resumed", 2);
+}
+
+#[test]
+fn certificates_are_chosen_by_name_and_unknown_names_get_the_default_or_nothing() {
+    let setting = Setting::new();
+    let config = setting.client();
+    let site = setting.site("", "");
+    for (name, host) in
+        [("one.test", "one.test"), ("a.one.test", "a.one.test"), ("two.test", "two.test")]
+    {
+        assert_eq!(get(&mut connect(&site, name, &config), host, "/now"), (200, "now".into()));
+    }
+    // The certificate of the first is shown, which is not for that name.
+    let refused = Client::connect_tls(site.addr(), "other.test", &config).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidData);
+    site.expect_counter("handshake_refused", 1);
+    let strict = setting.site(".tlsUnknownName = \"refuse\"", "");
+    let refused = Client::connect_tls(strict.addr(), "other.test", &config).unwrap_err();
+    assert!(refused.to_string().contains("UnrecognisedName"), "{refused}");
+    strict.expect_counter("unknown_name", 1);
+}
+
+#[test]
+fn large_answers_and_uploads_pass_and_both_ends_are_told() {
+    let setting = Setting::new();
+    let site = setting.site("", "");
+    let mut client = connect(&site, "one.test", &setting.client());
+    let content = vec![b'x'; 5 << 20];
+    let head = format!(
+        "POST /echo HTTP/1.1\r\nhost: one.test\r\ncontent-length: {}\r\n\r\n",
+        content.len()
+    );
+    client.send([head.as_bytes(), &content].concat()).unwrap();
+    let reply = client.read_response().unwrap();
+    assert_eq!((reply.status, reply.body.len()), (200, content.len()));
+    client.send("GET /now HTTP/1.1\r\nhost: one.test\r\nconnection: close\r\n\r\n").unwrap();
+    assert_eq!(client.read_response().unwrap().text(), "now");
+    // Without the server's last word this would be an error.
+    client.expect_close().unwrap();
+    let mut client = connect(&site, "one.test", &setting.client());
+    client.send("GET /wait/50 HTTP/1.1\r\nhost: one.test\r\n\r\n").unwrap();
+    client.finish().unwrap();
+    assert_eq!(client.read_response().unwrap().status, 200);
+    client.expect_close().unwrap();
+    site.expect_idle();
+}
+
+#[test]
+fn a_connection_serves_only_hosts_it_is_good_for() {
+    let setting = Setting::new();
+    let ca = setting.ca.certificate();
+    let demands = format!(".tlsClientAuth = \"optional\"  .tlsClientCa = \"{}\"", ca.display());
+    let both = setting.ca.server(&["one.test", "two.test"], KeyKind::Ecdsa);
+    let config = setting.client();
+    let site = setting.site("", "");
+    let mut client = connect(&site, "one.test", &config);
+    assert_eq!(get(&mut client, "a.one.test", "/now").0, 200);
+    assert_eq!(get(&mut client, "two.test", "/now").0, 421);
+    assert_eq!(get(&mut client, "one.test", "/now").0, 200);
+    site.expect_counter("misdirected", 1);
+    // One certificate for both is enough, unless one of them asks for certificates.
+    let site = Site::of(&self::config(&both, &both, "", ""));
+    assert_eq!(get(&mut connect(&site, "one.test", &config), "two.test", "/now").0, 200);
+    let site = Site::of(&self::config(&both, &both, "", &demands));
+    assert_eq!(get(&mut connect(&site, "one.test", &config), "two.test", "/now").0, 421);
+    assert_eq!(get(&mut connect(&site, "two.test", &config), "one.test", "/now").0, 421);
+}
+
+#[test]
+fn what_is_no_tls_and_who_is_silent_is_cut() {
+    let setting = Setting::new();
+    let site = setting.site(".tlsHandshakeTimeout = 300ms", "");
+    let mut plain = site.connect();
+    plain.send("GET / HTTP/1.1\r\nhost: one.test\r\n\r\n").unwrap();
+    plain.expect_close().unwrap();
+    site.expect_counter("not_tls", 1);
+    let mut silent = site.connect();
+    silent.send([0x16, 3, 1, 0, 100, 1]).unwrap();
+    silent.expect_close().unwrap();
+    site.expect_counter("handshake_timeout", 1);
+    site.expect_idle();
+}
+
+#[test]
+fn mistakes_are_told_with_their_place() {
+    let setting = Setting::new();
+    let (one, two) = (&setting.one, &setting.two);
+    let load = |one: &Identity| Site::try_of(&config(one, two, "", "")).err().unwrap();
+    let mixed = Identity { key: two.key.clone(), ..one.clone() };
+    let told = load(&mixed);
+    assert!(told.contains("is not that of the certificate") && told.contains("test:"), "{told}");
+    let missing = Identity { certificate: "/nowhere.pem".into(), ..one.clone() };
+    let told = load(&missing);
+    assert!(told.contains("cannot read /nowhere.pem") && told.contains("test:"), "{told}");
+    let swapped = Identity { certificate: one.key.clone(), ..one.clone() };
+    assert!(load(&swapped).contains("there is no certificate in"), "{}", load(&swapped));
+}
+
+#[test]
+fn a_site_in_the_clear_has_no_tls() {
+    let site = Site::with("");
+    assert_eq!(ask(&mut site.connect(), "GET", "/now"), (200, "now".into()));
+}
