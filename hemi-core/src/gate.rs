@@ -128,8 +128,9 @@ impl GateCounters {
     }
 }
 
+/// The connections of a server: how many there are, and what is expected of them.
 #[derive(Debug)]
-struct State {
+pub(crate) struct State {
     phase: AtomicU8,
     /// Milliseconds of the moment until which idle connections linger.
     linger: AtomicU64,
@@ -180,7 +181,7 @@ impl Gate {
     /// Connections served now.
     #[must_use]
     pub fn active(&self) -> usize {
-        self.state.active.load(Ordering::Relaxed)
+        self.state.active()
     }
 
     /// Tells what it counts, for the server it accepts for.
@@ -243,15 +244,7 @@ impl Gate {
         for accepting in loops {
             let _ = accepting.await;
         }
-        let linger = clock::now().after(run.linger());
-        self.state.linger.store(linger.millis(), Ordering::Relaxed);
-        self.state.enter(Phase::Draining, run.cores());
-        tokio::select! {
-            () = self.state.all_ended() => return,
-            () = run.stop().cancelled() => {}
-        }
-        self.state.enter(Phase::Ending, run.cores());
-        self.state.all_ended().await;
+        self.state.drain(run).await;
     }
 }
 
@@ -272,8 +265,7 @@ impl Ticket {
     /// with its answer that it is the last; none if that time is over.
     #[must_use]
     pub fn linger(&self, now: Moment) -> Option<Moment> {
-        let until = Moment::from_millis(self.state.linger.load(Ordering::Relaxed));
-        (now < until).then_some(until)
+        self.state.linger(now)
     }
 
     /// The group of this server's connections, woken when the phase changes.
@@ -311,10 +303,16 @@ impl Outlook {
     pub fn group(&self) -> Group {
         self.0.group
     }
+
+    /// See [`Ticket::linger`].
+    #[must_use]
+    pub fn linger(&self, now: Moment) -> Option<Moment> {
+        self.0.linger(now)
+    }
 }
 
 impl State {
-    fn new(counters: Arc<GateCounters>) -> Self {
+    pub(crate) fn new(counters: Arc<GateCounters>) -> Self {
         static NEXT_GROUP: AtomicU64 = AtomicU64::new(0);
         Self {
             phase: AtomicU8::new(Phase::Serving as u8),
@@ -333,6 +331,32 @@ impl State {
             1 => Phase::Draining,
             _ => Phase::Ending,
         }
+    }
+
+    fn linger(&self, now: Moment) -> Option<Moment> {
+        let until = Moment::from_millis(self.linger.load(Ordering::Relaxed));
+        (now < until).then_some(until)
+    }
+
+    pub(crate) fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn counters(&self) -> &GateCounters {
+        &self.counters
+    }
+
+    /// Lets connections finish, until the stage's deadline.
+    pub(crate) async fn drain(&self, run: &Run) {
+        let linger = clock::now().after(run.linger());
+        self.linger.store(linger.millis(), Ordering::Relaxed);
+        self.enter(Phase::Draining, run.cores());
+        tokio::select! {
+            () = self.all_ended() => return,
+            () = run.stop().cancelled() => {}
+        }
+        self.enter(Phase::Ending, run.cores());
+        self.all_ended().await;
     }
 
     fn enter(&self, phase: Phase, cores: &Cores) {
@@ -360,7 +384,7 @@ impl State {
     }
 
     /// Counts a connection in; none if its source has too many.
-    fn admit(self: &Arc<Self>, peer: &Peer, per_source: usize) -> Option<Ticket> {
+    pub(crate) fn admit(self: &Arc<Self>, peer: &Peer, per_source: usize) -> Option<Ticket> {
         let source = peer.ip().filter(|ip| per_source > 0 && !ip.is_loopback());
         if let Some(source) = source {
             let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
@@ -378,7 +402,7 @@ impl State {
 }
 
 /// Connections that the limit on open files affords, when each may need a second file.
-fn affordable_conns() -> usize {
+pub(crate) fn affordable_conns() -> usize {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let files = files.and_then(|n| usize::try_from(n).ok()).unwrap_or(1 << 20);
     (files / 2).saturating_sub(256).max(files / 4).max(1)

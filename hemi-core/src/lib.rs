@@ -24,6 +24,7 @@ pub mod listen;
 pub mod logger;
 pub mod metrics;
 pub mod panics;
+pub mod quic;
 mod registry;
 pub mod resolv;
 pub mod server;

@@ -25,6 +25,7 @@ pub use address::{Address, AddressError, Peer};
 pub use bind::Here;
 pub use datagrams::Datagrams;
 
+use crate::quic::Endpoints;
 use crate::{Error, Result};
 
 /// How sockets listen; applied when an address is first bound.
@@ -131,6 +132,7 @@ pub struct Listeners {
     binder: Arc<dyn Binder>,
     streams: Mutex<HashMap<Address, Weak<Listening>>>,
     datagrams: Mutex<HashMap<SocketAddr, Weak<Datagrams>>>,
+    quic: Mutex<HashMap<SocketAddr, Weak<Endpoints>>>,
 }
 
 impl Default for Listeners {
@@ -142,7 +144,12 @@ impl Default for Listeners {
 impl Listeners {
     /// Those that this binder binds.
     pub fn by(binder: Arc<dyn Binder>) -> Self {
-        Self { binder, streams: Mutex::default(), datagrams: Mutex::default() }
+        Self {
+            binder,
+            streams: Mutex::default(),
+            datagrams: Mutex::default(),
+            quic: Mutex::default(),
+        }
     }
 
     /// The sockets that listen on `address`: those that are bound already, or new ones, one per core.
@@ -173,6 +180,16 @@ impl Listeners {
             Datagrams::new(bound, need)
         })
         .map_err(|e| Error::env(format!("cannot receive on {address}"), e))
+    }
+
+    /// The endpoints of QUIC on a UDP address.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_quic(&self, address: SocketAddr, cores: usize) -> Result<Arc<Endpoints>> {
+        let datagrams = self.open_datagrams(address, cores)?;
+        bound_or(&self.quic, &address, || Endpoints::new(datagrams, cores))
+            .map_err(|e| Error::env(format!("no endpoint of QUIC on {address}"), e))
     }
 
     /// All that are in use now, for somebody who is to keep them as well.

@@ -37,9 +37,13 @@ impl Datagrams {
     /// # Errors
     /// When there are no more descriptors.
     pub fn socket(&self, core: usize) -> io::Result<UdpSocket> {
+        UdpSocket::from_std(self.std_socket(core)?)
+    }
+
+    /// The same, of no runtime.
+    pub(crate) fn std_socket(&self, core: usize) -> io::Result<std::net::UdpSocket> {
         let sockets = &self.bound.sockets;
-        let socket = sockets[core % sockets.len()].try_clone()?;
-        UdpSocket::from_std(socket.into())
+        Ok(sockets[core % sockets.len()].try_clone()?.into())
     }
 }
 

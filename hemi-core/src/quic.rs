@@ -1,0 +1,143 @@
+//! QUIC (RFC 9000) by quinn: an endpoint per core on one UDP address, which outlive stages.
+//!
+//! Ids of connections name their core. A datagram that the kernel gives to the socket of another core, as it
+//! may once a client has moved, is passed on to the one that knows the connection. What a stage decides is
+//! who is served and how: a [`QuicGate`] accepts for it, and its connections stay with it when another
+//! stage follows.
+
+mod config;
+mod gate;
+mod ids;
+mod steered;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use aws_lc_rs::{hkdf, hmac};
+use quinn::crypto::{HandshakeTokenKey, HmacKey};
+use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+pub use config::QuicConfig;
+pub use gate::{QuicAccepted, QuicGate};
+pub use quinn;
+
+use self::ids::CoreIds;
+use self::steered::{Forwarded, Steered};
+use crate::listen::Datagrams;
+
+/// Datagrams on their way from one core to another, at most; what is too much is lost, as on any network.
+const FORWARDED: usize = 512;
+
+/// The endpoints on one UDP address, one per core, and the keys that all of them and all stages share.
+#[derive(Debug)]
+pub struct Endpoints {
+    datagrams: Arc<Datagrams>,
+    places: Box<[Place]>,
+    /// By which each core reaches the others.
+    senders: Arc<[Sender<Forwarded>]>,
+    keys: Keys,
+    /// Gates that accept from it.
+    gates: AtomicUsize,
+}
+
+/// Keys that all cores and stages share.
+struct Keys {
+    /// Of stateless resets (RFC 9000 section 10.3).
+    reset: Arc<dyn HmacKey>,
+    /// Of tokens by which clients prove their address (RFC 9000 section 8.1).
+    token: Arc<dyn HandshakeTokenKey>,
+}
+
+impl Keys {
+    fn random() -> io::Result<Self> {
+        let mut secret = [0; 64];
+        aws_lc_rs::rand::fill(&mut secret).map_err(|_| io::Error::other("no randomness"))?;
+        let (reset, token) = secret.split_at(32);
+        let token = hkdf::Salt::new(hkdf::HKDF_SHA256, b"quic token").extract(token);
+        let reset = hmac::Key::new(hmac::HMAC_SHA256, reset);
+        Ok(Self { reset: Arc::new(reset), token: Arc::new(token) })
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keys")
+    }
+}
+
+/// Where the endpoint of a core stands, once there is one.
+#[derive(Debug)]
+struct Place {
+    endpoint: OnceLock<Endpoint>,
+    forwarded: Mutex<Option<Receiver<Forwarded>>>,
+}
+
+impl Endpoints {
+    pub(crate) fn new(datagrams: Arc<Datagrams>, cores: usize) -> io::Result<Self> {
+        let (senders, places) = (0..cores.max(1))
+            .map(|_| {
+                let (sender, receiver) = channel(FORWARDED);
+                let forwarded = Mutex::new(Some(receiver));
+                (sender, Place { endpoint: OnceLock::new(), forwarded })
+            })
+            .unzip::<_, _, Vec<_>, Vec<_>>();
+        Ok(Self {
+            datagrams,
+            places: places.into(),
+            senders: senders.into(),
+            keys: Keys::random()?,
+            gates: AtomicUsize::new(0),
+        })
+    }
+
+    /// Where they are: with the port that the kernel chose, if 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.datagrams.address()
+    }
+
+    /// The endpoint of a core, to be called there: made if there is none.
+    fn on_core(&self, core: usize) -> io::Result<&Endpoint> {
+        let place = &self.places[core % self.places.len()];
+        if let Some(endpoint) = place.endpoint.get() {
+            return Ok(endpoint);
+        }
+        let forwarded = place.forwarded.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let forwarded = forwarded.ok_or_else(|| io::Error::other("it could not be made before"))?;
+        let socket = self.datagrams.std_socket(core)?;
+        let socket = Steered::new(socket, core, forwarded, self.senders.clone())?;
+        let mut config = EndpointConfig::new(self.keys.reset.clone());
+        config.cid_generator(move || Box::new(CoreIds::new(core)));
+        let runtime = Arc::new(TokioRuntime);
+        let endpoint = Endpoint::new_with_abstract_socket(config, None, Arc::new(socket), runtime)?;
+        Ok(place.endpoint.get_or_init(|| endpoint))
+    }
+
+    fn token_key(&self) -> Arc<dyn HandshakeTokenKey> {
+        self.keys.token.clone()
+    }
+
+    /// Has the endpoint of this core take connections by `config`, whoever accepts them.
+    fn open(&self, core: usize, config: &Arc<ServerConfig>) -> io::Result<Endpoint> {
+        let endpoint = self.on_core(core)?.clone();
+        endpoint.set_server_config(Some((**config).clone()));
+        Ok(endpoint)
+    }
+
+    fn enter(&self) {
+        self.gates.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Refuses new connections, if no other gate is there to accept them.
+    fn leave(&self) {
+        if self.gates.fetch_sub(1, Ordering::AcqRel) == 1 {
+            for endpoint in self.places.iter().filter_map(|place| place.endpoint.get()) {
+                endpoint.set_server_config(None);
+            }
+        }
+    }
+}

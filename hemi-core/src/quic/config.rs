@@ -1,0 +1,88 @@
+//! How a server speaks QUIC.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::HandshakeTokenKey;
+use quinn::crypto::ServerConfig as Crypto;
+use quinn::{IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use serde::Deserialize;
+
+use crate::Explain;
+use crate::config::Size;
+
+/// Properties of a server that speaks QUIC.
+#[derive(Clone, Debug, Deserialize, Explain)]
+#[serde(rename_all = "camelCase", default)]
+pub struct QuicConfig {
+    /// Streams that a client may have open at once in each connection.
+    pub quic_streams: u32,
+    /// Bytes of one stream that a client may send ahead of what is read.
+    pub quic_stream_window: Size,
+    /// Bytes of all streams of a connection that a client may send ahead of what is read.
+    pub quic_conn_window: Size,
+    /// Bytes of a connection that are kept until the client has acknowledged them, at most.
+    pub quic_send_window: Size,
+    /// How long a connection is kept of which nothing is heard; a client may ask for less.
+    pub quic_idle_timeout: Duration,
+    /// How long a handshake may take.
+    pub quic_handshake_timeout: Duration,
+    /// Handshakes under way from which on a client has to prove its address first (RFC 9000 section 8.1.2),
+    /// so that floods cost no memory.
+    pub quic_retry_above: usize,
+    /// Whether clients that come again may send requests with their first packets (0-RTT): saves a round
+    /// trip, but such a request can be replayed by others (RFC 8470). Only safe methods are answered so.
+    pub quic_early_data: bool,
+}
+
+impl Default for QuicConfig {
+    fn default() -> Self {
+        Self {
+            quic_streams: 128,
+            quic_stream_window: Size(1 << 20),
+            quic_conn_window: Size(4 << 20),
+            quic_send_window: Size(4 << 20),
+            quic_idle_timeout: Duration::from_secs(30),
+            quic_handshake_timeout: Duration::from_secs(10),
+            quic_retry_above: 256,
+            quic_early_data: false,
+        }
+    }
+}
+
+/// Streams that a client may open in its direction only: HTTP/3 needs three, and greases.
+const UNI_STREAMS: u32 = 16;
+
+/// Connections whose first packets wait to be accepted, for each core, and the bytes of those, at most.
+const INCOMING: usize = 1024;
+const INCOMING_BYTES: u64 = 64 << 10;
+const INCOMING_TOTAL: u64 = 4 << 20;
+
+impl QuicConfig {
+    pub(super) fn server_config(
+        &self,
+        crypto: Arc<dyn Crypto>,
+        token_key: Arc<dyn HandshakeTokenKey>,
+    ) -> ServerConfig {
+        let mut transport = TransportConfig::default();
+        let idle = IdleTimeout::try_from(self.quic_idle_timeout);
+        transport
+            .max_concurrent_bidi_streams(self.quic_streams.into())
+            .max_concurrent_uni_streams(UNI_STREAMS.into())
+            .stream_receive_window(var_int(self.quic_stream_window))
+            .receive_window(var_int(self.quic_conn_window))
+            .send_window(self.quic_send_window.0)
+            .max_idle_timeout(idle.ok());
+        let mut config = ServerConfig::new(crypto, token_key);
+        config
+            .transport_config(Arc::new(transport))
+            .max_incoming(INCOMING)
+            .incoming_buffer_size(INCOMING_BYTES)
+            .incoming_buffer_size_total(INCOMING_TOTAL);
+        config
+    }
+}
+
+fn var_int(size: Size) -> VarInt {
+    VarInt::from_u64(size.0).unwrap_or(VarInt::MAX)
+}
