@@ -319,10 +319,21 @@ impl CreateCx<'_> {
         self.build.carry(identity, make)
     }
 
-    /// A path from the config as the process can open it: relative ones start at the top directory.
+    /// A path from the config as the process can open it: relative ones start at the top directory. What is
+    /// there is only read.
     #[must_use]
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.build.dirs.top_dir.join(path)
+        let path = self.build.dirs.top_dir.join(path);
+        self.build.needs.borrow_mut().read.insert(path.clone());
+        path
+    }
+
+    /// The same for what is written: a file that may not be there yet, or a directory with all that is in it.
+    #[must_use]
+    pub fn written(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = self.build.dirs.top_dir.join(path);
+        self.build.needs.borrow_mut().written.insert(path.clone());
+        path
     }
 
     /// How many cores the engine has.

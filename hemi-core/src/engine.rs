@@ -8,13 +8,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tracing::info;
 
-use crate::config::{self, Constants, Source};
+use crate::config::{self, Constants, Source, Tree};
 use crate::cores::{self, Cores};
 use crate::io::IoDriver;
 use crate::listen::{Binder, Listeners};
 use crate::logger::LoggerKind;
 use crate::metrics::Measures;
-use crate::stage::{Build, Carried, Parts, Running, Shut, Stage};
+use crate::stage::{Build, Built, Carried, Needs, Parts, Running, Shut, Stage};
 use crate::status::{Pace, StageStatus, Status, Timestamp};
 use crate::{Error, Registry, Result};
 
@@ -130,7 +130,7 @@ impl Engine {
         let tree = config::load_tolerantly(source, &self.constants)?;
         let earlier = self.stage().map(|stage| stage.carried()).unwrap_or_default();
         let build = Build::new(self.constants.clone(), self.cores.count(), earlier);
-        let (parts, carried) = build.config(&self.registry, &tree)?;
+        let Built { parts, carried, .. } = build.config(&self.registry, &tree)?;
         self.swap(parts, carried, tree.flat()).map_err(|e| e.shown(|mistakes| tree.error(mistakes)))
     }
 
@@ -279,7 +279,20 @@ impl std::fmt::Debug for Engine {
 /// With all mistakes.
 pub fn check(registry: &Registry, source: &Source, constants: &Constants) -> Result<()> {
     let tree = config::load_tolerantly(source, constants)?;
-    Build::new(Arc::new(constants.clone()), 1, Arc::default()).config(registry, &tree).map(drop)
+    built(registry, &tree, constants).map(drop)
+}
+
+/// The files and directories that a config has to do with, beside the text of the config itself.
+///
+/// # Errors
+/// With all mistakes of the config.
+pub fn needs(registry: &Registry, source: &Source, constants: &Constants) -> Result<Needs> {
+    let tree = config::load_tolerantly(source, constants)?;
+    Ok(built(registry, &tree, constants)?.needs)
+}
+
+fn built(registry: &Registry, tree: &Tree, constants: &Constants) -> Result<Built> {
+    Build::new(Arc::new(constants.clone()), 1, Arc::default()).config(registry, tree)
 }
 
 /// The whole of a simple program: serves until Ctrl-C or SIGTERM, then drains.

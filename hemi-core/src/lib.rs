@@ -37,11 +37,11 @@ pub mod watched;
 
 pub use component::{BoxFuture, Component, CreateCx, DynLifecycle, Kind, Lifecycle, Place, Rank};
 pub use config::{Explain, HttpUrl};
-pub use engine::{Engine, GRACE, Pulse, check, serve, serve_parts};
+pub use engine::{Engine, GRACE, Pulse, check, needs, serve, serve_parts};
 pub use error::{Error, Result};
 pub use hemi_derive::Component;
 pub use registry::{Entry, Registry};
-pub use stage::{Parts, Prepare, Run, Shut, Stage};
+pub use stage::{Needs, Parts, Prepare, Run, Shut, Stage};
 pub use status::Status;
 
 /// Adds the fixtures that every stage has.

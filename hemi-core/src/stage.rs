@@ -22,7 +22,8 @@ use crate::panics::{catch, catch_call};
 use crate::status::Timestamp;
 use crate::{Error, Result};
 
-pub(crate) use build::{Build, Claim};
+pub use build::Needs;
+pub(crate) use build::{Build, Built, Claim};
 use parts::Life;
 pub use parts::Parts;
 

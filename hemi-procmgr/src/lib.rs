@@ -6,12 +6,17 @@
 
 mod actions;
 mod advise;
+mod confine;
 #[expect(dead_code, reason = "the leader that answers is to come")]
 mod control;
 mod dirs;
 mod options;
+mod privileges;
 #[cfg_attr(not(test), expect(dead_code, reason = "the leader that answers is to come"))]
 mod recent;
+mod sandbox;
+#[allow(dead_code, reason = "the leader that notifies is to come")]
+mod systemd;
 mod term;
 
 use std::collections::BTreeMap;

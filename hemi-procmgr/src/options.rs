@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use hemi_core::config::suggest;
 use hemi_core::io::IoDriver;
 
+use crate::sandbox::Sandbox;
 use crate::{Call, Failure};
 
 pub(crate) use actions::ACTIONS;
@@ -58,6 +59,8 @@ pub(crate) enum Is {
     Action,
     /// The sign of a component.
     Sign,
+    /// Anything else, which can't be completed.
+    Text,
 }
 
 /// What can be said about how to act: a row of [`OPTIONS`].
@@ -102,6 +105,10 @@ pub(crate) struct Options {
     pub(crate) tmp_dir: Option<PathBuf>,
     pub(crate) var_dir: Option<PathBuf>,
     pub(crate) io: Option<IoDriver>,
+    /// Whom the process that serves is to be, and in which group.
+    pub(crate) user: Option<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) sandbox: Sandbox,
     pub(crate) debug: u8,
     pub(crate) write: bool,
     pub(crate) json: bool,
@@ -133,6 +140,9 @@ pub(crate) fn parse(
         _ if options.version => Action::named("version")?,
         _ => Action::named("serve")?,
     };
+    if options.group.is_some() && options.user.is_none() {
+        return Err("--group needs a --user".to_owned());
+    }
     match given.iter().find(|option| !options.help && !option.is_of(action)) {
         Some(option) => Err(format!("{} does not know --{}", action.name(), option.name())),
         None => action.takes(&options.operands).map(|()| (action, options)),

@@ -4,6 +4,7 @@
 
 mod dump;
 mod heartbeat;
+mod misdeeds;
 
 use std::process::ExitCode;
 
@@ -20,7 +21,8 @@ fn main() -> ExitCode {
         register: |registry| {
             hemi_web::register(registry);
             hemi_builtin::register(registry);
-            registry.handlet::<dump::Dump>().cronjob::<heartbeat::HeartbeatCronjob>();
+            registry.handlet::<dump::Dump>().handlet::<misdeeds::Misdeeds>();
+            registry.cronjob::<heartbeat::HeartbeatCronjob>();
         },
     };
     program.run(std::env::args_os().skip(1), std::env::vars_os())

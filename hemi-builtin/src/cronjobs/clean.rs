@@ -90,7 +90,7 @@ impl Component for CleanCronjob {
             let diagnostic = Diagnostic::new(cx.span(), "nothing says which files may go");
             return Err(diagnostic.help("add `.olderThan = 7d`, `.maxSize` or `.maxFiles`").into());
         }
-        config.directory = cx.path(&config.directory);
+        config.directory = cx.written(&config.directory);
         Ok(Self(Arc::new(config)))
     }
 }

@@ -56,7 +56,7 @@ impl Component for FilesysHstate {
 
     fn create(config: FilesysHstateConfig, cx: &mut CreateCx<'_>) -> Result<Self> {
         let sweep_every = config.sweep_every.max(Duration::from_secs(1));
-        Ok(Self { dir: cx.path(config.state_dir).into(), sweep_every })
+        Ok(Self { dir: cx.written(config.state_dir).into(), sweep_every })
     }
 }
 

@@ -132,7 +132,7 @@ impl Component for SimpleLogger {
 
     fn create((own, rotation, gather, log): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         let target = match own.target {
-            Target::File(path) => Target::File(cx.path(path)),
+            Target::File(path) => Target::File(cx.written(path)),
             stream if rotation.is_off() => stream,
             stream => {
                 let message = format!("{stream} can't be rotated");

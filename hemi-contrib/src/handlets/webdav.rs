@@ -106,7 +106,7 @@ impl Component for Webdav {
 
     fn create(config: WebdavConfig, cx: &mut CreateCx<'_>) -> Result<Self> {
         let fcache = cx.fixture::<FcacheKind>()?;
-        let root = fcache.root(cx.path(&config.web_root)).following(Links::None);
+        let root = fcache.root(cx.written(&config.web_root)).following(Links::None);
         let inner = Inner {
             tree: Tree::new(root),
             prefix: config.strip_prefix,

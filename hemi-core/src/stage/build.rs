@@ -1,7 +1,9 @@
 //! From a config to the components of a stage. Nothing here touches the system: `check` does all of it.
 
 use std::any::TypeId;
-use std::collections::{HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::component::{CreateCx, Kind, Place};
@@ -18,6 +20,13 @@ use super::{Carried, Identity, Parts};
 pub(crate) enum Claim {
     Listen,
     Receive,
+}
+
+/// A stage that was built.
+pub(crate) struct Built {
+    pub(crate) parts: Parts,
+    pub(crate) carried: Carried,
+    pub(crate) needs: Needs,
 }
 
 /// A stage being built.
@@ -38,6 +47,16 @@ pub(crate) struct Build {
     /// Where servers listen or receive, with the place that says so.
     pub(crate) claimed: HashMap<(Claim, Address), Span>,
     unnamed: usize,
+    pub(crate) needs: RefCell<Needs>,
+}
+
+/// The files and directories that the components of a config have to do with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// What they read.
+    pub read: BTreeSet<PathBuf>,
+    /// What they write, and read.
+    pub written: BTreeSet<PathBuf>,
 }
 
 impl Build {
@@ -54,6 +73,7 @@ impl Build {
             failed: HashSet::new(),
             claimed: HashMap::new(),
             unnamed: 0,
+            needs: RefCell::default(),
         }
     }
 
@@ -61,7 +81,7 @@ impl Build {
     ///
     /// # Errors
     /// With all mistakes that were found.
-    pub(crate) fn config(mut self, registry: &Registry, tree: &Tree) -> Result<(Parts, Carried)> {
+    pub(crate) fn config(mut self, registry: &Registry, tree: &Tree) -> Result<Built> {
         self.errors.extend(tree.mistakes().iter().cloned());
         let mut tops: Vec<(&Entry, Scope<'_>)> = Vec::new();
         for scope in tree.root().children() {
@@ -99,7 +119,8 @@ impl Build {
             self.errors.extend(self.parts.unused());
         }
         if self.errors.is_empty() {
-            return Ok((self.parts, self.carried));
+            let needs = self.needs.into_inner();
+            return Ok(Built { parts: self.parts, carried: self.carried, needs });
         }
         Err(tree.error(self.errors).into())
     }

@@ -7,7 +7,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{Level, info};
 
-use crate::{Call, Failure, dirs};
+use crate::{Call, Failure, confine, dirs};
 
 pub(crate) fn serve(call: &Call<'_>) -> Result<(), Failure> {
     let (program, options) = (call.program, call.options);
@@ -24,6 +24,8 @@ pub(crate) fn serve(call: &Call<'_>) -> Result<(), Failure> {
         .init();
     allow_many_files();
     let (source, constants) = dirs::locate(call)?;
+    confine::become_user(call, &constants)?;
+    confine::enter_sandbox(call, &source, &constants)?;
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| format!("cannot start: {e}"))?;
     runtime.block_on(async {

@@ -168,7 +168,7 @@ fn choices<'a>(is: Is, signs: &[&'a str]) -> Vec<&'a str> {
         Is::OneOf(choices) => choices.to_vec(),
         Is::Action => names(),
         Is::Sign => signs.to_vec(),
-        Is::File | Is::Dir => Vec::new(),
+        Is::File | Is::Dir | Is::Text => Vec::new(),
     }
 }
 

@@ -74,6 +74,41 @@ pub(crate) const OPTIONS: &[Opt] = &[
         of: &["serve"],
     },
     Opt {
+        names: &["user"],
+        set: Set::Value(Value { name: "USER", is: Is::Text }, |o, v| {
+            o.user = Some(v);
+            Ok(())
+        }),
+        about: "become this user before serving, by name or number",
+        default: "the one who starts it",
+        of: &["serve"],
+    },
+    Opt {
+        names: &["group"],
+        set: Set::Value(Value { name: "GROUP", is: Is::Text }, |o, v| {
+            o.group = Some(v);
+            Ok(())
+        }),
+        about: "with --user: in this group",
+        default: "that of the user",
+        of: &["serve"],
+    },
+    Opt {
+        names: &["sandbox"],
+        set: Set::Value(
+            Value { name: "MODE", is: Is::OneOf(&["off", "on", "required"]) },
+            |o, v| {
+                o.sandbox = v.parse()?;
+                Ok(())
+            },
+        ),
+        about: "forbid the process that serves all files that its config does not name, and system \
+                calls that a server has no use for, such as running programs: on as far as the \
+                kernel can, required all of it",
+        default: "off",
+        of: &["serve"],
+    },
+    Opt {
         names: &["debug"],
         set: Set::Value(Value { name: "LEVEL", is: Is::OneOf(&["0", "1", "2"]) }, |o, v| {
             o.debug = v.parse().map_err(|_| "takes a number")?;

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod confined;
+
 use std::process::Command;
 use std::time::Duration;
 
 use hemi_test::{Program, eventually};
 
-const MULECAR: &str = env!("CARGO_BIN_EXE_mulecar");
+pub(crate) const MULECAR: &str = env!("CARGO_BIN_EXE_mulecar");
 
 #[test]
 fn its_config_has_no_mistakes() {
