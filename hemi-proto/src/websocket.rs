@@ -52,12 +52,21 @@ pub enum Message {
 }
 
 impl Message {
-    /// Its bytes, and what they are.
+    /// What its frame is.
     #[must_use]
-    pub fn into_parts(self) -> (Opcode, Bytes) {
+    pub fn opcode(&self) -> Opcode {
         match self {
-            Self::Text(text) => (Opcode::Text, text.into()),
-            Self::Binary(bytes) => (Opcode::Binary, bytes),
+            Self::Text(_) => Opcode::Text,
+            Self::Binary(_) => Opcode::Binary,
+        }
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Text(text) => text.into(),
+            Self::Binary(bytes) => bytes,
         }
     }
 

@@ -38,6 +38,7 @@ mod upgrade;
 mod vars;
 mod web_error;
 mod webapp;
+mod websocket;
 
 pub use body::{Body, BodyError, BodySender, BoxError, Piece, Unread};
 pub use cookie::{CookieError, CookieKey, SameSite, SetCookie, ShortKey};
@@ -65,6 +66,11 @@ pub use upgrade::Upgraded;
 pub use vars::WebVar;
 pub use web_error::WebError;
 pub use webapp::{StatusPattern, Webapp, WebappConfig, WebappKind};
+pub use websocket::{
+    Broadcast, Close, CloseCode, Compression, CompressionWindow, JsonSocket, Member, Message,
+    Outcome, Slow, SocketError, SocketReceiver, SocketSender, WebSocket, WebSocketConfig,
+    WebSocketUpgrade,
+};
 
 use hemi_core::Registry;
 use hemi_core::server::ServerRegistry;

@@ -1,5 +1,7 @@
 //! For the tests of programs: asks their webapps without a socket, or serves them on one.
 
+mod socket;
+
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use http::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::socket::TestSocket;
 use crate::webapp::Begun;
 use crate::{Body, Handlet, HttpxServer, Request, Rule, Webapp, trace};
 

@@ -41,7 +41,6 @@ impl Upgraded {
         Self::new(Bytes::new(), Foreign(io), outlook)
     }
 
-    #[allow(dead_code, reason = "WebSockets are to come")]
     pub(crate) fn outlook(&self) -> &Outlook {
         &self.outlook
     }

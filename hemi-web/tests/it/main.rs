@@ -22,3 +22,4 @@ mod tower;
 mod trace;
 mod upgrade;
 mod uploads;
+mod websocket;

@@ -147,7 +147,9 @@ impl Inflater {
         loop {
             let start = message.len();
             // One byte more, to see whether there are more than may be.
-            let room = (piece.len() * 4).clamp(256, 64 << 10).min(most.saturating_sub(start) + 1);
+            let room = (piece.len() * 4)
+                .clamp(256, 64 << 10)
+                .min(most.saturating_sub(start).saturating_add(1));
             message.resize(start + room, 0);
             let (taken, given) = (inflate.total_in(), inflate.total_out());
             let status = inflate.decompress(piece, &mut message[start..], InflateFlush::SyncFlush);
