@@ -9,6 +9,7 @@
 mod address;
 mod bind;
 mod datagrams;
+mod inherited;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use address::{Address, AddressError, Peer};
 pub use bind::Here;
 pub use datagrams::Datagrams;
+pub use inherited::Inherited;
 
 use crate::quic::Endpoints;
 use crate::{Error, Result};

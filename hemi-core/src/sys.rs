@@ -1,6 +1,7 @@
 //! The calls that no safe crate offers: the only unsafe code of the project.
 #![allow(unsafe_code)]
 
+pub(crate) mod inherited;
 pub(crate) mod uring;
 
 use std::io;

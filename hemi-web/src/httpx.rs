@@ -146,7 +146,7 @@ impl Component for HttpxServer {
         }
         let cores = cx.cores();
         let tls = tls.tls_mode.then(|| Tls {
-            config: TlsConfig { tls_key_log: tls.tls_key_log.map(|path| cx.path(path)), ..tls },
+            config: TlsConfig { tls_key_log: tls.tls_key_log.map(|path| cx.written(path)), ..tls },
             tickets: cx.keep(Tickets::default),
             counters: cx.keep(|| TlsCounters::new(cores)),
             acceptor: OnceLock::new(),
