@@ -20,9 +20,10 @@ use tokio::time::timeout;
 
 use crate::clock::{self, Moment};
 use crate::config::HttpUrl;
-use crate::config::url::Origin;
+use crate::config::url::{Origin, Scheme};
 use crate::cores::PerCore;
 use crate::resolv::{Resolv, ResolvKind};
+use crate::tls::{Connector, ConnectorConfig};
 use crate::{CreateCx, Result};
 
 /// What a request may cost.
@@ -43,6 +44,7 @@ pub struct Client {
     url: HttpUrl,
     resolv: Arc<Resolv>,
     limits: ClientLimits,
+    connector: Arc<Connector>,
     /// Those idle last are used first.
     idle: PerCore<Vec<Idle>>,
 }
@@ -67,6 +69,9 @@ pub enum ClientError {
     /// No address of the host could be connected to.
     #[error("cannot connect: {0}")]
     Connect(io::Error),
+    /// The server speaks no TLS, or is not believed to be who it should be.
+    #[error("cannot connect over TLS: {0}")]
+    Tls(io::Error),
     /// The connection broke.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -93,6 +98,9 @@ pub enum ClientError {
     Target,
 }
 
+/// What is spoken over TLS.
+const PROTOCOLS: &[&str] = &["http/1.1"];
+
 /// How long an idle connection is kept. Servers that close it earlier cost another connection.
 const KEEP: Duration = Duration::from_secs(30);
 
@@ -111,15 +119,22 @@ struct Idle {
 
 impl Client {
     /// For a component, which asks the server of this URL; relative paths of Unix sockets start at the
-    /// top directory.
+    /// top directory. What is believed of servers over TLS is the component's property too.
     ///
     /// # Errors
-    /// When the program has no resolver.
-    pub fn new(mut url: HttpUrl, limits: ClientLimits, cx: &mut CreateCx<'_>) -> Result<Self> {
+    /// When the program has no resolver, or a certificate of ours has no key.
+    pub fn new(
+        mut url: HttpUrl,
+        limits: ClientLimits,
+        tls: ConnectorConfig,
+        cx: &mut CreateCx<'_>,
+    ) -> Result<Self> {
         if let Origin::Unix(path) = &mut url.origin {
             *path = cx.path(&*path);
         }
-        Ok(Self::with_resolv(url, limits, cx.fixture::<ResolvKind>()?, cx.cores()))
+        let connector = Arc::new(Connector::new(tls, PROTOCOLS, cx)?);
+        let client = Self::with_resolv(url, limits, cx.fixture::<ResolvKind>()?, cx.cores());
+        Ok(Self { connector, ..client })
     }
 
     /// For what is no component.
@@ -129,7 +144,20 @@ impl Client {
         resolv: Arc<Resolv>,
         cores: usize,
     ) -> Self {
-        Self { url, resolv, limits, idle: PerCore::new(cores, Vec::new) }
+        let connector = Connector::with_paths(ConnectorConfig::default(), PROTOCOLS);
+        let connector = Arc::new(connector);
+        Self { url, resolv, limits, connector, idle: PerCore::new(cores, Vec::new) }
+    }
+
+    /// Reads the files that are needed to ask over TLS, if that is how the server is asked. Blocks.
+    ///
+    /// # Errors
+    /// When one can't be read or used.
+    pub fn prepare(&self) -> Result<()> {
+        match self.url.origin {
+            Origin::Tcp { scheme: Scheme::Https, .. } => self.connector.prepare(),
+            _ => Ok(()),
+        }
     }
 
     /// The URL.
@@ -192,13 +220,13 @@ impl Client {
 
     async fn connect(&self) -> Result<Box<dyn Stream>, ClientError> {
         let limit = self.limits.connect;
-        let (host, port) = match &self.url.origin {
+        let (host, port, scheme) = match &self.url.origin {
             Origin::Unix(path) => {
                 let connected = timeout(limit, UnixStream::connect(path)).await;
                 let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
                 return Ok(Box::new(connected.map_err(ClientError::Connect)?));
             }
-            Origin::Tcp { host, port } => (host, *port),
+            Origin::Tcp { host, port, scheme } => (host, *port, *scheme),
         };
         let addresses = self.resolv.resolve(host).await.map_err(ClientError::Resolve)?;
         let mut last = io::ErrorKind::NotFound.into();
@@ -206,7 +234,13 @@ impl Client {
             match timeout(limit, TcpStream::connect(SocketAddr::new(*ip, port))).await {
                 Ok(Ok(stream)) => {
                     stream.set_nodelay(true)?;
-                    return Ok(Box::new(stream));
+                    return match scheme {
+                        Scheme::Http => Ok(Box::new(stream)),
+                        Scheme::Https => {
+                            let shaken = self.connector.connect(stream.into(), host).await;
+                            Ok(Box::new(shaken.map_err(ClientError::Tls)?))
+                        }
+                    };
                 }
                 Ok(Err(e)) => last = e,
                 Err(_) => last = io::ErrorKind::TimedOut.into(),

@@ -3,10 +3,12 @@
 //! A server has an [`Acceptor`], which makes [`TlsStream`]s of accepted sockets. Whose certificates a
 //! client is shown is the business of [`Sites`]: of a [`Site`] by the name that the client asks for.
 //! What a site shows can be changed while it is shown: connections see it from their next handshake on.
+//! A client has a [`Connector`].
 
 mod accept;
 mod clients;
 mod config;
+mod connect;
 mod identity;
 mod info;
 mod site;
@@ -22,8 +24,9 @@ use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 pub use accept::{Acceptor, Failure, TlsCounters};
 pub use clients::ClientAuth;
 pub use config::{Group, Suite, TlsConfig, TlsVersion, UnknownName};
+pub use connect::{Connector, ConnectorConfig};
 pub use identity::{IdentityError, read_identity};
-pub use info::{ClientCert, TlsInfo};
+pub use info::TlsInfo;
 pub use site::{Site, SiteConfig, SiteFiles, Sites};
 pub use stream::TlsStream;
 pub use tickets::Tickets;

@@ -40,5 +40,6 @@ pub mod uwsgi;
 #[cfg(feature = "webdav")]
 pub mod webdav;
 pub mod websocket;
+pub mod x509;
 
 mod quality;

@@ -9,10 +9,13 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256,
     RevocationReason, RevokedCertParams, RsaKeySize, SanType, SerialNumber, date_time_ymd,
 };
+use rustls::client::WantsClientCert;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ConfigBuilder, RootCertStore, SupportedCipherSuite, SupportedProtocolVersion,
+};
 
 use crate::TempDir;
 
@@ -112,7 +115,8 @@ impl Authority {
             KeyKind::Rsa => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
         };
         let key = key.expect("there is randomness");
-        let serial = SerialNumber::from(key.public_key_raw()[1..9].to_vec());
+        let serial = [&[1], &key.public_key_raw()[20..28]].concat();
+        let serial = SerialNumber::from(serial);
         params.serial_number = Some(serial.clone());
         let issued = params.signed_by(&key, &self.issuer).expect("the parameters are good");
         let write = |ending: &str, text: String| {
@@ -158,13 +162,7 @@ impl Authority {
         versions: &[&'static SupportedProtocolVersion],
         identity: Option<&Identity>,
     ) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).expect("the certificate is good");
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
-            .expect("the versions are known")
-            .with_root_certificates(roots);
+        let builder = self.builder(versions, &[]);
         match identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
@@ -172,6 +170,38 @@ impl Authority {
                 builder.with_client_auth_cert(chain, key).expect("they fit")
             }
         }
+    }
+}
+
+impl Authority {
+    /// The same without a certificate, of these cipher suites only, unless there are none.
+    ///
+    /// # Panics
+    /// When they are not of these versions.
+    #[must_use]
+    pub fn client_of_suites(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        suites: &[SupportedCipherSuite],
+    ) -> ClientConfig {
+        self.builder(versions, suites).with_no_client_auth()
+    }
+
+    fn builder(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        suites: &[SupportedCipherSuite],
+    ) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).expect("the certificate is good");
+        let mut provider = aws_lc_rs::default_provider();
+        if !suites.is_empty() {
+            provider.cipher_suites = suites.to_vec();
+        }
+        ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(versions)
+            .expect("the versions are known")
+            .with_root_certificates(roots)
     }
 }
 

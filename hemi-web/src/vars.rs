@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use hemi_core::config::{Lookup, PathCheck, Variable};
 use hemi_core::fcache::{Content, Fcache, Root};
+use hemi_proto::x509::Certificate;
 use hemi_proto::{cookie, query};
 use http::Version;
 use http::header::{CONTENT_TYPE, HeaderName, REFERER, USER_AGENT};
@@ -53,6 +55,14 @@ pub enum WebVar {
     TlsAlpn,
     /// `$tlsResumed`: `1` if the connection goes on with an earlier session, or else `0`
     TlsResumed,
+    /// `$tlsClientSubject`: whom the client's certificate is about, as in `CN=mia,O=Shop` (RFC 4514)
+    TlsClientSubject,
+    /// `$tlsClientSans`: the other names of the same, as in `dns:mia.test,uri:spiffe://shop/mia`
+    TlsClientSans,
+    /// `$tlsClientSpiffe`: the SPIFFE id among these
+    TlsClientSpiffe,
+    /// `$tlsClientCert`: the client's certificate, as the field `client-cert` has it (RFC 9440)
+    TlsClientCert,
     /// `$userAgent`
     UserAgent,
     /// `$referer`
@@ -109,6 +119,10 @@ impl Variable for WebVar {
             "tlsServerName" => Self::TlsServerName,
             "tlsAlpn" => Self::TlsAlpn,
             "tlsResumed" => Self::TlsResumed,
+            "tlsClientSubject" => Self::TlsClientSubject,
+            "tlsClientSans" => Self::TlsClientSans,
+            "tlsClientSpiffe" => Self::TlsClientSpiffe,
+            "tlsClientCert" => Self::TlsClientCert,
             "userAgent" => Self::UserAgent,
             "referer" => Self::Referer,
             "requestId" => Self::RequestId,
@@ -152,6 +166,10 @@ impl Variable for WebVar {
             "tlsServerName",
             "tlsAlpn",
             "tlsResumed",
+            "tlsClientSubject",
+            "tlsClientSans",
+            "tlsClientSpiffe",
+            "tlsClientCert",
             "userAgent",
             "referer",
             "requestId",
@@ -242,6 +260,10 @@ impl Lookup<WebVar> for Request {
                 let alpn = req.tls().and_then(|tls| tls.alpn.as_deref());
                 return alpn.unwrap_or_default().into();
             }
+            WebVar::TlsClientSubject
+            | WebVar::TlsClientSans
+            | WebVar::TlsClientSpiffe
+            | WebVar::TlsClientCert => return of_client(req, var),
             WebVar::TlsResumed => req.tls().map_or("", |tls| if tls.resumed { "1" } else { "0" }),
             WebVar::RequestId => {
                 return match req.id() {
@@ -300,6 +322,20 @@ impl Lookup<WebVar> for Seen<'_> {
             PathCheck::ExistsOrRoot => true,
         }
     }
+}
+
+/// What the client's certificate says.
+fn of_client(req: &Request, var: &WebVar) -> Cow<'static, [u8]> {
+    let Some(der) = req.tls().and_then(|tls| tls.client.as_deref()) else { return Cow::default() };
+    let text = match var {
+        WebVar::TlsClientCert => Some(format!(":{}:", BASE64_STANDARD.encode(der))),
+        _ => Certificate::parse(der).map(|cert| match var {
+            WebVar::TlsClientSubject => cert.subject.to_string(),
+            WebVar::TlsClientSpiffe => cert.spiffe_id().unwrap_or_default().to_owned(),
+            _ => cert.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        }),
+    };
+    text.unwrap_or_default().into_bytes().into()
 }
 
 /// The value of a field; of several the first.

@@ -193,7 +193,10 @@ impl Component for Webapp {
         revisers.sort_by_key(|reviser| reviser.rank());
         let logs = Log::<WebVar>::bind_all(cx.follow_all(&config.use_logger.0)?)?;
         let tracer = config.use_tracer.as_ref().map(|tracer| cx.follow(tracer)).transpose()?;
-        let site = site.files(cx)?.map(|files| (Arc::new(Site::new(cx.name())), Arc::new(files)));
+        let hosts = config.hostnames.iter().filter_map(Hostname::example);
+        let site = site
+            .files(cx)?
+            .map(|files| (Arc::new(Site::new(cx.name())), Arc::new(files.hosts(hosts))));
         Ok(Self {
             name: cx.name().to_owned(),
             hostnames: config.hostnames,

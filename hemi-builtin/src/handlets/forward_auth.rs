@@ -31,7 +31,8 @@ use hemi_core::client::{Answer, Client, ClientError, ClientLimits};
 use hemi_core::clock::{self, Moment};
 use hemi_core::config::{Size, Template};
 use hemi_core::cores::PerCore;
-use hemi_core::{Component, CreateCx, Error, Explain, HttpUrl, Lifecycle, Result};
+use hemi_core::tls::ConnectorConfig;
+use hemi_core::{Component, CreateCx, Error, Explain, HttpUrl, Lifecycle, Prepare, Result};
 use hemi_web::{Handlet, Reply, Request, Response, WebVar};
 use http::StatusCode;
 use http::header::{
@@ -156,9 +157,9 @@ struct Leave {
 
 impl Component for ForwardAuth {
     const SIGN: &'static str = "forwardAuth";
-    type Config = ForwardAuthConfig;
+    type Config = (ForwardAuthConfig, ConnectorConfig);
 
-    fn create(config: ForwardAuthConfig, cx: &mut CreateCx<'_>) -> Result<Self> {
+    fn create((config, tls): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         if config.cache_key.as_ref().is_some_and(|key| key.literal().is_some()) {
             let message = "`.cacheKey` is the same for all: one's leave would be everyone's";
             return Err(Error::config(cx.span(), message));
@@ -171,7 +172,7 @@ impl Component for ForwardAuth {
         };
         let names = |fields: Vec<FieldName>| fields.into_iter().map(|FieldName(n)| n).collect();
         Ok(Self {
-            client: Client::new(config.url, limits, cx)?,
+            client: Client::new(config.url, limits, tls, cx)?,
             request_fields: names(config.request_fields),
             copy_fields: names(config.copy_fields),
             user_field: config.user_field.map(|FieldName(name)| name),
@@ -184,7 +185,11 @@ impl Component for ForwardAuth {
     }
 }
 
-impl Lifecycle for ForwardAuth {}
+impl Lifecycle for ForwardAuth {
+    fn prepare(&self, _: &Prepare<'_>) -> Result<()> {
+        self.client.prepare()
+    }
+}
 
 impl Handlet for ForwardAuth {
     async fn handle(&self, req: &mut Request) -> Reply {

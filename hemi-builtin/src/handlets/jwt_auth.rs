@@ -38,6 +38,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hemi_core::clock;
 use hemi_core::config::Diagnostic;
+use hemi_core::tls::ConnectorConfig;
 use hemi_core::{Component, CreateCx, Error, Explain, HttpUrl, Lifecycle, Prepare, Result, Run};
 use hemi_proto::jws::Jws;
 use hemi_proto::query;
@@ -187,9 +188,9 @@ struct Header<'a> {
 
 impl Component for JwtAuth {
     const SIGN: &'static str = "jwtAuth";
-    type Config = JwtAuthConfig;
+    type Config = (JwtAuthConfig, ConnectorConfig);
 
-    fn create(config: JwtAuthConfig, cx: &mut CreateCx<'_>) -> Result<Self> {
+    fn create((config, tls): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         let public =
             !config.keys.is_empty() || config.jwks_file.is_some() || config.jwks_url.is_some();
         if !public && config.secret.is_none() {
@@ -236,7 +237,7 @@ impl Component for JwtAuth {
             sources.add_jwks(cx.path(path));
         }
         if let Some(url) = config.jwks_url {
-            sources.add_remote(url, config.refresh_every, cx)?;
+            sources.add_remote(url, config.refresh_every, tls, cx)?;
         }
         Ok(Self {
             realm: config.realm,

@@ -25,8 +25,9 @@ use std::time::Duration;
 use hemi_core::client::{Client, ClientError, ClientLimits};
 use hemi_core::cores::{Counter, PerCore};
 use hemi_core::metrics::Measures;
+use hemi_core::tls::ConnectorConfig;
 use hemi_core::tracer::{Ended, TraceId, Tracer};
-use hemi_core::{Component, CreateCx, Explain, HttpUrl, Lifecycle, Result, Run};
+use hemi_core::{Component, CreateCx, Explain, HttpUrl, Lifecycle, Prepare, Result, Run};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use prost::Message;
@@ -109,9 +110,9 @@ struct Counters {
 
 impl Component for OtlpTracer {
     const SIGN: &'static str = "otlpTracer";
-    type Config = OtlpTracerConfig;
+    type Config = (OtlpTracerConfig, ConnectorConfig);
 
-    fn create(config: OtlpTracerConfig, cx: &mut CreateCx<'_>) -> Result<Self> {
+    fn create((config, tls): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         let cores = cx.cores();
         let limits = ClientLimits {
             connect: config.timeout,
@@ -124,7 +125,7 @@ impl Component for OtlpTracer {
             max_spans: config.max_spans.get(),
             batch: config.batch.get(),
             delay: config.delay,
-            collector: Client::new(config.endpoint, limits, cx)?,
+            collector: Client::new(config.endpoint, limits, tls, cx)?,
             sampled_below: (RANDOM_BITS + 1) / u128::from(config.sample.get()),
             gathered: PerCore::new(cores, Vec::new),
             urgent: Notify::new(),
@@ -141,6 +142,10 @@ const MAX_ANSWER: usize = 64 << 10;
 const RANDOM_BITS: u128 = (1 << 56) - 1;
 
 impl Lifecycle for OtlpTracer {
+    fn prepare(&self, _: &Prepare<'_>) -> Result<()> {
+        self.collector.prepare()
+    }
+
     async fn run(&self, cx: &Run) {
         let (mut over, mut fails) = (false, false);
         while !over {

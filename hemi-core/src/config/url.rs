@@ -11,7 +11,7 @@ use super::ConfigType;
 
 /// A URL to ask at.
 ///
-/// In a config: `"http://HOST:PORT/PATH?QUERY"`, or `"unix:PATH"` for `/` by a Unix socket, or
+/// In a config: `"http://HOST:PORT/PATH?QUERY"`, the same with `https`, or `"unix:PATH"` for `/` by a Unix socket, or
 /// `"unix:PATH:/PATH?QUERY"`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -27,20 +27,21 @@ pub struct HttpUrl {
 /// Where connections go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    Tcp { host: String, port: u16 },
+    Tcp { host: String, port: u16, scheme: Scheme },
     Unix(PathBuf),
+}
+
+/// Whether connections are encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
 }
 
 /// A text that is no such URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadUrl {
-    /// One that can't be asked at yet.
-    #[error("https is not supported yet; ask over http a host you trust, or use a file")]
-    Https,
-    /// Anything else.
-    #[error("not a URL like http://host:port/path")]
-    Form,
-}
+#[error("not a URL like http://host:port/path")]
+pub struct BadUrl;
 
 impl FromStr for HttpUrl {
     type Err = BadUrl;
@@ -52,24 +53,24 @@ impl FromStr for HttpUrl {
                 None => (rest, "/"),
             };
             let good = !path.is_empty() && target.parse::<Uri>().is_ok();
-            return good.then(|| Self::unix(path, target, text)).ok_or(BadUrl::Form);
+            return good.then(|| Self::unix(path, target, text)).ok_or(BadUrl);
         }
-        let uri: Uri = text.parse().map_err(|_| BadUrl::Form)?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(BadUrl::Https),
-            _ => return Err(BadUrl::Form),
-        }
-        let authority = uri.authority().ok_or(BadUrl::Form)?;
+        let uri: Uri = text.parse().map_err(|_| BadUrl)?;
+        let (scheme, port) = match uri.scheme_str() {
+            Some("http") => (Scheme::Http, 80),
+            Some("https") => (Scheme::Https, 443),
+            _ => return Err(BadUrl),
+        };
+        let authority = uri.authority().ok_or(BadUrl)?;
         if authority.as_str().contains('@') || authority.host().is_empty() {
-            return Err(BadUrl::Form);
+            return Err(BadUrl);
         }
         let host = authority.host().trim_matches(['[', ']']).to_owned();
-        let port = authority.port_u16().unwrap_or(80);
+        let port = authority.port_u16().unwrap_or(port);
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         Ok(Self {
-            origin: Origin::Tcp { host, port },
-            authority: HeaderValue::try_from(authority.as_str()).map_err(|_| BadUrl::Form)?,
+            origin: Origin::Tcp { host, port, scheme },
+            authority: HeaderValue::try_from(authority.as_str()).map_err(|_| BadUrl)?,
             target: if target.starts_with('?') { format!("/{target}") } else { target.to_owned() },
             text: text.to_owned(),
         })
@@ -117,12 +118,15 @@ mod tests {
 
     #[test]
     fn urls_say_where_to_connect_and_what_to_ask_for() {
-        let tcp = |host: &str, port| Origin::Tcp { host: host.to_owned(), port };
+        let of = |host: &str, port, scheme| Origin::Tcp { host: host.to_owned(), port, scheme };
+        let tcp = |host, port| of(host, port, Scheme::Http);
         let unix = |path: &str| Origin::Unix(path.into());
         for (text, origin, authority, target) in [
             ("http://x.test", tcp("x.test", 80), "x.test", "/"),
             ("http://x.test:81/a/b?c=d", tcp("x.test", 81), "x.test:81", "/a/b?c=d"),
             ("http://x.test?a", tcp("x.test", 80), "x.test", "/?a"),
+            ("https://x.test/a", of("x.test", 443, Scheme::Https), "x.test", "/a"),
+            ("https://x.test:444", of("x.test", 444, Scheme::Https), "x.test:444", "/"),
             ("http://[::1]:80/", tcp("::1", 80), "[::1]:80", "/"),
             ("unix:/run/a.sock", unix("/run/a.sock"), "localhost", "/"),
             ("unix:a.sock:/b?c", unix("a.sock"), "localhost", "/b?c"),
@@ -135,7 +139,6 @@ mod tests {
 
     #[test]
     fn other_texts_are_none() {
-        assert_eq!("https://x.test/".parse::<HttpUrl>(), Err(BadUrl::Https));
         for text in [
             "",
             "x.conf",
@@ -146,7 +149,7 @@ mod tests {
             "unix:",
             "unix::/a",
         ] {
-            assert_eq!(text.parse::<HttpUrl>(), Err(BadUrl::Form), "{text}");
+            assert_eq!(text.parse::<HttpUrl>(), Err(BadUrl), "{text}");
         }
     }
 }

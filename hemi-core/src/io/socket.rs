@@ -351,6 +351,20 @@ impl Io for Socket {
     }
 }
 
+/// A connection that was made, not accepted.
+impl From<TcpStream> for Socket {
+    fn from(stream: TcpStream) -> Self {
+        Self { driver: Driver::Tcp(stream), early: None }
+    }
+}
+
+/// The same.
+impl From<UnixStream> for Socket {
+    fn from(stream: UnixStream) -> Self {
+        Self { driver: Driver::Unix(stream), early: None }
+    }
+}
+
 pub(crate) fn room(buf: &BytesMut) -> usize {
     buf.capacity() - buf.len()
 }

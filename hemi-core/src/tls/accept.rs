@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, BytesMut};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -241,13 +241,7 @@ impl Acceptor {
             Ok(turn) => turn,
             Err(_) => {
                 let mut turn = std::pin::pin!(turns.acquire());
-                let turn = poll_fn(|cx| match turn.as_mut().poll(cx) {
-                    Poll::Ready(turn) => Poll::Ready(turn.map_err(|_| Failure::Shut.into())),
-                    Poll::Pending => {
-                        wait.pending(cx).map_or_else(|e| Poll::Ready(Err(e)), |()| Poll::Pending)
-                    }
-                });
-                turn.await?
+                wait.on(|cx| turn.as_mut().poll(cx).map_err(|_| Failure::Shut)).await?
             }
         };
         let mut inbound = BytesMut::new();
@@ -271,7 +265,7 @@ impl Acceptor {
             }
         };
         let mut tls = Box::new(Connection::Server(tls));
-        complete(&mut socket, &mut tls, &mut inbound, wait).await?;
+        wait.on(|cx| poll_handshake(&mut socket, &mut tls, &mut inbound, cx)).await?;
         let info = TlsInfo::of(&tls, site);
         Ok(TlsStream::new(socket, tls, inbound, info))
     }
@@ -395,6 +389,24 @@ struct Wait<'a> {
 }
 
 impl Wait<'_> {
+    /// Waits for this, as long as there is time.
+    async fn on<T, E>(
+        &mut self,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<Result<T, E>>,
+    ) -> Result<T, Cut>
+    where
+        Cut: From<E>,
+    {
+        poll_fn(|cx| match poll(cx) {
+            Poll::Ready(done) => Poll::Ready(done.map_err(Cut::from)),
+            Poll::Pending => {
+                self.pending(cx)?;
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
     /// To be asked whenever the handshake has to wait; sees to it that its task is polled again in time.
     fn pending(&mut self, cx: &Context<'_>) -> Result<(), Cut> {
         if self.ticket.phase() == Phase::Ending {
@@ -427,38 +439,19 @@ impl From<Error> for Cut {
     }
 }
 
+impl From<Step> for Cut {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Io(_) | Step::Closed => Failure::Closed.into(),
+            Step::Tls(error) => error.into(),
+        }
+    }
+}
+
 impl From<io::Error> for Cut {
     fn from(_: io::Error) -> Self {
         Failure::Closed.into()
     }
-}
-
-/// Receives more; the end of the stream is an error.
-async fn receive(
-    socket: &mut Socket,
-    inbound: &mut BytesMut,
-    wait: &mut Wait<'_>,
-) -> Result<(), Cut> {
-    poll_fn(|cx| {
-        if inbound.capacity() == 0 {
-            *inbound = pool::take();
-        } else {
-            inbound.reserve(pool::BUFFER);
-        }
-        match socket.poll_recv(cx, inbound)? {
-            Poll::Ready(0) => Poll::Ready(Err(Failure::Closed.into())),
-            Poll::Ready(_) => Poll::Ready(Ok(())),
-            Poll::Pending => {
-                // Who keeps us waiting holds no buffer.
-                if inbound.is_empty() {
-                    pool::give(std::mem::take(inbound));
-                }
-                wait.pending(cx)?;
-                Poll::Pending
-            }
-        }
-    })
-    .await
 }
 
 /// Receives what the client says first.
@@ -470,8 +463,8 @@ async fn hello(
     let mut acceptor = server::Acceptor::default();
     let mut read = 0;
     loop {
-        if inbound.is_empty() {
-            receive(socket, inbound, wait).await?;
+        if inbound.is_empty() && wait.on(|cx| poll_receive(socket, inbound, cx)).await? == 0 {
+            return Err(Failure::Closed.into());
         }
         if read == 0 && inbound[0] != 0x16 {
             return Err(Failure::NotTls.into());
@@ -493,38 +486,62 @@ async fn hello(
     }
 }
 
-/// Goes on until the handshake is done. What the server has to say last may still have to be sent.
-async fn complete(
+/// Why a handshake does not go on.
+pub(super) enum Step {
+    Io(io::Error),
+    /// The peer has gone.
+    Closed,
+    Tls(Error),
+}
+
+impl From<io::Error> for Step {
+    fn from(e: io::Error) -> Self {
+        Self::Io(e)
+    }
+}
+
+/// Goes on until the handshake is done. What a server has to say last may still have to be sent.
+pub(super) fn poll_handshake(
     socket: &mut Socket,
     tls: &mut Connection,
     inbound: &mut BytesMut,
-    wait: &mut Wait<'_>,
-) -> Result<(), Cut> {
-    loop {
-        if tls.is_handshaking() {
-            poll_fn(|cx| match poll_send(socket, tls, cx)? {
-                Poll::Ready(()) => Poll::Ready(Ok(())),
-                Poll::Pending => {
-                    wait.pending(cx)?;
-                    Poll::<Result<(), Cut>>::Pending
-                }
-            })
-            .await?;
-        }
-        if !tls.is_handshaking() {
-            return Ok(());
-        }
-        if inbound.is_empty() {
-            receive(socket, inbound, wait).await?;
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Step>> {
+    while tls.is_handshaking() {
+        ready!(poll_send(socket, tls, cx))?;
+        if inbound.is_empty() && ready!(poll_receive(socket, inbound, cx))? == 0 {
+            return Poll::Ready(Err(Step::Closed));
         }
         let taken = tls.read_tls(&mut &inbound[..])?;
         inbound.advance(taken);
         if let Err(error) = tls.process_new_packets() {
             // The alert that says so.
             let _ = poll_send(socket, tls, &mut Context::from_waker(Waker::noop()));
-            return Err(error.into());
+            return Poll::Ready(Err(Step::Tls(error)));
         }
     }
+    if matches!(tls, Connection::Client(_)) {
+        ready!(poll_send(socket, tls, cx))?;
+    }
+    Poll::Ready(Ok(()))
+}
+
+fn poll_receive(
+    socket: &mut Socket,
+    inbound: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    if inbound.capacity() == 0 {
+        *inbound = pool::take();
+    } else {
+        inbound.reserve(pool::BUFFER);
+    }
+    let received = socket.poll_recv(cx, inbound);
+    if received.is_pending() && inbound.is_empty() {
+        // Who keeps us waiting holds no buffer.
+        pool::give(std::mem::take(inbound));
+    }
+    received
 }
 
 fn poll_send(

@@ -99,7 +99,8 @@ pub(super) fn read_roots(paths: &[PathBuf]) -> Result<RootCertStore, IdentityErr
     Ok(roots)
 }
 
-fn read_revocations(
+/// Reads lists of what was revoked from a file in PEM. Blocks.
+pub(super) fn read_revocations(
     path: &Path,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, IdentityError> {
     let read = |path| CertificateRevocationListDer::pem_file_iter(path)?.collect::<Result<_, _>>();

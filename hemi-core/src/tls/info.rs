@@ -20,17 +20,10 @@ pub struct TlsInfo {
     pub alpn: Option<Box<[u8]>>,
     /// Whether the keys of an earlier connection were the start.
     pub resumed: bool,
-    /// The peer's certificate, which was verified.
-    pub client: Option<ClientCert>,
+    /// The certificate of a client, which was verified.
+    pub client: Option<CertificateDer<'static>>,
     /// On the server, whose certificate it is.
     pub site: Option<Arc<Site>>,
-}
-
-/// A client's certificate.
-#[derive(Clone, Debug)]
-pub struct ClientCert {
-    /// As it was sent, in DER.
-    pub der: CertificateDer<'static>,
 }
 
 impl TlsInfo {
@@ -52,7 +45,7 @@ impl TlsInfo {
             server_name,
             alpn: tls.alpn_protocol().map(Box::from),
             resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
-            client: client.map(|der| ClientCert { der: der.clone().into_owned() }),
+            client: client.map(|der| der.clone().into_owned()),
             site,
         }
     }

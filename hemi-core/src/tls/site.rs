@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use aws_lc_rs::digest::{self, SHA256};
+use hemi_proto::x509::Certificate;
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
@@ -12,10 +14,12 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use serde::Deserialize;
+use tracing::warn;
 
 use super::clients::read_verifier;
 use super::identity::{by_cost, read_file};
 use super::{ClientAuth, IdentityError, provider, read_identity};
+use crate::clock;
 use crate::config::{Diagnostic, Several, Span, Spanned};
 use crate::watched::{self, Stamp};
 use crate::{CreateCx, Error, Explain, Result};
@@ -172,6 +176,8 @@ pub struct SiteFiles {
     auth: ClientAuth,
     cas: Vec<PathBuf>,
     crls: Vec<PathBuf>,
+    /// Hosts that the certificates should be for.
+    hosts: Vec<String>,
     span: Span,
     /// What the files were like when they were read.
     stamps: Mutex<Vec<Stamp>>,
@@ -228,6 +234,7 @@ impl SiteConfig {
             auth: self.tls_client_auth,
             cas: paths(&self.tls_client_ca),
             crls: paths(&self.tls_client_crl),
+            hosts: Vec::new(),
             span: first.span,
             stamps: Mutex::default(),
         }))
@@ -235,6 +242,13 @@ impl SiteConfig {
 }
 
 impl SiteFiles {
+    /// The same for certificates that should be for these hosts: if they are not, that is told in the log.
+    #[must_use]
+    pub fn hosts(mut self, hosts: impl IntoIterator<Item = String>) -> Self {
+        self.hosts = hosts.into_iter().collect();
+        self
+    }
+
     /// Reads all files, and shows what they hold from now on. Blocks.
     ///
     /// # Errors
@@ -253,6 +267,7 @@ impl SiteFiles {
         for identity in &self.identities {
             let key = identity.read(&provider);
             keys.push(Arc::new(key.map_err(|e| Error::config(identity.span, e.to_string()))?));
+            self.warn(name, identity, &keys[keys.len() - 1]);
         }
         let trust = || -> Result<_, IdentityError> {
             let clients = read_verifier(self.auth, &self.cas, &self.crls, &provider)?;
@@ -263,6 +278,26 @@ impl SiteFiles {
         };
         let (clients, context) = trust().map_err(|e| Error::config(self.span, e.to_string()))?;
         Ok(Shown { keys: Arc::new(Keys::new(keys)), clients, context })
+    }
+
+    /// Tells what clients will not like.
+    fn warn(&self, name: &str, identity: &IdentityFiles, key: &CertifiedKey) {
+        let file = identity.certificate.display();
+        let cert = key.cert.first().and_then(|cert| Certificate::parse(cert));
+        let now = clock::calendar().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        match cert {
+            Some(cert) if cert.not_after < now => {
+                warn!(site = name, "the certificate {file} has expired")
+            }
+            Some(cert) if cert.not_before > now => {
+                warn!(site = name, "the certificate {file} is not valid yet");
+            }
+            _ => {}
+        }
+        for host in self.hosts.iter().filter(|host| !covers(key, host)) {
+            warn!(site = name, "the certificate {file} is not for {host}");
+        }
     }
 
     fn trusted(&self) -> Vec<&PathBuf> {

@@ -3,12 +3,14 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use hemi_test::eventually;
 use hemi_test::raw::Client;
 use hemi_test::tls::{Authority, Identity, KeyKind};
+use rustls::crypto::aws_lc_rs::cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 as RSA_SUITE;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind};
 
-use crate::site::{Site, ask};
+use crate::site::{PATIENCE, Site, ask};
 
 /// Two webapps with certificates of their own, and properties of the server and of the second one.
 fn config(one: &Identity, two: &Identity, server: &str, second: &str) -> String {
@@ -185,6 +187,139 @@ fn mistakes_are_told_with_their_place() {
     assert!(told.contains("cannot read /nowhere.pem") && told.contains("test:"), "{told}");
     let swapped = Identity { certificate: one.key.clone(), ..one.clone() };
     assert!(load(&swapped).contains("there is no certificate in"), "{}", load(&swapped));
+}
+
+/// Whom the second webapp sees, or why there is no connection.
+fn seen_by(site: &Site, config: &Arc<ClientConfig>) -> Result<String, String> {
+    let ask = || {
+        let mut client = Client::connect_tls(site.addr(), "two.test", config)?;
+        client.send("GET /who HTTP/1.1\r\nhost: two.test\r\n\r\n")?;
+        client.read_response()
+    };
+    ask().map(|reply| reply.text()).map_err(|e| e.to_string())
+}
+
+const WHO: &str = r#"rule $path == "/who" {
+    .returnCode = 200
+    .returnText = "<" + $tlsClientSubject + "> <" + $tlsClientSpiffe + "> " + $tlsResumed
+}"#;
+
+#[test]
+fn certificates_of_clients_are_asked_for_verified_and_told() {
+    let setting = Setting::new();
+    let other = Authority::new("other");
+    let mia = setting.ca.client("mia.test", "spiffe://test/mia");
+    let eve = setting.ca.client("eve.test", "spiffe://test/eve");
+    let stranger = other.client("mia.test", "spiffe://test/mia");
+    let (ca, crl) = (setting.ca.certificate(), setting.ca.revoke(&[&eve]));
+    let demand = |auth: &str| {
+        format!(
+            ".tlsClientAuth = \"{auth}\"  .tlsClientCa = \"{}\"  .tlsClientCrl = \"{}\"  {WHO}",
+            ca.display(),
+            crl.display()
+        )
+    };
+    let (optional, required) =
+        (setting.site("", &demand("optional")), setting.site("", &demand("required")));
+    let off = setting.site("", WHO);
+    let mias = "<O=Test\\, Inc.,CN=mia.test> <spiffe://test/mia> 0";
+    for version in [&TLS13, &TLS12] {
+        let client = |identity| Arc::new(setting.ca.trusted_by(&[version], identity));
+        assert_eq!(seen_by(&off, &client(Some(&mia))), Ok("<> <> 0".into()));
+        assert_eq!(seen_by(&optional, &client(None)), Ok("<> <> 0".into()));
+        assert!(seen_by(&required, &client(None)).unwrap_err().contains("alert"));
+        for site in [&optional, &required] {
+            assert_eq!(seen_by(site, &client(Some(&mia))), Ok(mias.into()));
+            let told = seen_by(site, &client(Some(&eve))).unwrap_err();
+            assert!(told.contains("CertificateRevoked"), "{told}");
+            let told = seen_by(site, &client(Some(&stranger))).unwrap_err();
+            assert!(told.contains("alert"), "{told}");
+        }
+    }
+    required.expect_counter("client_certificate", 6);
+}
+
+#[test]
+fn sessions_are_resumed_after_reloads_but_not_where_other_clients_are_let_in() {
+    let setting = Setting::new();
+    let mia = setting.ca.client("mia.test", "spiffe://test/mia");
+    let demand = |auth: &str| {
+        let ca = setting.ca.certificate();
+        format!(".tlsClientAuth = \"{auth}\"  .tlsClientCa = \"{}\"  {WHO}", ca.display())
+    };
+    let of = |auth: &str| config(&setting.one, &setting.two, "", &demand(auth));
+    let mut site = Site::of(&of("required"));
+    let client = Arc::new(setting.ca.trusted_by(&[&TLS13], Some(&mia)));
+    let resumed = |site: &Site| seen_by(site, &client).unwrap().ends_with("> 1");
+    assert!(!resumed(&site));
+    assert!(resumed(&site));
+    site.load(&of("required")).unwrap();
+    assert!(resumed(&site));
+    assert!(seen_by(&site, &client).unwrap().contains("CN=mia.test"));
+    site.load(&of("optional")).unwrap();
+    // The stage before may still have accepted the first.
+    assert!(eventually(PATIENCE, || !resumed(&site)));
+    let off = config(&setting.one, &setting.two, "", WHO);
+    site.load(&off).unwrap();
+    assert!(eventually(PATIENCE, || !resumed(&site)));
+}
+
+#[test]
+fn certificates_that_change_are_shown_without_a_handshake_lost() {
+    let setting = Setting::new();
+    let site = setting.site("", "");
+    let client = setting.client();
+    let serial_of = |client: &Client| {
+        let certificate = client.tls().unwrap().peer_certificates().unwrap()[0].clone();
+        hemi_proto::x509::Certificate::parse(&certificate).unwrap().serial.to_vec()
+    };
+    let fresh = || {
+        let mut config = (*client).clone();
+        config.resumption = rustls::client::Resumption::disabled();
+        Arc::new(config)
+    };
+    let first = serial_of(&connect(&site, "one.test", &fresh()));
+    for _ in 0..3 {
+        // The same names: the same files.
+        let newer = setting.ca.server(&["one.test", "*.one.test"], KeyKind::Ecdsa);
+        let seen = eventually(PATIENCE, || {
+            let mut client = connect(&site, "one.test", &fresh());
+            assert_eq!(get(&mut client, "one.test", "/now").0, 200);
+            newer.serial.as_ref() == serial_of(&client)
+        });
+        assert!(seen, "the newer certificate is not shown");
+    }
+    assert_ne!(serial_of(&connect(&site, "one.test", &fresh())), first);
+}
+
+#[test]
+fn an_rsa_and_an_ecdsa_certificate_are_chosen_by_what_the_client_can() {
+    let setting = Setting::new();
+    let rsa = setting.ca.server(&["one.test"], KeyKind::Rsa);
+    let ecdsa = setting.ca.server(&["one.test"], KeyKind::Ecdsa);
+    let config = format!(
+        r#"stage {{
+            webapp "one" {{
+                .hostnames = ("one.test")
+                .tlsCertificate = ("{}", "{}")  .tlsPrivateKey = ("{}", "{}")
+                rule {{ .returnCode = 200  .returnText = $tlsCipher }}
+            }}
+            httpxServer "main" {{ .address = "127.0.0.1:0"  .webapps = ("one")  .tlsMode = true }}
+        }}"#,
+        rsa.certificate.display(),
+        ecdsa.certificate.display(),
+        rsa.key.display(),
+        ecdsa.key.display(),
+    );
+    let site = Site::of(&config);
+    for (suites, expected) in [
+        (&[][..], "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+        (&[RSA_SUITE], "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
+    ] {
+        let client = setting.ca.client_of_suites(&[&TLS12], suites);
+        let mut client = connect(&site, "one.test", &Arc::new(client));
+        assert_eq!(get(&mut client, "one.test", "/"), (200, expected.into()));
+    }
 }
 
 #[test]

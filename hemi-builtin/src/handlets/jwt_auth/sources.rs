@@ -10,6 +10,7 @@ use std::time::Duration;
 use hemi_core::client::{Client, ClientLimits};
 use hemi_core::clock::{self, Moment};
 use hemi_core::cores::{PerCore, wait_aside};
+use hemi_core::tls::ConnectorConfig;
 use hemi_core::{BoxFuture, CreateCx, Error, HttpUrl, Result};
 use http::StatusCode;
 use http::header::{ACCEPT, HeaderMap, HeaderValue, USER_AGENT};
@@ -124,11 +125,12 @@ impl<T: Send + Sync + 'static> Sources<T> {
         &mut self,
         url: HttpUrl,
         refresh_every: Duration,
+        tls: ConnectorConfig,
         cx: &mut CreateCx<'_>,
     ) -> Result<()> {
         let asked = Asked { pending: false, next: clock::now() };
         self.remote = Some(Remote {
-            client: Client::new(url, LIMITS, cx)?,
+            client: Client::new(url, LIMITS, tls, cx)?,
             refresh_every: refresh_every.max(Duration::from_secs(1)),
             last: cx.carry(Mutex::default),
             state: watch::Sender::new(asked),
@@ -144,6 +146,7 @@ impl<T: Send + Sync + 'static> Sources<T> {
             self.found()[index] = read(&file.path, file.form, &self.algorithms)?;
         }
         if let Some(remote) = &self.remote {
+            remote.client.prepare()?;
             let last = lock(&remote.last).clone();
             let keys = match last {
                 Some(keys) => Some(keys),
