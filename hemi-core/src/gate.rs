@@ -1,6 +1,7 @@
 //! Accepting connections: a loop per core and socket that outlives every error, with limits on how many
 //! connections there are, and a drain that loses none.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
@@ -17,6 +18,7 @@ use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use crate::clock::{self, Moment};
+use crate::config::ConfigType;
 use crate::cores::{Cores, Counter};
 use crate::deadline::{self, Group};
 use crate::io::Socket;
@@ -45,11 +47,43 @@ pub struct GateConfig {
     /// Connections from one address at once, at most; further ones are closed at once. 0 is no limit.
     /// Clients on this machine (loopback, Unix sockets) are not counted.
     pub max_conns_per_source: usize,
+    /// Who may connect, if the address is that of a Unix socket: `"any"` local user, or `"own"`, the user of
+    /// this process, and root; others are told by their credentials, and closed at once.
+    pub socket_users: SocketUsers,
+}
+
+/// Who may connect to a Unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SocketUsers {
+    /// All that find its file.
+    Any,
+    /// The user of this process, and root.
+    Own,
+}
+
+impl ConfigType for SocketUsers {
+    fn kind() -> Cow<'static, str> {
+        "\"any\" or \"own\"".into()
+    }
+
+    fn show(&self) -> String {
+        let name = match self {
+            Self::Any => "any",
+            Self::Own => "own",
+        };
+        name.to_owned().show()
+    }
 }
 
 impl Default for GateConfig {
     fn default() -> Self {
-        Self { backlog: 4096, max_conns: 0, max_conns_per_source: 512 }
+        Self {
+            backlog: 4096,
+            max_conns: 0,
+            max_conns_per_source: 512,
+            socket_users: SocketUsers::Any,
+        }
     }
 }
 
@@ -140,6 +174,7 @@ pub(crate) struct State {
     /// Told when a connection has ended while somebody waits for that.
     ended: Notify,
     counters: Arc<GateCounters>,
+    users: SocketUsers,
 }
 
 impl Gate {
@@ -156,12 +191,16 @@ impl Gate {
         counters: Arc<GateCounters>,
     ) -> Result<Self> {
         options.backlog = limits.backlog;
+        if limits.socket_users == SocketUsers::Own {
+            options.mode = 0o600;
+        }
         let listening = cx.listeners().open(address, cx.cores(), &options)?;
         let mut limits = limits.clone();
         if limits.max_conns == 0 {
             limits.max_conns = affordable_conns();
         }
-        let state = Arc::new(State::new(counters));
+        let users = limits.socket_users;
+        let state = Arc::new(State { users, ..State::new(counters) });
         let address = listening.address().clone();
         Ok(Self { address, listening: Mutex::new(Some(listening)), limits, state })
     }
@@ -322,6 +361,7 @@ impl State {
             sources: Mutex::default(),
             ended: Notify::new(),
             counters,
+            users: SocketUsers::Any,
         }
     }
 
@@ -431,7 +471,7 @@ where
                 debug!(address = %listening.address(), limit = "conns_full", "limit hit");
                 state.wait_below(limits.max_conns).await;
             }
-            match accept(socket.get_ref()) {
+            match accept(socket.get_ref(), state) {
                 Ok((socket, peer)) => match state.admit(&peer, limits.max_conns_per_source) {
                     Some(ticket) => {
                         tokio::spawn(serve(Accepted { socket, peer, ticket }));
@@ -461,7 +501,7 @@ where
     Fut: Future<Output = ()> + Send + 'static,
 {
     loop {
-        match accept(socket_of(core, listening)) {
+        match accept(socket_of(core, listening), state) {
             Ok((socket, peer)) => {
                 if let Some(ticket) = state.admit(&peer, 0) {
                     tokio::spawn(serve(Accepted { socket, peer, ticket }));
@@ -477,7 +517,7 @@ fn socket_of(core: usize, listening: &Listening) -> &OwnedFd {
     &listening.sockets()[core % listening.sockets().len()]
 }
 
-fn accept(listener: impl AsFd) -> Result<(Socket, Peer), Errno> {
+fn accept(listener: impl AsFd, state: &State) -> Result<(Socket, Peer), Errno> {
     use crate::io::Family;
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (fd, from) = rustix::net::acceptfrom_with(listener, flags)?;
@@ -487,8 +527,18 @@ fn accept(listener: impl AsFd) -> Result<(Socket, Peer), Errno> {
             address.set_ip(address.ip().to_canonical());
             (Socket::fresh(fd, Family::Tcp), Peer::Tcp(address))
         }
+        None if state.users == SocketUsers::Own && !is_own(&fd)? => {
+            state.counters.refused.add(1);
+            return Err(Errno::PERM);
+        }
         None => (Socket::fresh(fd, Family::Unix), Peer::Unix),
     })
+}
+
+/// Whether the other end of a Unix socket is a process of the same user, or of root.
+fn is_own(socket: &OwnedFd) -> Result<bool, Errno> {
+    let user = rustix::net::sockopt::socket_peercred(socket)?.uid;
+    Ok(user.is_root() || user == rustix::process::geteuid())
 }
 
 /// Whether accept failed for the connection it was to give, which is gone now (accept(2), "Error handling").

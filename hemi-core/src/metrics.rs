@@ -109,7 +109,10 @@ impl Measures {
     }
 
     /// What was counted under a name, with the labels that tell one from the other, in the order of these.
-    pub fn series(&self, name: &str) -> impl Iterator<Item = (&Labels, &Value)> {
+    pub fn series<'a>(
+        &'a self,
+        name: &str,
+    ) -> impl Iterator<Item = (&'a Labels, &'a Value)> + use<'a> {
         self.families.get(name).into_iter().flat_map(|family| &family.series)
     }
 
@@ -213,6 +216,20 @@ impl Histogram {
         if self.bounds == other.bounds {
             self.sum += other.sum;
             self.counts.iter_mut().zip(&other.counts).for_each(|(a, b)| *a += b);
+        }
+    }
+
+    /// What was added since an earlier state of the same; all, if that is none.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        if self.bounds != earlier.bounds || self.sum < earlier.sum {
+            return self.clone();
+        }
+        let counts = self.counts.iter().zip(&earlier.counts);
+        Self {
+            bounds: self.bounds.clone(),
+            counts: counts.map(|(now, then)| now.saturating_sub(*then)).collect(),
+            sum: self.sum - earlier.sum,
         }
     }
 

@@ -1,0 +1,138 @@
+//! The token that opens the doors of the admin servers, and sessions that begin with it.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use hemi_core::status::Timestamp;
+use hemi_web::CookieKey;
+use sha2::{Digest, Sha512};
+
+/// A token. Whoever knows it may do all there is to do.
+pub(crate) struct Token {
+    digest: [u8; 64],
+    key: CookieKey,
+}
+
+/// How long a session lasts.
+pub(super) const SESSION: Duration = Duration::from_secs(12 * 3600);
+
+/// Bytes of a new token, before they are written in hexadecimal.
+const RANDOM: usize = 32;
+
+/// Characters of a token, at least: what is shorter could be guessed.
+const SHORTEST: usize = 16;
+
+impl Token {
+    /// This one.
+    ///
+    /// # Errors
+    /// If it is too short.
+    pub(crate) fn new(token: &str) -> Result<Self, String> {
+        if token.len() < SHORTEST {
+            return Err(format!("a token needs {SHORTEST} characters at least"));
+        }
+        let key = CookieKey::from_bytes(&Sha512::digest(format!("sessions of {token}")));
+        Ok(Self { digest: digest(token), key: key.map_err(|e| e.to_string())? })
+    }
+
+    /// The one in a file that only its owner may read; a new one is put there if there is none.
+    ///
+    /// # Errors
+    /// When it can't be read or written, or others may read it.
+    pub(crate) fn in_file(path: &Path) -> Result<Self, String> {
+        let cannot = |e: io::Error| format!("cannot keep a token in `{}`: {e}", path.display());
+        match make(path) {
+            Ok(token) => Self::new(&token),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                let mut file = fs::File::open(path).map_err(cannot)?;
+                if file.metadata().map_err(cannot)?.mode() & 0o077 != 0 {
+                    return Err(format!("others may read `{0}`: chmod 600 {0}", path.display()));
+                }
+                let mut token = String::new();
+                file.read_to_string(&mut token).map_err(cannot)?;
+                Self::new(token.trim()).map_err(|e| format!("`{}`: {e}", path.display()))
+            }
+            Err(e) => Err(cannot(e)),
+        }
+    }
+
+    /// Whether somebody has said it. Takes the same time whatever is wrong.
+    pub(super) fn is(&self, said: &str) -> bool {
+        let pairs = self.digest.iter().zip(digest(said));
+        pairs.fold(0, |differs, (known, said)| differs | (known ^ said)) == 0
+    }
+
+    /// The value of a cookie of this name for who has shown the token now.
+    pub(super) fn session(&self, cookie: &str) -> String {
+        self.key.sign(cookie, &Timestamp::now().after(SESSION).0.to_string())
+    }
+
+    /// Whether that is one, and not over.
+    pub(super) fn has_session(&self, cookie: &str, value: &str) -> bool {
+        let ends = self.key.verify(cookie, value).and_then(|ends| ends.parse().ok());
+        ends.is_some_and(|ends| Timestamp::now() < Timestamp(ends))
+    }
+}
+
+fn digest(token: &str) -> [u8; 64] {
+    Sha512::digest(token).into()
+}
+
+/// Makes a token and its file.
+fn make(path: &Path) -> io::Result<String> {
+    if let Some(dir) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut bytes = [0; RANDOM];
+    getrandom::fill(&mut bytes).map_err(|e| io::Error::other(e.to_string()))?;
+    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    file.write_all(format!("{token}\n").as_bytes())?;
+    Ok(token)
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use hemi_test::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_made_once_and_read_by_its_owner_only() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("var/token");
+        let made = Token::in_file(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.len(), 2 * RANDOM + 1);
+        assert!(made.is(text.trim()) && Token::in_file(&path).unwrap().is(text.trim()));
+        assert!(!made.is("") && !made.is(&text.trim()[1..]));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(Token::in_file(&path).unwrap_err().contains("chmod 600"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, "short\n").unwrap();
+        assert!(Token::in_file(&path).unwrap_err().contains("16 characters"));
+    }
+
+    #[test]
+    fn sessions_are_of_one_token_and_end() {
+        let (one, other) =
+            (Token::new(&"a".repeat(16)).unwrap(), Token::new(&"b".repeat(16)).unwrap());
+        let session = one.session("s");
+        assert!(one.has_session("s", &session));
+        assert!(!other.has_session("s", &session) && !one.has_session("t", &session));
+        let over = one.key.sign("s", "1000");
+        assert!(!one.has_session("s", &over) && !one.has_session("s", "1000"));
+    }
+}
