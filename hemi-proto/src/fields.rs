@@ -23,9 +23,10 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Those of lines that have been checked: a token, a colon, a value and CRLF each.
-    pub(crate) fn of_lines(lines: Bytes, names: Names) -> Self {
-        Self { lines, names, map: OnceLock::new() }
+    /// Puts others in their place, of lines that have been checked: a token, a colon, a value and CRLF each.
+    pub(crate) fn set_lines(&mut self, lines: Bytes, names: Names) {
+        self.map.take();
+        (self.lines, self.names) = (lines, names);
     }
 
     /// Whether there is such a field.
@@ -49,7 +50,7 @@ impl Fields {
 
     /// Drops all fields, and the bytes that their values share.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        self.set_lines(Bytes::new(), Names::default());
     }
 
     /// A map of them, for others to change.
@@ -158,7 +159,8 @@ mod tests {
             names.note(name.as_bytes());
             text += &format!("{name}:{value}\r\n");
         }
-        let mut fields = Fields::of_lines(text.into(), names);
+        let mut fields = Fields::default();
+        fields.set_lines(text.into(), names);
         for _ in 0..2 {
             assert_eq!(fields.first(HOST), Some(&b"a:1"[..]));
             assert_eq!(fields.first("accept"), Some(&b"b"[..]));

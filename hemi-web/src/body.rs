@@ -129,6 +129,13 @@ impl Body {
         Self(Inner::Stream(Box::new(Boxed(Box::pin(stream)))))
     }
 
+    /// Drops what is there.
+    pub(crate) fn clear(&mut self) {
+        if !matches!(self.0, Inner::Empty) {
+            self.0 = Inner::Empty;
+        }
+    }
+
     pub(crate) fn incoming(incoming: Incoming) -> Self {
         Self(Inner::Incoming(incoming))
     }

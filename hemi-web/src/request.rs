@@ -106,7 +106,7 @@ impl Request {
     /// Makes room for the next request.
     pub(crate) fn end(&mut self) {
         self.head.clear();
-        self.body = Body::empty();
+        self.body.clear();
         self.extensions.clear();
         self.notes = None;
     }
@@ -425,6 +425,9 @@ impl Request {
 
 /// The path of a target decoded and normalised, if that changes it.
 fn decode(target: &Target) -> Result<Option<Box<str>>, BadTarget> {
+    if target.has_normal_path() {
+        return Ok(None);
+    }
     match normalize(target.raw_path(), EncodedSeparators::Keep) {
         Ok(Cow::Borrowed(_)) => Ok(None),
         Ok(Cow::Owned(path)) => match String::from_utf8(path) {

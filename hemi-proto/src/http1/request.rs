@@ -79,7 +79,10 @@ pub(super) fn take(
 ) -> Result<bool, HeadError> {
     let Some(scanned) = scan(buf, limits) else { return Ok(false) };
     let Scanned { method, target, version, control, names, lines, end } = scanned;
-    into.method = Method::from_bytes(method).map_err(|_| HeadError::RequestLine)?;
+    // Most often it is that of the request before.
+    if into.method.as_str().as_bytes() != method {
+        into.method = Method::from_bytes(method).map_err(|_| HeadError::RequestLine)?;
+    }
     into.version = version;
     check_host(control.host, version, &mut into.authority)?;
     into.framing = BodyLength::of_request(&into.method, version, &control)?;
@@ -92,19 +95,17 @@ pub(super) fn take(
         http11 && control.expect == Expectations::Continue && !into.framing.is_empty();
     into.upgrade = http11 && control.upgrade && control.connection.upgrade;
     let mut head = buf.split_to(end).freeze();
-    into.headers = Fields::of_lines(head.slice(lines), names);
+    into.headers.set_lines(head.slice(lines), names);
     // The target is the last to share the bytes: it takes them over.
     head.truncate(target.end);
     head.advance(target.start);
-    let (target, authority) = Target::parse(&into.method, head)?;
-    if let Some(authority) = authority {
+    if let Some(authority) = into.target.read(&into.method, head)? {
         let value = HeaderValue::from_maybe_shared(authority.bytes().clone())
             .map_err(|_| HeadError::MalformedAuthority)?;
         into.headers.try_insert(HOST, value).map_err(|_| HeadError::TooManyFields)?;
         into.authority = Some(authority);
     }
-    into.keep_alive &= target.form() != TargetForm::Authority;
-    into.target = target;
+    into.keep_alive &= into.target.form() != TargetForm::Authority;
     Ok(true)
 }
 

@@ -78,8 +78,11 @@ fn ends_line(buf: &[u8], at: usize) -> bool {
 
 /// Where the first byte is that is not of this class.
 fn end_of(buf: &[u8], start: usize, class: &[bool; 256]) -> Option<usize> {
-    let rest = buf.get(start..)?;
-    rest.iter().position(|&b| !class[usize::from(b)]).map(|len| start + len)
+    let mut at = start;
+    while class[usize::from(*buf.get(at)?)] {
+        at += 1;
+    }
+    Some(at)
 }
 
 /// Where the first control byte is, but for HTAB; most often the CR after the value.

@@ -19,6 +19,8 @@ pub struct Target {
     text: Bytes,
     /// Where the path ends in `text`.
     path_end: usize,
+    /// The path is as [`normalize`](crate::path::normalize) would have it. Others may be, too.
+    normal: bool,
 }
 
 /// Which of the four forms a target has.
@@ -46,26 +48,35 @@ pub enum Scheme {
 impl Default for Target {
     /// The target of nothing: an empty path.
     fn default() -> Self {
-        Self { form: TargetForm::Origin, text: Bytes::new(), path_end: 0 }
+        Self { form: TargetForm::Origin, text: Bytes::new(), path_end: 0, normal: false }
     }
 }
 
 impl Target {
     /// Parses what stands between method and version, with the authority if the form carries one.
     pub fn parse(method: &Method, raw: Bytes) -> Result<(Self, Option<Authority>), HeadError> {
-        if *method == Method::CONNECT {
-            return parse_authority_form(raw);
-        }
-        match raw.first() {
-            Some(b'/') => Ok((Self::with_path(TargetForm::Origin, raw)?, None)),
-            Some(b'*') if raw.len() == 1 => {
-                if *method != Method::OPTIONS {
-                    return Err(HeadError::TargetForm);
-                }
-                Ok((Self { form: TargetForm::Asterisk, text: raw, path_end: 1 }, None))
+        let mut target = Self::default();
+        let authority = target.read(method, raw)?;
+        Ok((target, authority))
+    }
+
+    /// The same, in the place of another.
+    pub(super) fn read(
+        &mut self,
+        method: &Method,
+        raw: Bytes,
+    ) -> Result<Option<Authority>, HeadError> {
+        let (target, authority) = match raw.first() {
+            _ if *method == Method::CONNECT => parse_authority_form(raw)?,
+            Some(b'/') => {
+                self.set_path(TargetForm::Origin, raw)?;
+                return Ok(None);
             }
-            _ => parse_absolute_form(method, raw),
-        }
+            Some(b'*') if raw.len() == 1 => (Self::asterisk(method, TargetForm::Asterisk)?, None),
+            _ => parse_absolute_form(method, raw)?,
+        };
+        *self = target;
+        Ok(authority)
     }
 
     /// Which form the target has.
@@ -81,6 +92,11 @@ impl Target {
     /// The same, as the bytes it was sent as.
     pub fn raw_path(&self) -> &[u8] {
         self.text.get(..self.path_end).unwrap_or_default()
+    }
+
+    /// Whether the path is seen at once to be decoded and normalised, as most are.
+    pub fn has_normal_path(&self) -> bool {
+        self.normal
     }
 
     /// The query as it was sent, without its `?`; `Some("")` for a bare `?`.
@@ -113,8 +129,25 @@ impl Target {
     }
 
     fn with_path(form: TargetForm, text: Bytes) -> Result<Self, HeadError> {
-        let path_end = check_path_and_query(&text)?;
-        Ok(Self { form, text, path_end })
+        let mut target = Self::default();
+        target.set_path(form, text)?;
+        Ok(target)
+    }
+
+    fn set_path(&mut self, form: TargetForm, text: Bytes) -> Result<(), HeadError> {
+        let simple = simple_len(&text);
+        self.normal = matches!(text.get(simple), None | Some(b'?'));
+        self.path_end = if simple == text.len() { simple } else { check_path_and_query(&text)? };
+        self.text = text;
+        self.form = form;
+        Ok(())
+    }
+
+    fn asterisk(method: &Method, form: TargetForm) -> Result<Self, HeadError> {
+        if *method != Method::OPTIONS {
+            return Err(HeadError::TargetForm);
+        }
+        Ok(Self { form, text: Bytes::from_static(b"*"), path_end: 1, normal: false })
     }
 }
 
@@ -127,8 +160,7 @@ fn parse_authority_form(raw: Bytes) -> Result<(Target, Option<Authority>), HeadE
     if authority.is_empty() || authority.port().is_none_or(|port| port == 0) {
         return Err(HeadError::MalformedAuthority);
     }
-    let target = Target { form: TargetForm::Authority, text: Bytes::new(), path_end: 0 };
-    Ok((target, Some(authority)))
+    Ok((Target { form: TargetForm::Authority, ..Target::default() }, Some(authority)))
 }
 
 fn parse_absolute_form(
@@ -153,9 +185,7 @@ fn parse_absolute_form(
     let target = match rest.get(authority_end) {
         Some(b'/') => Target::with_path(form, rest.slice(authority_end..))?,
         // An empty path means `*` to OPTIONS (RFC 9112 section 3.2.4) and `/` to the others.
-        None if *method == Method::OPTIONS => {
-            Target { form, text: Bytes::from_static(b"*"), path_end: 1 }
-        }
+        None if *method == Method::OPTIONS => Target::asterisk(method, form)?,
         _ => {
             let query = rest.get(authority_end..).unwrap_or_default();
             Target::with_path(form, Bytes::from([b"/", query].concat()))?
@@ -166,6 +196,17 @@ fn parse_absolute_form(
 
 pub(super) fn parse_authority(text: Bytes) -> Result<Authority, HeadError> {
     Authority::parse(text).map_err(|_| HeadError::MalformedAuthority)
+}
+
+/// How many bytes at the start are those of a path in which nothing has to be decoded or taken out.
+fn simple_len(text: &[u8]) -> usize {
+    let mut previous = b'a';
+    let mut is_simple = |b: u8| {
+        let simple = SIMPLE[usize::from(b)] || (matches!(b, b'/' | b'.') && previous != b'/');
+        previous = b;
+        simple
+    };
+    text.iter().position(|&b| !is_simple(b)).unwrap_or(text.len())
 }
 
 /// Checks every byte of `text` and finds where its path ends.
@@ -196,6 +237,18 @@ fn check_path_and_query(text: &[u8]) -> Result<usize, HeadError> {
 pub(super) fn is_target_byte(b: u8) -> bool {
     !matches!(CLASSES[usize::from(b)], Class::Forbidden)
 }
+
+/// The bytes of which a path may have any number in a row.
+const SIMPLE: [bool; 256] = {
+    let mut simple = [false; 256];
+    let mut b = 0;
+    while b < 256 {
+        let dot_or_slash = matches!(b as u8, b'.' | b'/');
+        simple[b] = matches!(CLASSES[b], Class::Plain) && !dot_or_slash;
+        b += 1;
+    }
+    simple
+};
 
 #[derive(Clone, Copy)]
 enum Class {
@@ -258,6 +311,30 @@ mod tests {
             assert_eq!(target.query_bytes().as_deref(), query.map(str::as_bytes), "{raw}");
             assert_eq!(found.as_ref().map(|found| found.as_str()), authority, "{raw}");
         }
+    }
+
+    #[test]
+    fn a_path_that_is_seen_to_be_normal_is() {
+        use crate::path::{EncodedSeparators, normalize};
+        for (raw, seen) in [
+            ("/", true),
+            ("/a/b.c/", true),
+            ("/a?/../%2e", true),
+            ("/a.", true),
+            ("//", false),
+            ("/a//b", false),
+            ("/./a", false),
+            ("/a/..", false),
+            ("/.a", false),
+            ("/%61", false),
+            ("/a?b%", false),
+        ] {
+            let Ok((target, _)) = parse("GET", raw) else { continue };
+            assert_eq!(target.has_normal_path(), seen, "{raw}");
+            let normal = normalize(target.raw_path(), EncodedSeparators::Keep).expect(raw);
+            assert!(!seen || *normal == *target.raw_path(), "{raw}");
+        }
+        assert!(!parse("OPTIONS", "*").expect("asterisk").0.has_normal_path());
     }
 
     #[test]
