@@ -44,6 +44,21 @@ impl FieldEdits {
         self.removed.is_empty() && self.set.is_empty() && self.added.is_empty()
     }
 
+    /// Whether fields of this name do not stay as they are.
+    pub(crate) fn replaces(&self, name: &HeaderName) -> bool {
+        let mut gone = self.removed.iter().chain(self.set.iter().map(|(name, _)| name));
+        gone.any(|FieldName(gone)| gone == name)
+    }
+
+    /// The fields to set and to add, with the values of their variables.
+    pub(crate) fn render_list(
+        &self,
+        lookup: &impl Lookup<WebVar>,
+    ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let edits = self.set.iter().chain(&self.added);
+        edits.filter_map(|(FieldName(name), value)| Some((name.clone(), value.render(lookup)?)))
+    }
+
     /// Gives the variables their values.
     pub(crate) fn render(self: &Arc<Self>, lookup: &impl Lookup<WebVar>) -> RenderedEdits {
         let values = self.set.iter().chain(&self.added).map(|(_, value)| value.render(lookup));

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+pub mod backends;
 mod clients;
 pub mod cronjobs;
 mod field_edits;
@@ -20,11 +21,12 @@ use hemi_core::Registry;
 use hemi_core::cronjob::CronjobRegistry;
 use hemi_core::logger::LoggerRegistry;
 use hemi_core::server::ServerRegistry;
-use hemi_web::{HandletRegistry, HstateRegistry, ReviserRegistry};
+use hemi_web::{HandletRegistry, HstateRegistry, HttpBackendRegistry, ReviserRegistry};
 
 /// Adds this crate's components.
 pub fn register(registry: &mut Registry) {
     registry
+        .http_backend::<backends::Http1Backend>()
         .handlet::<handlets::Static>()
         .handlet::<handlets::Favicon>()
         .handlet::<handlets::Access>()
@@ -34,6 +36,7 @@ pub fn register(registry: &mut Registry) {
         .handlet::<handlets::Headers>()
         .handlet::<handlets::Health>()
         .handlet::<handlets::HostnameChecker>()
+        .handlet::<handlets::HttpProxy>()
         .handlet::<handlets::HttpsChecker>()
         .handlet::<handlets::JwtAuth>()
         .handlet::<handlets::Limit>()

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -28,6 +28,42 @@ pub struct Deadline {
 /// Which connections to wake together: those of one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group(pub(crate) u64);
+
+impl Group {
+    /// That of deadlines which are nobody's but their own.
+    pub const NONE: Self = Self(u64::MAX);
+}
+
+/// How long may be waited for what comes next, by a future that may be polled by one task after the other.
+#[derive(Debug, Default)]
+pub struct Patience {
+    deadline: Option<(Waker, Deadline)>,
+    /// When it is over with what is waited for now.
+    at: Option<Moment>,
+}
+
+impl Patience {
+    /// Something has come: what is waited for next has its time from when it is first waited for.
+    pub fn renew(&mut self) {
+        self.at = None;
+    }
+
+    /// To be asked whenever the future has to wait: whether that has taken `limit` already. If not, its
+    /// task is polled again in time.
+    pub fn is_over(&mut self, cx: &Context<'_>, limit: Duration) -> bool {
+        let now = clock::now();
+        let at = *self.at.get_or_insert_with(|| now.after(limit));
+        if now >= at {
+            return true;
+        }
+        if self.deadline.as_ref().is_some_and(|(waker, _)| !waker.will_wake(cx.waker())) {
+            self.deadline = None;
+        }
+        let new = || (cx.waker().clone(), Deadline::new(Group::NONE, cx.waker()));
+        self.deadline.get_or_insert_with(new).1.set(at);
+        false
+    }
+}
 
 struct Slot {
     at: Moment,

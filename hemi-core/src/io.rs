@@ -7,6 +7,7 @@
 mod foreign;
 pub(crate) mod outbox;
 pub mod pool;
+mod relay;
 pub(crate) mod socket;
 pub(crate) mod uring;
 
@@ -19,6 +20,7 @@ use bytes::BytesMut;
 pub use crate::sys::watch_readable;
 pub use foreign::Foreign;
 pub use outbox::{Outbox, SharedFile};
+pub use relay::{Relayed, relay};
 pub(crate) use socket::Family;
 pub use socket::Socket;
 

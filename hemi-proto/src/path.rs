@@ -49,6 +49,13 @@ pub enum PathError {
     AboveRoot,
 }
 
+/// Whether a segment is `.` or `..`, in any spelling.
+#[must_use]
+pub fn is_dot_segment(segment: &str) -> bool {
+    let segment = segment.replace("%2e", ".").replace("%2E", ".");
+    segment == "." || segment == ".."
+}
+
 impl PathError {
     /// A short stable name for logs and metric labels.
     pub fn name(self) -> &'static str {

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backend;
 mod body;
 mod conn;
 mod cookie;
@@ -40,6 +41,10 @@ mod web_error;
 mod webapp;
 mod websocket;
 
+pub use backend::{
+    DynHttpBackend, HttpBackend, HttpBackendKind, HttpBackendRegistry, Outgoing, SendError,
+    Undelivered,
+};
 pub use body::{Body, BodyError, BodySender, BoxError, Piece, Unread};
 pub use cookie::{CookieError, CookieKey, SameSite, SetCookie, ShortKey};
 pub use extract::{Cookies, Extract, Field, Form, Header, Matched, Path, Query, State};

@@ -10,7 +10,7 @@ use hemi_core::tls::TlsInfo;
 use hemi_core::tracer::Span;
 use hemi_proto::authority::Authority;
 use hemi_proto::http1::{RequestHead, Target};
-use hemi_proto::path::{EncodedSeparators, PathError, normalize};
+use hemi_proto::path::{EncodedSeparators, PathError, is_dot_segment, normalize};
 use http::header::HeaderName;
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
 
@@ -168,7 +168,7 @@ impl Request {
             return Err(BadTarget);
         }
         let (target, _) = Target::parse(&Method::GET, text).map_err(|_| BadTarget)?;
-        if target.path().split('/').any(is_dots) {
+        if target.path().split('/').any(is_dot_segment) {
             return Err(BadTarget);
         }
         self.path = decode(&target)?;
@@ -438,10 +438,4 @@ fn decode(target: &Target) -> Result<Option<Box<str>>, BadTarget> {
         Err(PathError::NotAbsolute) => Ok(None),
         Err(_) => Err(BadTarget),
     }
-}
-
-/// Whether a segment is `.` or `..`, encoded or not.
-fn is_dots(segment: &str) -> bool {
-    let segment = segment.replace("%2e", ".").replace("%2E", ".");
-    segment == "." || segment == ".."
 }

@@ -9,6 +9,7 @@ mod echo;
 mod favicon;
 mod forward_auth;
 mod headers;
+mod http_proxy;
 mod https;
 mod jwt_auth;
 mod limit;

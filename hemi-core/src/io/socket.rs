@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use super::Io;
 use super::outbox::{Next, Outbox};
 use super::uring::{Conn, Left};
+use crate::backend::Target;
 
 /// Slices in one `writev`.
 const SLICES: usize = 32;
@@ -71,6 +72,34 @@ impl Socket {
     /// Takes a socket that was accepted as not blocking.
     pub(crate) fn fresh(fd: OwnedFd, family: Family) -> Self {
         Self { driver: Driver::Fresh(fd, family), early: None }
+    }
+
+    /// Connects to a node.
+    ///
+    /// # Errors
+    /// When it does not accept.
+    pub async fn connect(target: &Target) -> io::Result<Self> {
+        let driver = match target {
+            Target::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Driver::Tcp(stream)
+            }
+            Target::Unix(path) => Driver::Unix(UnixStream::connect(path).await?),
+        };
+        Ok(Self { driver, early: None })
+    }
+
+    /// Whether nothing has come since all was received, not even the end: asked of an idle connection
+    /// before it is used again. Costs no system call; may say no for nothing.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        match &self.driver {
+            Driver::Tcp(s) => s.poll_read_ready(&mut cx).is_pending(),
+            Driver::Unix(s) => s.poll_read_ready(&mut cx).is_pending(),
+            _ => false,
+        }
     }
 
     /// Makes the socket known to the ring of the core, if it has one, or else to epoll.

@@ -288,7 +288,7 @@ impl SiteFiles {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         match cert {
             Some(cert) if cert.not_after < now => {
-                warn!(site = name, "the certificate {file} has expired")
+                warn!(site = name, "the certificate {file} has expired");
             }
             Some(cert) if cert.not_before > now => {
                 warn!(site = name, "the certificate {file} is not valid yet");

@@ -1,0 +1,382 @@
+//! The handlet `httpProxy` and the backend `http1Backend`: what servers that can't be trusted do to them.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use hemi_test::eventually;
+
+use crate::server::{Running, ask, mistake, site, site_on};
+use crate::upstream::{Act, Upstream, answer};
+
+/// Passes all requests on to nodes at these addresses.
+fn proxy_to(nodes: &[SocketAddr], backend: &str, proxy: &str) -> Running {
+    let nodes: String = nodes.iter().map(|n| format!("node {{ .address = \"{n}\" }}\n")).collect();
+    let backend = format!("http1Backend \"b\" {{ .balancer = \"roundRobin\" {backend} {nodes} }}");
+    site_on(1, &backend, &format!("rule {{ httpProxy {{ .toBackend = \"b\" {proxy} }} }}"))
+}
+
+fn proxy(upstream: &Upstream) -> Running {
+    proxy_to(&[upstream.addr()], "", "")
+}
+
+/// An upstream that always does the same, and the heads that it gets.
+fn listening(act: impl Fn() -> Act + Send + 'static) -> (Arc<Mutex<Vec<String>>>, Upstream) {
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let noted = heads.clone();
+    let upstream = Upstream::start(move |head| {
+        noted.lock().unwrap().push(head.to_owned());
+        act()
+    });
+    (heads, upstream)
+}
+
+/// An address at which nobody listens.
+fn nowhere() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn a_request_is_written_anew() {
+    let (heads, upstream) = listening(|| answer("200 OK", &[], ""));
+    let edits = r#".setRequestHeaders = ["x-set": "new " + $method]  .addRequestHeaders = ["x-add": "b"]
+        .removeRequestHeaders = ("x-removed")"#;
+    let server = proxy_to(&[upstream.addr()], "", edits);
+    let lines = [
+        "Connection: x-nominated, Authorization, close",
+        "Keep-Alive: 5",
+        "Proxy-Connection: keep-alive",
+        "TE: trailers",
+        "X-Nominated: 1",
+        "Authorization: Basic YTpi",
+        "X-Forwarded-For: 1.2.3.4",
+        "X-Forwarded-Proto: https",
+        "X-Real-IP: 1.2.3.4",
+        "Forwarded: for=1.2.3.4",
+        "Via: 1.0 other",
+        "X-Set: old",
+        "X-Removed: x",
+        "X-Add: a",
+    ];
+    let mut client = server.connect();
+    let target = "/a%20b/%2e%2e/c%20/%2f?d=%00&e";
+    assert_eq!(ask(&mut client, "GET", target, &lines).unwrap().status, 200);
+    let head = heads.lock().unwrap().pop().unwrap();
+    let mut fields: Vec<_> = head.trim_end().lines().collect();
+    assert_eq!(fields.remove(0), "GET /c%20/%2F?d=%00&e HTTP/1.1");
+    fields.sort_unstable();
+    let expected = [
+        "authorization: Basic YTpi",
+        "host: site.test",
+        "via: 1.0 other, 1.1 hemi",
+        "x-add: a",
+        "x-add: b",
+        "x-forwarded-for: 127.0.0.1",
+        "x-forwarded-host: site.test",
+        "x-forwarded-proto: http",
+        "x-set: new GET",
+    ];
+    assert_eq!(fields, expected);
+}
+
+#[test]
+fn a_trusted_proxy_tells_of_its_clients() {
+    let (heads, upstream) = listening(|| answer("200 OK", &[], ""));
+    let trusting = r#".trustedProxies = ("127.0.0.0/8")  .host = "node""#;
+    let server = proxy_to(&[upstream.addr()], "", trusting);
+    let lines = ["X-Forwarded-For: 1.2.3.4", "X-Forwarded-Proto: https", "X-Real-IP: 1.2.3.4"];
+    server.ask("GET", "/", &lines);
+    let head = heads.lock().unwrap().pop().unwrap();
+    for field in [
+        "x-forwarded-for: 1.2.3.4, 127.0.0.1\r\n",
+        "x-forwarded-proto: https\r\n",
+        "x-real-ip: 1.2.3.4\r\n",
+        &format!("host: {}\r\n", upstream.addr()),
+    ] {
+        assert!(head.contains(field), "{field} is not in {head}");
+    }
+}
+
+#[test]
+fn an_answer_is_written_anew() {
+    let upstream = Upstream::start(|_| {
+        let fields = [
+            "connection: x-nominated, content-type",
+            "x-nominated: 1",
+            "keep-alive: timeout=5",
+            "proxy-connection: x",
+            "upgrade: h2c",
+            "content-type: text/css",
+            "set-cookie: a=b",
+            "set-cookie: c=d",
+            "x-powered-by: x",
+            "server: other",
+        ];
+        answer("404 Whatever", &fields, "none")
+    });
+    let server = proxy_to(&[upstream.addr()], "", r#".removeResponseHeaders = ("x-powered-by")"#);
+    let reply = server.get("/");
+    assert_eq!((reply.status, reply.text().as_str()), (404, "none"));
+    for name in ["x-nominated", "keep-alive", "proxy-connection", "upgrade", "x-powered-by"] {
+        assert_eq!(reply.header(name), None, "{name}");
+    }
+    assert_eq!(reply.header("content-type"), Some("text/css"));
+    assert_eq!(reply.header("server"), Some("other"));
+    assert_eq!(reply.header_values("set-cookie").collect::<Vec<_>>(), ["a=b", "c=d"]);
+}
+
+#[test]
+fn contents_flow_both_ways_however_they_are_framed() {
+    let origin = site("", ".maxBodySize = 64M  rule { mirror {} }");
+    let server = {
+        let backend =
+            format!("http1Backend \"b\" {{ node {{ .address = \"{}\" }} }}", origin.addr());
+        site(&backend, ".maxBodySize = 64M  rule { httpProxy { .toBackend = \"b\" } }")
+    };
+    let mut client = server.connect();
+    for len in [0, 1, 100, 70_000, 3_000_000] {
+        let content: Vec<u8> = (0..len).map(|n: u32| (n % 251) as u8).collect();
+        let head = format!("POST /{len} HTTP/1.1\r\nHost: a\r\nContent-Length: {len}\r\n\r\n");
+        client.send(head).unwrap();
+        client.send(&content).unwrap();
+        assert_eq!(client.read_response().unwrap().body, content, "{len}");
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        for piece in content.chunks(40_000) {
+            client.send(format!("{:x}\r\n", piece.len())).unwrap();
+            client.send(piece).unwrap();
+            client.send("\r\n").unwrap();
+        }
+        client.send("0\r\n\r\n").unwrap();
+        assert_eq!(client.read_response().unwrap().body, content, "{len} in chunks");
+    }
+}
+
+#[test]
+fn answers_without_content_have_none() {
+    let upstream = Upstream::start(|head| match head.starts_with("HEAD") {
+        true => Act::Answer(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n".to_vec()),
+        false => Act::Answer(b"HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n".to_vec()),
+    });
+    let server = proxy(&upstream);
+    let mut client = server.connect();
+    for _ in 0..2 {
+        let reply = ask(&mut client, "HEAD", "/", &[]).unwrap();
+        assert_eq!((reply.status, reply.header("content-length")), (200, Some("5")));
+        assert_eq!(ask(&mut client, "GET", "/", &[]).unwrap().status, 304);
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn what_is_no_answer_is_a_502() {
+    for bytes in [
+        "",
+        "SSH-2.0-x\r\n",
+        "HTTP/0.9 200 OK\r\n\r\n",
+        "HTTP/1.1 2000 OK\r\n\r\n",
+        "HTTP/1.1 099 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx: ",
+        "HTTP/1.1 200 OK\r\nx: a\n\r\n",
+        "HTTP/1.1 200 OK\r\nx: a\0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx: a\r\n b\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx : a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\ncontent-length: 1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: +1\r\n\r\na",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+        &"HTTP/1.1 100 Continue\r\n\r\n".repeat(100),
+        &format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(70 << 10)),
+        &format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(2000)),
+    ] {
+        let bytes = bytes.to_owned();
+        let shown: String = bytes.chars().take(60).collect();
+        let upstream = Upstream::start(move |_| Act::AnswerAndClose(bytes.clone().into_bytes()));
+        assert_eq!(proxy(&upstream).ask("POST", "/", &[]).status, 502, "{shown:?}");
+    }
+    assert_eq!(proxy_to(&[nowhere()], "", "").get("/").status, 502);
+}
+
+#[test]
+fn an_answer_that_breaks_off_does_not_look_whole() {
+    for bytes in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\nab",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nx\r\n",
+    ] {
+        let sent = bytes.as_bytes().to_vec();
+        let upstream = Upstream::start(move |_| Act::AnswerAndClose(sent.clone()));
+        let server = proxy(&upstream);
+        let mut client = server.connect();
+        let read = ask(&mut client, "GET", "/", &[]);
+        assert!(read.is_err(), "{bytes:?}: {read:?}");
+    }
+    // What has its end where the connection has is whole.
+    let bytes = b"HTTP/1.0 200 OK\r\n\r\nabc";
+    let upstream = Upstream::start(move |_| Act::AnswerAndClose(bytes.to_vec()));
+    assert_eq!(proxy(&upstream).get("/").text(), "abc");
+}
+
+#[test]
+fn who_does_not_answer_in_time_is_a_504() {
+    let upstream = Upstream::start(|_| Act::Wait);
+    let server = proxy_to(&[upstream.addr()], ".answerTimeout = 200ms", "");
+    assert_eq!(server.ask("POST", "/", &[]).status, 504);
+    // One that stops within the content is cut off.
+    let start = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc";
+    let upstream = Upstream::start(move |_| Act::Answer(start.to_vec()));
+    let server = proxy_to(&[upstream.addr()], ".readTimeout = 200ms", "");
+    assert!(ask(&mut server.connect(), "GET", "/", &[]).is_err());
+}
+
+#[test]
+fn bytes_after_an_answer_reach_nobody() {
+    let upstream = Upstream::start(|_| {
+        let extra = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison";
+        Act::Answer(format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok{extra}").into_bytes())
+    });
+    let server = proxy(&upstream);
+    let mut client = server.connect();
+    for _ in 0..5 {
+        assert_eq!(ask(&mut client, "GET", "/", &[]).unwrap().text(), "ok");
+    }
+    assert_eq!(upstream.connections(), 5);
+}
+
+#[test]
+fn connections_are_kept_and_those_that_were_closed_replaced() {
+    let upstream = Upstream::start(|_| answer("200 OK", &[], "x"));
+    let server = proxy(&upstream);
+    let mut client = server.connect();
+    for round in 1..=3 {
+        for _ in 0..3 {
+            assert_eq!(ask(&mut client, "POST", "/", &[]).unwrap().status, 200);
+        }
+        assert_eq!(upstream.connections(), round);
+        upstream.close_connections();
+    }
+    // Closed just when the request is sent: it is sent again, whatever it is.
+    let mut requests = 0;
+    let upstream = Upstream::start(move |_| {
+        requests += 1;
+        match requests % 2 {
+            1 => answer("200 OK", &[], ""),
+            _ => Act::AnswerAndClose(Vec::new()),
+        }
+    });
+    let server = proxy(&upstream);
+    let mut client = server.connect();
+    for _ in 0..4 {
+        assert_eq!(ask(&mut client, "POST", "/", &[]).unwrap().status, 200);
+    }
+}
+
+#[test]
+fn another_node_answers_if_the_request_may_be_repeated() {
+    let good = Upstream::start(|_| answer("200 OK", &[], ""));
+    // Nobody has seen it there.
+    let server = proxy_to(&[nowhere(), good.addr()], ".maxFailures = 0", "");
+    for method in ["GET", "POST", "GET", "POST"] {
+        assert_eq!(server.ask(method, "/", &["content-length: 0"]).status, 200, "{method}");
+    }
+    // It may have been acted upon.
+    let closing = Upstream::start(|_| Act::AnswerAndClose(Vec::new()));
+    let server = proxy_to(&[closing.addr(), good.addr()], ".maxFailures = 0", "");
+    let statuses = |method: &str| {
+        let ask = |_| server.ask(method, "/", &["content-length: 0"]).status;
+        let mut all: Vec<_> = (0..4).map(ask).collect();
+        all.sort_unstable();
+        all
+    };
+    assert_eq!(statuses("PUT"), [200; 4]);
+    assert_eq!(statuses("POST"), [200, 200, 502, 502]);
+    let server = proxy_to(&[closing.addr(), closing.addr()], "", ".maxTries = 1");
+    assert_eq!(server.get("/").status, 502);
+}
+
+#[test]
+fn a_node_that_fails_gets_no_requests() {
+    let good = Upstream::start(|_| answer("200 OK", &[], ""));
+    let closing = Upstream::start(|_| Act::AnswerAndClose(Vec::new()));
+    let server = proxy_to(&[closing.addr(), good.addr()], ".maxFailures = 2", "");
+    for _ in 0..10 {
+        assert_eq!(server.get("/").status, 200);
+    }
+    assert_eq!(closing.connections(), 2);
+}
+
+#[test]
+fn a_node_that_is_checked_to_be_down_gets_no_requests() {
+    let good = Upstream::start(|_| answer("200 OK", &[], ""));
+    let check = "tcpCheck { .interval = 50ms  .fall = 1 }  .maxFailures = 0";
+    let server = proxy_to(&[nowhere()], check, "");
+    assert!(eventually(Duration::from_secs(10), || server.get("/").status == 503));
+    let server = proxy_to(&[good.addr()], check, "");
+    assert_eq!(server.get("/").status, 200);
+}
+
+#[test]
+fn a_connection_goes_on_in_another_protocol() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let origin = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let switch =
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\nconnection: upgrade\r\n\r\n";
+        stream.write_all(format!("{switch}early").as_bytes()).unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        stream.write_all(&rest).unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    let server = proxy_to(&[addr], "", "");
+    let mut client = server.connect();
+    let upgrade = ["connection: upgrade", "upgrade: echo"];
+    let mut request = "GET /ws HTTP/1.1\r\nHost: a\r\n".to_owned();
+    upgrade.iter().for_each(|line| request += &format!("{line}\r\n"));
+    client.send(request + "\r\n").unwrap();
+    let reply = client.read_response_to_head().unwrap();
+    assert_eq!((reply.status, reply.header("upgrade")), (101, Some("echo")));
+    assert_eq!(client.read_exact(5).unwrap(), b"early");
+    client.send("to and fro").unwrap();
+    client.finish().unwrap();
+    assert_eq!(client.read_to_end().unwrap(), b"to and fro");
+    let head = origin.join().unwrap();
+    assert!(head.contains("upgrade: echo\r\nconnection: upgrade\r\n"), "{head}");
+}
+
+#[test]
+fn mistakes_are_told() {
+    for (stage, webapp, message) in [
+        ("http1Backend \"b\" {}", "rule { httpProxy { .toBackend = \"b\" } }", "needs nodes"),
+        ("", "rule { httpProxy { .toBackend = \"b\" } }", "no httpBackend is named \"b\""),
+        (
+            "http1Backend \"b\" { node { .address = \"x\" } }",
+            "rule { httpProxy { .toBackend = \"b\" } }",
+            "is not where a node can be",
+        ),
+        (
+            "http1Backend \"b\" { node { .address = \"x:1\"  .weight = 0 } }",
+            "rule { httpProxy { .toBackend = \"b\" } }",
+            "0 is not a weight",
+        ),
+        (
+            "http1Backend \"b\" { node { .address = \"x:1\" } }",
+            "rule {}",
+            "nothing uses the httpBackend",
+        ),
+    ] {
+        let told = mistake(stage, webapp);
+        assert!(told.contains(message), "{told}");
+    }
+}
