@@ -2,6 +2,7 @@
 
 pub(crate) mod advise;
 pub(crate) mod check;
+pub(crate) mod dump;
 pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod manual;

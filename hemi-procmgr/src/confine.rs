@@ -1,5 +1,6 @@
 //! What a process that serves gives up first: its user, and whatever its config has no need of.
 
+use hemi_core::Registry;
 use hemi_core::config::{Constants, Source};
 use tracing::warn;
 
@@ -19,6 +20,10 @@ pub(crate) fn become_user(call: &Call<'_>, constants: &Constants) -> Result<(), 
     Ok(user.assume()?)
 }
 
+/// The sandbox that a process is in.
+#[derive(Debug)]
+pub(crate) struct Confined(Option<Files>);
+
 /// Enters the sandbox that the options ask for, made for this config.
 ///
 /// To be called while the process has one thread.
@@ -26,14 +31,36 @@ pub(crate) fn enter_sandbox(
     call: &Call<'_>,
     source: &Source,
     constants: &Constants,
-) -> Result<(), Failure> {
-    let sandbox = call.options.sandbox;
-    if sandbox == Sandbox::Off {
-        return Ok(());
+) -> Result<Confined, Failure> {
+    if call.options.sandbox == Sandbox::Off {
+        return Ok(Confined(None));
     }
-    let needs = hemi_core::needs(&call.program.registry(), source, constants)?;
-    for missing in sandbox.enter(&Files::new(needs, source, constants))? {
+    let registry = call.program.registry();
+    // The mistakes of a config are told by who loads it.
+    let needs = hemi_core::needs(&registry, source, constants).unwrap_or_default();
+    let mut files = Files::new(needs, source, constants);
+    for missing in call.options.sandbox.enter(&mut files)? {
         warn!("{missing}");
     }
-    Ok(())
+    Ok(Confined(Some(files)))
+}
+
+impl Confined {
+    /// Whether there is room in it for another config.
+    pub(crate) fn admits(
+        &self,
+        registry: &Registry,
+        source: &Source,
+        constants: &Constants,
+    ) -> Result<(), String> {
+        let Some(files) = &self.0 else { return Ok(()) };
+        let Ok(needs) = hemi_core::needs(registry, source, constants) else { return Ok(()) };
+        match files.lacks(&Files::new(needs, source, constants)) {
+            None => Ok(()),
+            Some(path) => Err(format!(
+                "the sandbox of this worker forbids {}: `rework` starts one that is made for the config",
+                path.display()
+            )),
+        }
+    }
 }

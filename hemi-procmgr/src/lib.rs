@@ -8,6 +8,7 @@ mod actions;
 #[cfg_attr(not(test), expect(dead_code, reason = "the leader that has it is to come"))]
 mod admin;
 mod advise;
+#[allow(dead_code, reason = "the worker that asks what it admits is to come")]
 mod confine;
 #[cfg_attr(not(test), expect(dead_code, reason = "the leader that answers is to come"))]
 mod control;
@@ -16,6 +17,7 @@ mod options;
 mod privileges;
 #[cfg_attr(not(test), expect(dead_code, reason = "the leader that answers is to come"))]
 mod recent;
+#[allow(dead_code, reason = "the same")]
 mod sandbox;
 #[allow(dead_code, reason = "the leader that notifies is to come")]
 mod systemd;

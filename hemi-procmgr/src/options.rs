@@ -111,6 +111,7 @@ pub(crate) struct Options {
     pub(crate) sandbox: Sandbox,
     pub(crate) debug: u8,
     pub(crate) write: bool,
+    pub(crate) check: bool,
     pub(crate) json: bool,
 }
 

@@ -40,7 +40,7 @@ impl FromStr for Sandbox {
 
 impl Sandbox {
     /// Enters it, for good; comes back with what there is not, to be told.
-    pub(crate) fn enter(self, files: &Files) -> Result<Vec<String>, String> {
+    pub(crate) fn enter(self, files: &mut Files) -> Result<Vec<String>, String> {
         if self == Self::Off {
             return Ok(Vec::new());
         }

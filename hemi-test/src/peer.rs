@@ -47,6 +47,7 @@ pub const PEERS: &[Peer] = &[
     always("promtool", "prometheus", "reads what is told in metrics"),
     always("redis-server", "redis-server", "keeps what instances share"),
     always("groff", "groff-base", "sets man pages"),
+    always("systemd-socket-activate", "systemd", "opens sockets for those it starts"),
     always("zsh", "zsh", "a shell that completes command lines"),
     always("fish", "fish", "a shell that completes command lines"),
     always("c++", "g++", "builds libFuzzer"),

@@ -63,3 +63,26 @@ fn a_broken_file_is_left_alone_and_the_others_are_done() {
     assert_eq!(fs::read_to_string(broken).unwrap(), "stage { .a = }");
     assert_eq!(fs::read_to_string(untidy).unwrap(), TIDY);
 }
+
+#[test]
+fn what_is_not_canonical_is_told_and_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let tidy = dir.write("tidy.conf", "stage {\n\t.a = 1\n}\n").unwrap().display().to_string();
+    let other = dir.write("other.conf", "stage { .a=1 }").unwrap().display().to_string();
+    assert_eq!(gorox(&["fmt", "--check", &tidy]).code, Some(0));
+    let ended = gorox(&["fmt", "--check", &tidy, &other]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+    assert_eq!(ended.stderr, format!("{other} is not in canonical form\n"));
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "stage { .a=1 }");
+}
+
+#[test]
+fn a_config_is_dumped_with_what_it_includes() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.write("root.conf", "stage { <sites/*.conf> .a = 1 }").unwrap();
+    dir.write("sites/1.conf", "webapp \"w\" { .hostnames = (\"*\") }  # the first").unwrap();
+    let ended = gorox(&["dump", &root.display().to_string()]);
+    let expected = "stage {\n\twebapp \"w\" { .hostnames = (\"*\") } # the first\n\t.a = 1\n}\n";
+    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), expected, ""));
+    assert_eq!(gorox(&["dump", "no-such.conf"]).code, Some(1));
+}

@@ -25,7 +25,7 @@ pub(crate) fn serve(call: &Call<'_>) -> Result<(), Failure> {
     allow_many_files();
     let (source, constants) = dirs::locate(call)?;
     confine::become_user(call, &constants)?;
-    confine::enter_sandbox(call, &source, &constants)?;
+    let _ = confine::enter_sandbox(call, &source, &constants)?;
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| format!("cannot start: {e}"))?;
     runtime.block_on(async {

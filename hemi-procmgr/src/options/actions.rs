@@ -31,10 +31,18 @@ pub(crate) const ACTIONS: &[Action] = &[
     Action {
         names: &["fmt"],
         operands: Operands::Several(FILE),
-        about: "print configs in canonical form; see --write",
+        about: "print configs in canonical form; see --write, --check",
         more: "Comments stay where they are. Files that can't be parsed are left as they are.",
         exits: &[(1, "a file could not be read, parsed or written; the others are done")],
         run: actions::fmt::fmt,
+    },
+    Action {
+        names: &["dump"],
+        operands: Operands::Optional(FILE),
+        about: "print a config as one text, with what it includes",
+        more: "What stands in included files is put in the place of the includes, in canonical form.",
+        exits: &[(1, "the config can't be read, or has mistakes")],
+        run: actions::dump::dump,
     },
     Action {
         names: &["explain"],

@@ -5,7 +5,7 @@ use super::{Is, Opt, Set, Value};
 const DIR: Value = Value { name: "DIR", is: Is::Dir };
 
 /// The actions that look at a config.
-const CONFIGURED: &[&str] = &["serve", "check"];
+const CONFIGURED: &[&str] = &["serve", "check", "dump"];
 
 /// In the order in which they are shown.
 pub(crate) const OPTIONS: &[Opt] = &[
@@ -122,6 +122,13 @@ pub(crate) const OPTIONS: &[Opt] = &[
         names: &["write"],
         set: Set::Flag(|o| o.write = true),
         about: "write the files instead of printing them",
+        default: "",
+        of: &["fmt"],
+    },
+    Opt {
+        names: &["check"],
+        set: Set::Flag(|o| o.check = true),
+        about: "change and print nothing: fail if files are not in canonical form",
         default: "",
         of: &["fmt"],
     },

@@ -72,12 +72,25 @@ impl Files {
         Self { read, written }
     }
 
+    /// Of what another config has need of, something that is forbidden here.
+    pub(crate) fn lacks<'a>(&self, other: &'a Self) -> Option<&'a Path> {
+        let beneath =
+            |path: &Path, all: &BTreeSet<PathBuf>| path.ancestors().any(|a| all.contains(a));
+        let read = |path: &Path| beneath(path, &self.read) || beneath(path, &self.written);
+        let unread = other.read.iter().find(|path| path.exists() && !read(path));
+        let unwritten = || other.written.iter().find(|path| !beneath(path, &self.written));
+        unread.or_else(unwritten).map(PathBuf::as_path)
+    }
+
     /// Forbids all others.
-    pub(super) fn confine(&self) -> Result<(), String> {
+    pub(super) fn confine(&mut self) -> Result<(), String> {
         for dir in &self.written {
-            // What is not there can't be allowed; that it can't be made will be told by who needs it.
+            // That it can't be made will be told by who needs it.
             let _ = fs::create_dir_all(dir);
         }
+        // What is not there can't be allowed.
+        self.read.retain(|path| path.exists());
+        self.written.retain(|path| path.exists());
         match self.enforce() {
             Ok(RulesetStatus::FullyEnforced) => Ok(()),
             Ok(RulesetStatus::PartiallyEnforced) => {
@@ -135,5 +148,20 @@ mod tests {
         assert_eq!(link, [dir.join("live"), dir.join("archive")]);
         assert_eq!(whole, [dir.join("live"), dir.join("live")]);
         assert_eq!(with_successors(Path::new("/etc/passwd"))[0], Path::new("/etc/passwd"));
+    }
+
+    #[test]
+    fn what_is_lacking_is_found() {
+        let set = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<BTreeSet<_>>();
+        let files =
+            |read: &[&str], written: &[&str]| Files { read: set(read), written: set(written) };
+        let own = files(&["/usr/share"], &["/tmp"]);
+        assert_eq!(
+            own.lacks(&files(&["/usr/share", "/usr/share/zoneinfo", "/tmp"], &["/tmp/a"])),
+            None
+        );
+        assert_eq!(own.lacks(&files(&["/no/such"], &[])), None);
+        assert_eq!(own.lacks(&files(&["/usr"], &[])), Some(Path::new("/usr")));
+        assert_eq!(own.lacks(&files(&[], &["/usr/share"])), Some(Path::new("/usr/share")));
     }
 }
