@@ -160,6 +160,31 @@ impl GateCounters {
             ("accept_failed", self.failed.sum()),
         ]
     }
+
+    /// Tells them to who collects.
+    pub fn measure(&self, out: &mut Measures) {
+        let GateCounters { accepted, refused, full, failed } = self;
+        for (name, help, counter) in [
+            ("hemi_server_conns_accepted", "Connections accepted.", accepted),
+            (
+                "hemi_server_conns_refused",
+                "Connections closed at once, for maxConnsPerSource.",
+                refused,
+            ),
+            (
+                "hemi_server_conns_full",
+                "Times that maxConns made connections wait in the backlog.",
+                full,
+            ),
+            (
+                "hemi_server_accept_failures",
+                "Failures of accept, out of descriptors or memory.",
+                failed,
+            ),
+        ] {
+            out.counter(name, help, &[], counter.sum());
+        }
+    }
 }
 
 /// The connections of a server: how many there are, and what is expected of them.
@@ -229,27 +254,7 @@ impl Gate {
         out.info("hemi_server", "Where a server listens.", &[("address", &address)]);
         let active = "Connections served now.";
         out.gauge("hemi_server_conns_active", active, &[], self.active() as u64);
-        let GateCounters { accepted, refused, full, failed } = self.counters();
-        for (name, help, counter) in [
-            ("hemi_server_conns_accepted", "Connections accepted.", accepted),
-            (
-                "hemi_server_conns_refused",
-                "Connections closed at once, for maxConnsPerSource.",
-                refused,
-            ),
-            (
-                "hemi_server_conns_full",
-                "Times that maxConns made connections wait in the backlog.",
-                full,
-            ),
-            (
-                "hemi_server_accept_failures",
-                "Failures of accept, out of descriptors or memory.",
-                failed,
-            ),
-        ] {
-            out.counter(name, help, &[], counter.sum());
-        }
+        self.counters().measure(out);
     }
 
     /// Accepts on every core, each connection served by the future that `serve` makes, until the stage is

@@ -20,8 +20,9 @@ use aws_lc_rs::{hkdf, hmac};
 use quinn::crypto::{HandshakeTokenKey, HmacKey};
 use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio_util::sync::CancellationToken;
 
-pub use config::QuicConfig;
+pub use config::{QuicConfig, Sessions};
 pub use gate::{QuicAccepted, QuicGate};
 pub use quinn;
 
@@ -73,6 +74,8 @@ impl fmt::Debug for Keys {
 #[derive(Debug)]
 struct Place {
     endpoint: OnceLock<Endpoint>,
+    /// Ends the accepting of the gate that came last.
+    accepting: Mutex<CancellationToken>,
     forwarded: Mutex<Option<Receiver<Forwarded>>>,
 }
 
@@ -82,7 +85,10 @@ impl Endpoints {
             .map(|_| {
                 let (sender, receiver) = channel(FORWARDED);
                 let forwarded = Mutex::new(Some(receiver));
-                (sender, Place { endpoint: OnceLock::new(), forwarded })
+                (
+                    sender,
+                    Place { endpoint: OnceLock::new(), accepting: Mutex::default(), forwarded },
+                )
             })
             .unzip::<_, _, Vec<_>, Vec<_>>();
         Ok(Self {
@@ -121,11 +127,20 @@ impl Endpoints {
         self.keys.token.clone()
     }
 
-    /// Has the endpoint of this core take connections by `config`, whoever accepts them.
-    fn open(&self, core: usize, config: &Arc<ServerConfig>) -> io::Result<Endpoint> {
+    /// Has the endpoint of this core take connections by `config`, for the gate that calls: until the token
+    /// is cancelled, which ends the accepting of the gate before it.
+    fn open(
+        &self,
+        core: usize,
+        config: &Arc<ServerConfig>,
+    ) -> io::Result<(Endpoint, CancellationToken)> {
         let endpoint = self.on_core(core)?.clone();
         endpoint.set_server_config(Some((**config).clone()));
-        Ok(endpoint)
+        let token = CancellationToken::new();
+        let place = &self.places[core % self.places.len()];
+        let mut accepting = place.accepting.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *accepting, token.clone()).cancel();
+        Ok((endpoint, token))
     }
 
     fn enter(&self) {

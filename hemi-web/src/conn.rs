@@ -2,5 +2,6 @@
 
 mod exchange;
 pub(crate) mod http1;
+pub(crate) mod http3;
 mod upload;
 mod watch;

@@ -23,6 +23,7 @@ use hemi_core::config::{Diagnostic, Ref, Spanned};
 use hemi_core::gate::{Accepted, Gate, GateConfig, GateCounters};
 use hemi_core::listen::{Address, ListenOptions, Peer};
 use hemi_core::metrics::Measures;
+use hemi_core::quic::QuicConfig;
 use hemi_core::server::Server;
 use hemi_core::tls::{
     Acceptor, Site, Sites, Tickets, TlsConfig, TlsCounters, TlsInfo, UnknownName,
@@ -30,12 +31,13 @@ use hemi_core::tls::{
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Parts, Prepare, Result, Run};
 use hemi_proto::date::format_date;
 use hemi_proto::http1::{HeadLimits, encode_status_line};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 
 use crate::Request;
 use crate::conn::http1;
 use crate::http_config::{HttpConfig, HttpCounters, Limit};
+use crate::http3::Http3;
 use crate::routes::Routes;
 use crate::webapp::{Webapp, WebappKind};
 
@@ -51,10 +53,20 @@ pub struct HttpxConfig {
     /// every connection at once. Applies when the address is first bound: a reload does not change it.
     #[serde(default = "one_second")]
     pub defer_accept: Duration,
+    /// Whether HTTP/3 is served as well, on the same address by UDP, and announced in answers over TCP
+    /// (`alt-svc`, RFC 7838). Needs `tlsMode`.
+    pub http3: Option<Spanned<bool>>,
+    /// For how long clients may remember that HTTP/3 is served.
+    #[serde(default = "one_day")]
+    pub alt_svc_max_age: Duration,
 }
 
 fn one_second() -> Duration {
     Duration::from_secs(1)
+}
+
+fn one_day() -> Duration {
+    Duration::from_secs(24 * 3600)
 }
 
 /// A server of HTTP over TCP or Unix sockets.
@@ -62,21 +74,24 @@ fn one_second() -> Duration {
 pub struct HttpxServer {
     address: Address,
     defer_accept: Duration,
+    alt_svc_max_age: Duration,
     gate_config: GateConfig,
     gate_counters: Arc<GateCounters>,
     shared: Arc<Shared>,
     gate: OnceLock<Gate>,
     /// There if connections are encrypted.
     tls: Option<Tls>,
+    /// There if HTTP/3 is served as well.
+    http3: Option<Http3>,
 }
 
 /// What is needed to encrypt connections.
 #[derive(Debug)]
-struct Tls {
+pub(crate) struct Tls {
     config: TlsConfig,
     tickets: Arc<Tickets>,
-    counters: Arc<TlsCounters>,
-    acceptor: OnceLock<Arc<Acceptor>>,
+    pub(crate) counters: Arc<TlsCounters>,
+    pub(crate) acceptor: OnceLock<Arc<Acceptor>>,
 }
 
 /// What all connections of a server share.
@@ -90,6 +105,8 @@ pub(crate) struct Shared {
     default_site: Option<Arc<Site>>,
     /// The `server` field.
     server_line: Vec<u8>,
+    /// Known once the server is bound.
+    alt_svc: OnceLock<HeaderValue>,
     /// Tells this server from others in what a core keeps for it.
     id: u64,
     jitter: RandomState,
@@ -126,40 +143,27 @@ pub(crate) enum Standing {
 
 impl Component for HttpxServer {
     const SIGN: &'static str = "httpxServer";
-    type Config = (HttpxConfig, HttpConfig, GateConfig, TlsConfig);
+    type Config = (HttpxConfig, HttpConfig, GateConfig, TlsConfig, QuicConfig);
 
-    fn create((own, http, gate, tls): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+    fn create((own, http, gate, tls, quic): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         let address = cx.listen_on(own.address)?;
-        let webapps = cx.follow_all(&own.webapps.value)?;
-        let mut routes = Routes::default();
-        for (webapp, name) in webapps.iter().zip(&own.webapps.value) {
-            if let Some(host) = routes.add(webapp) {
-                let message = format!("another webapp here has the hostname \"{host}\" too");
-                return Err(Diagnostic::new(name.span(), message).into());
-            }
+        let http3 = own.http3.filter(|http3| http3.value).map(|http3| http3.span);
+        if let Some(span) = http3.filter(|_| !tls.tls_mode || matches!(address, Address::Unix(_))) {
+            let message = "HTTP/3 needs `.tlsMode = true` and an address of IP";
+            return Err(Diagnostic::new(span, message).into());
         }
-        let site = default_site(&routes, &webapps, tls.tls_unknown_name);
-        if tls.tls_mode && webapps.iter().all(|webapp| webapp.site().is_none()) {
-            let message = "connections are to be encrypted, but no webapp here has a certificate";
-            let help = "add `.tlsCertificate = …` and `.tlsPrivateKey = …` to a webapp";
-            return Err(Diagnostic::new(own.webapps.span, message).help(help).into());
-        }
+        let shared = Shared::create(&own.webapps, http, &tls, cx)?;
         let cores = cx.cores();
-        let tls = tls.tls_mode.then(|| Tls {
-            config: TlsConfig { tls_key_log: tls.tls_key_log.map(|path| cx.written(path)), ..tls },
-            tickets: cx.keep(Tickets::default),
-            counters: cx.keep(|| TlsCounters::new(cores)),
-            acceptor: OnceLock::new(),
-        });
-        let counters = cx.keep(|| HttpCounters::new(cores));
         Ok(Self {
             address,
             defer_accept: own.defer_accept,
-            gate_config: gate,
+            alt_svc_max_age: own.alt_svc_max_age,
             gate_counters: cx.keep(|| GateCounters::new(cores)),
-            shared: Arc::new(Shared::new(http, routes, site, counters)),
+            http3: http3.map(|_| Http3::create(quic, gate.clone(), cx)),
+            gate_config: gate,
+            shared: Arc::new(shared),
             gate: OnceLock::new(),
-            tls,
+            tls: tls.tls_mode.then(|| Tls::create(tls, cx)),
         })
     }
 }
@@ -189,11 +193,13 @@ impl HttpxServer {
         Self {
             address,
             defer_accept: one_second(),
+            alt_svc_max_age: one_day(),
             gate_config: gate,
             gate_counters: Arc::new(GateCounters::new(cores)),
             shared: Arc::new(Shared::new(http, routes, None, counters)),
             gate: OnceLock::new(),
             tls: None,
+            http3: None,
         }
     }
 
@@ -210,21 +216,9 @@ impl HttpxServer {
     pub fn counters(&self) -> &HttpCounters {
         &self.shared.counters
     }
-}
 
-impl Lifecycle for HttpxServer {
-    fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
-        let options = ListenOptions { defer: self.defer_accept, ..ListenOptions::default() };
-        let gate =
-            Gate::open(cx, &self.address, &self.gate_config, options, self.gate_counters.clone())?;
-        let _ = self.gate.set(gate);
-        if let Some(tls) = &self.tls {
-            tls.prepare(&self.shared, cx.cores())?;
-        }
-        Ok(())
-    }
-
-    async fn run(&self, cx: &Run) {
+    /// Accepts over TCP, or on a Unix socket.
+    async fn run_streams(&self, cx: &Run) {
         let Some(gate) = self.gate.get() else { return };
         let shared = self.shared.clone();
         let Some(acceptor) = self.tls.as_ref().and_then(|tls| tls.acceptor.get()) else {
@@ -246,31 +240,54 @@ impl Lifecycle for HttpxServer {
         };
         gate.run(cx, serve).await;
     }
+}
+
+impl Lifecycle for HttpxServer {
+    fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
+        let options = ListenOptions { defer: self.defer_accept, ..ListenOptions::default() };
+        let gate =
+            Gate::open(cx, &self.address, &self.gate_config, options, self.gate_counters.clone())?;
+        let _ = self.gate.set(gate);
+        if let Some(tls) = &self.tls {
+            tls.prepare(&self.shared, &["http/1.1"], cx.cores())?;
+            if let Some(http3) = &self.http3 {
+                // At the same port, if the kernel has chosen it.
+                let address = self.gate.get().map_or(&self.address, Gate::address);
+                http3.prepare(cx, address, tls, self.gate_counters.clone())?;
+                if let Address::Tcp(address) = address {
+                    self.shared.announce(address.port(), self.alt_svc_max_age);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn run(&self, cx: &Run) {
+        match &self.http3 {
+            None => self.run_streams(cx).await,
+            Some(http3) => {
+                tokio::join!(self.run_streams(cx), http3.run(cx, &self.shared));
+            }
+        }
+    }
 
     fn measure(&self, out: &mut Measures) {
-        let counters = self.counters();
-        out.counter("hemi_server_requests", "Requests read.", &[], counters.requests.sum());
-        let errors = "Requests answered with a status from 500 on.";
-        out.counter("hemi_server_errors", errors, &[], counters.errors.sum());
-        let panics = "Panics of what answers requests.";
-        out.counter("hemi_server_panics", panics, &[], counters.panics.sum());
-        for limit in Limit::ALL {
-            let (help, label) = ("Times a limit was hit.", [("limit", limit.name())]);
-            let hits = counters.limit(limit).sum();
-            out.counter("hemi_server_limit_hits", help, &label, hits);
-        }
+        self.shared.measure(out);
         if let Some(gate) = self.gate.get() {
             gate.measure(out);
         }
         if let Some(tls) = &self.tls {
             tls.counters.measure(out);
         }
+        if let Some(http3) = &self.http3 {
+            http3.measure(out);
+        }
     }
 }
 
 impl Server for HttpxServer {
     fn active(&self) -> usize {
-        self.gate.get().map_or(0, Gate::active)
+        self.gate.get().map_or(0, Gate::active) + self.http3.as_ref().map_or(0, Http3::active)
     }
 
     fn addresses(&self) -> Vec<Address> {
@@ -297,11 +314,28 @@ fn default_site(
 }
 
 impl Tls {
-    fn prepare(&self, shared: &Arc<Shared>, cores: usize) -> Result<()> {
+    pub(crate) fn create(config: TlsConfig, cx: &mut CreateCx<'_>) -> Self {
+        let cores = cx.cores();
+        let tls_key_log = config.tls_key_log.map(|path| cx.written(path));
+        Self {
+            config: TlsConfig { tls_key_log, ..config },
+            tickets: cx.keep(Tickets::default),
+            counters: cx.keep(|| TlsCounters::new(cores)),
+            acceptor: OnceLock::new(),
+        }
+    }
+
+    /// Makes ready to speak these protocols over TCP.
+    pub(crate) fn prepare(
+        &self,
+        shared: &Arc<Shared>,
+        protocols: &[&str],
+        cores: usize,
+    ) -> Result<()> {
         self.tickets.configure_by(&self.config)?;
         let acceptor = Acceptor::new(
             self.config.clone(),
-            &["http/1.1"],
+            protocols,
             shared.clone(),
             self.tickets.clone(),
             self.counters.clone(),
@@ -320,6 +354,67 @@ impl Sites for Shared {
 }
 
 impl Shared {
+    /// Of the server in a config that serves these webapps.
+    pub(crate) fn create(
+        names: &Spanned<Vec<Ref<WebappKind>>>,
+        http: HttpConfig,
+        tls: &TlsConfig,
+        cx: &mut CreateCx<'_>,
+    ) -> Result<Self> {
+        let webapps = cx.follow_all(&names.value)?;
+        let mut routes = Routes::default();
+        for (webapp, name) in webapps.iter().zip(&names.value) {
+            if let Some(host) = routes.add(webapp) {
+                let message = format!("another webapp here has the hostname \"{host}\" too");
+                return Err(Diagnostic::new(name.span(), message).into());
+            }
+        }
+        let site = default_site(&routes, &webapps, tls.tls_unknown_name);
+        if tls.tls_mode && webapps.iter().all(|webapp| webapp.site().is_none()) {
+            let message = "connections are to be encrypted, but no webapp here has a certificate";
+            let help = "add `.tlsCertificate = …` and `.tlsPrivateKey = …` to a webapp";
+            return Err(Diagnostic::new(names.span, message).help(help).into());
+        }
+        let cores = cx.cores();
+        let counters = cx.keep(|| HttpCounters::new(cores));
+        Ok(Self::new(http, routes, site, counters))
+    }
+
+    /// Has answers over TCP say that HTTP/3 is served at this port (RFC 9114 section 3.1.1).
+    fn announce(&self, port: u16, max_age: Duration) {
+        let text = format!("h3=\":{port}\"; ma={}", max_age.as_secs());
+        let _ = HeaderValue::try_from(text).map(|value| self.alt_svc.set(value));
+    }
+
+    /// The `alt-svc` field of answers over TCP, if they are to have one.
+    pub(crate) fn alt_svc(&self) -> Option<&HeaderValue> {
+        self.alt_svc.get()
+    }
+
+    /// Appends the fields that every answer has but for the date.
+    fn put_server(&self, out: &mut BytesMut) {
+        out.extend_from_slice(&self.server_line);
+        if let Some(value) = self.alt_svc() {
+            out.extend_from_slice(b"alt-svc: ");
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    pub(crate) fn measure(&self, out: &mut Measures) {
+        let counters = &self.counters;
+        out.counter("hemi_server_requests", "Requests read.", &[], counters.requests.sum());
+        let errors = "Requests answered with a status from 500 on.";
+        out.counter("hemi_server_errors", errors, &[], counters.errors.sum());
+        let panics = "Panics of what answers requests.";
+        out.counter("hemi_server_panics", panics, &[], counters.panics.sum());
+        for limit in Limit::ALL {
+            let (help, label) = ("Times a limit was hit.", [("limit", limit.name())]);
+            let hits = counters.limit(limit).sum();
+            out.counter("hemi_server_limit_hits", help, &label, hits);
+        }
+    }
+
     fn new(
         config: HttpConfig,
         routes: Routes,
@@ -339,8 +434,14 @@ impl Shared {
             routes,
             default_site,
             server_line,
+            alt_svc: OnceLock::new(),
             jitter: RandomState::new(),
         }
+    }
+
+    /// Tells this server from others in what a core keeps for it.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     /// The webapp for the host that a request asks for.
@@ -374,7 +475,7 @@ impl Shared {
         }
         encode_status_line(out, status);
         match standing {
-            Standing::Both => out.extend_from_slice(&self.server_line),
+            Standing::Both => self.put_server(out),
             Standing::Date => {}
             Standing::None => return,
         }
@@ -400,7 +501,7 @@ impl Shared {
         let left = Duration::from_secs(1) - Duration::from_nanos(since.subsec_nanos().into());
         let mut bytes = BytesMut::new();
         encode_status_line(&mut bytes, StatusCode::OK);
-        bytes.extend_from_slice(&self.server_line);
+        self.put_server(&mut bytes);
         put_date(&mut bytes, time);
         Start { server: self.id, until: now.after(left), bytes }
     }

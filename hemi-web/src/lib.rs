@@ -15,6 +15,7 @@ mod form;
 mod handlet;
 mod hostname;
 mod hstate;
+mod http3;
 mod http_config;
 mod httpx;
 mod json;
@@ -53,6 +54,7 @@ pub use handlet::{DynHandlet, Handlet, HandletKind, HandletRegistry, Reply};
 pub use hostname::{Hostname, HostnameError};
 pub use hstate::{DynHstate, Hstate, HstateKind, HstateRegistry};
 pub use http_config::HttpConfig;
+pub use http3::{Http3Config, Http3Server};
 pub use httpx::{HttpxConfig, HttpxServer};
 pub use json::Json;
 pub use mapper::{AtOnce, Handle, Mapper, Waits};
@@ -85,5 +87,6 @@ pub fn register(registry: &mut Registry) {
     registry
         .add::<WebappKind, Webapp>(|webapp| webapp)
         .add::<RuleKind, Rule>(|rule| rule)
-        .server::<HttpxServer>();
+        .server::<HttpxServer>()
+        .server::<Http3Server>();
 }

@@ -293,6 +293,10 @@ impl Request {
         self.peer
     }
 
+    pub(crate) fn set_peer(&mut self, peer: Peer) {
+        self.peer = peer;
+    }
+
     /// The client's address.
     #[must_use]
     pub fn remote_ip(&self) -> Option<IpAddr> {

@@ -1,10 +1,11 @@
 //! A response, as handlets make it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use hemi_core::BoxFuture;
 use hemi_proto::http1::{encode_content_length, encode_fields};
+use hemi_proto::http3::qpack::StaticEncoder;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, SERVER,
     TRANSFER_ENCODING,
@@ -62,6 +63,8 @@ pub struct Prepared {
     /// Where in it the length of the content ends.
     length_end: usize,
     len: Option<u64>,
+    /// The fields as HTTP/3 sends them, then the length of the content; and where the fields end.
+    qpack: OnceLock<(Bytes, usize)>,
 }
 
 impl Prepared {
@@ -98,13 +101,32 @@ impl Prepared {
         let length_end = http1.len();
         http1.extend_from_slice(b"\r\n");
         http1.extend_from_slice(&content);
-        Self { map, content, http1: http1.freeze(), fields_end, length_end, len }
+        let (http1, qpack) = (http1.freeze(), OnceLock::new());
+        Self { map, content, http1, fields_end, length_end, len, qpack }
     }
 
     /// The fields as HTTP/1 sends them; with the length of the content, if it is this one.
     pub(crate) fn http1_fields(&self, len: Option<u64>) -> (&[u8], bool) {
         let sized = len.is_some() && len == self.len;
         (&self.http1[..if sized { self.length_end } else { self.fields_end }], sized)
+    }
+
+    /// The fields as QPACK has them for everybody; with the length of the content, if it is this one.
+    pub(crate) fn qpack_fields(&self, len: Option<u64>) -> (&[u8], bool) {
+        let (lines, fields_end) = self.qpack.get_or_init(|| {
+            let mut lines = BytesMut::new();
+            for (name, value) in &self.map {
+                StaticEncoder::put_line(name.as_str(), value.as_bytes(), &mut lines);
+            }
+            let fields_end = lines.len();
+            if let Some(len) = self.len {
+                let len = len.to_string();
+                StaticEncoder::put_line("content-length", len.as_bytes(), &mut lines);
+            }
+            (lines.freeze(), fields_end)
+        });
+        let sized = len.is_some() && len == self.len;
+        (if sized { lines } else { &lines[..*fields_end] }, sized)
     }
 
     /// All that HTTP/1 sends after status, server and date.

@@ -33,7 +33,6 @@ impl Upgraded {
     }
 
     /// The same for what is no [`Io`], such as a stream of HTTP/2.
-    #[allow(dead_code, reason = "streams of HTTP/2 and 3 are to come")]
     pub(crate) fn foreign(
         io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         outlook: Outlook,

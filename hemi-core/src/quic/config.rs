@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use quinn::crypto::HandshakeTokenKey;
 use quinn::crypto::ServerConfig as Crypto;
+use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
 use serde::Deserialize;
 
-use crate::Explain;
 use crate::config::Size;
+use crate::tls::Acceptor;
+use crate::{Error, Explain, Result};
 
 /// Properties of a server that speaks QUIC.
 #[derive(Clone, Debug, Deserialize, Explain)]
@@ -58,7 +61,40 @@ const INCOMING: usize = 1024;
 const INCOMING_BYTES: u64 = 64 << 10;
 const INCOMING_TOTAL: u64 = 4 << 20;
 
+/// Sessions of clients that may send early data when they come again, each once: so what they send is not
+/// a replay, unless it comes before they have seen an answer.
+#[derive(Debug)]
+pub struct Sessions(Arc<dyn StoresServerSessions>);
+
+/// Sessions that are remembered, at most; older ones are forgotten, and cost a full handshake.
+const SESSIONS: usize = 16 << 10;
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self(ServerSessionMemoryCache::new(SESSIONS))
+    }
+}
+
 impl QuicConfig {
+    /// The cryptography of a server that speaks these protocols (RFC 7301).
+    ///
+    /// # Errors
+    /// When what was configured for TLS leaves nothing to be spoken by QUIC.
+    pub fn crypto(
+        &self,
+        tls: &Arc<Acceptor>,
+        protocols: &[&str],
+        sessions: &Arc<Sessions>,
+    ) -> Result<Arc<dyn Crypto>> {
+        let sessions = self.quic_early_data.then(|| sessions.0.clone());
+        let config = tls.quic(protocols, sessions);
+        let config = config.map_err(|e| Error::other(format!("QUIC can't be spoken: {e}")))?;
+        let crypto = QuicServerConfig::try_from(config).map_err(|e| {
+            Error::other(format!("QUIC needs the cipher suite TLS_AES_128_GCM_SHA256: {e}"))
+        })?;
+        Ok(Arc::new(crypto))
+    }
+
     pub(super) fn server_config(
         &self,
         crypto: Arc<dyn Crypto>,

@@ -136,7 +136,10 @@ impl QuicGate {
                     tokio::select! {
                         biased;
                         () = shut.cancelled() => {}
-                        Err(e) = all => warn!(address = %endpoints.address(), "no QUIC: {e}"),
+                        ended = all => match ended {
+                            Ok(()) => shut.cancelled().await,
+                            Err(e) => warn!(address = %endpoints.address(), "no QUIC: {e}"),
+                        },
                     }
                 })
             })
@@ -162,11 +165,17 @@ impl Accepting {
         F: Fn(QuicAccepted) -> Fut + Clone + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let endpoint = endpoints.open(core, &self.config)?;
-        while let Some(incoming) = endpoint.accept().await {
-            self.accept(incoming, endpoints, serve);
+        let (endpoint, followed) = endpoints.open(core, &self.config)?;
+        loop {
+            tokio::select! {
+                biased;
+                () = followed.cancelled() => return Ok(()),
+                incoming = endpoint.accept() => match incoming {
+                    Some(incoming) => self.accept(incoming, endpoints, serve),
+                    None => return Err(io::Error::other("the endpoint has closed")),
+                },
+            }
         }
-        Err(io::Error::other("the endpoint has closed"))
     }
 
     fn accept<F, Fut>(&self, incoming: Incoming, endpoints: &Arc<Endpoints>, serve: &F)
@@ -240,7 +249,9 @@ impl Handshake {
 
     /// The same, but what the client sends before its handshake is over is served already.
     async fn serve_early<Fut: Future<Output = ()>>(self, serve: impl Fn(QuicAccepted) -> Fut) {
-        let Self { connecting, ticket, half_open, limit } = self;
+        let Self { mut connecting, ticket, half_open, limit } = self;
+        // The name that the client asks for has to be known.
+        let Ok(Ok(_)) = timeout(limit, connecting.handshake_data()).await else { return };
         // A server can always.
         let Ok((conn, done)) = connecting.into_0rtt() else { return };
         let peer = peer_of(conn.remote_address());

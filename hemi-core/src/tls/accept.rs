@@ -11,7 +11,9 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, BytesMut};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::{self, Accepted, ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::{
+    self, Accepted, ClientHello, NoServerSessionStorage, ResolvesServerCert, StoresServerSessions,
+};
 use rustls::sign::CertifiedKey;
 use rustls::{AlertDescription, CipherSuite, Connection, Error, KeyLog, ServerConfig};
 use tokio::sync::Semaphore;
@@ -201,18 +203,30 @@ impl Acceptor {
     }
 
     /// The configuration for QUIC (RFC 9001) with these protocols. Sites that ask clients for
-    /// certificates are not reached by it: it demands the same of all.
+    /// certificates are not reached by it: it demands the same of all. Early data is taken of clients whose
+    /// sessions are in `early`, which takes the place of tickets.
     ///
     /// # Errors
     /// When the cipher suites and groups leave nothing to be spoken by TLS 1.3.
-    pub fn quic(self: &Arc<Self>, protocols: &[&str]) -> Result<ServerConfig, Error> {
+    pub fn quic(
+        self: &Arc<Self>,
+        protocols: &[&str],
+        early: Option<Arc<dyn StoresServerSessions>>,
+    ) -> Result<ServerConfig, Error> {
         let builder = ServerConfig::builder_with_provider(self.provider.clone());
         let mut config = builder
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(BySite(self.clone())));
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let no_tickets = config.ticketer.clone();
         self.complete(&mut config, *b"hemi's tickets for QUIC any site");
+        if let Some(sessions) = early {
+            config.ticketer = no_tickets;
+            config.session_storage = sessions;
+            // As QUIC has it: how much there may be is its own business (RFC 9001 section 4.6.1).
+            config.max_early_data_size = u32::MAX;
+        }
         Ok(config)
     }
 

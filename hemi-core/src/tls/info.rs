@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::{CipherSuite, Connection, HandshakeKind, ProtocolVersion};
 
-use super::Site;
+use super::{Site, Sites};
 
 /// What is known of a TLS connection.
 #[derive(Clone, Debug)]
@@ -47,6 +47,25 @@ impl TlsInfo {
             resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
             client: client.map(|der| der.clone().into_owned()),
             site,
+        }
+    }
+
+    /// That of a connection of QUIC, once the client has said what it wants.
+    #[must_use]
+    pub fn of_quic(conn: &quinn::Connection, sites: &dyn Sites) -> Self {
+        let data = conn.handshake_data();
+        let data =
+            data.and_then(|data| data.downcast::<quinn::crypto::rustls::HandshakeData>().ok());
+        let (alpn, name) = data.map_or((None, None), |data| (data.protocol, data.server_name));
+        let name = name.map(|name| name.to_ascii_lowercase());
+        Self {
+            version: "TLSv1.3",
+            cipher: "",
+            site: sites.find(name.as_deref()),
+            server_name: name.map(Box::from),
+            alpn: alpn.map(Box::from),
+            resumed: false,
+            client: None,
         }
     }
 }

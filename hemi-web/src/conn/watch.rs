@@ -29,7 +29,9 @@ impl From<io::Error> for Cut {
 
 /// The deadline of what a connection waits for now. Until the connection first has to wait, it is only a number.
 pub(super) struct Watch {
-    ticket: Ticket,
+    outlook: Outlook,
+    /// That of a connection, which the server counts by it.
+    _ticket: Option<Ticket>,
     deadline: Option<Deadline>,
     at: Moment,
     limit: Limit,
@@ -41,12 +43,24 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(ticket: Ticket) -> Self {
+        let outlook = ticket.outlook();
+        Self { _ticket: Some(ticket), idle: true, ..Self::of_part(outlook) }
+    }
+
+    /// For a part of a connection that has a task of its own, and is under way for as long as it lasts.
+    pub(super) fn of_part(outlook: Outlook) -> Self {
         let (at, total) = (Moment::NEVER, Moment::NEVER);
-        Self { ticket, deadline: None, at, limit: Limit::IdleTimeout, total, idle: true }
+        let limit = Limit::IdleTimeout;
+        Self { outlook, _ticket: None, deadline: None, at, limit, total, idle: false }
+    }
+
+    /// Whether a draining server still waits for another request.
+    pub(super) fn lingers(&self) -> bool {
+        self.outlook.linger(clock::now()).is_some()
     }
 
     pub(super) fn phase(&self) -> Phase {
-        self.ticket.phase()
+        self.outlook.phase()
     }
 
     /// What is waited for now must come by then.
@@ -70,22 +84,22 @@ impl Watch {
     /// To be asked whenever the connection has to wait; sees to it that its task is polled again in time.
     pub(super) fn pending(&mut self, cx: &Context<'_>) -> Result<(), Cut> {
         let mut wake = self.at;
-        match self.ticket.phase() {
+        match self.outlook.phase() {
             Phase::Serving => {}
             Phase::Draining if !self.idle => {}
-            Phase::Draining => wake = wake.min(self.ticket.linger(clock::now()).ok_or(Cut::Shut)?),
+            Phase::Draining => wake = wake.min(self.outlook.linger(clock::now()).ok_or(Cut::Shut)?),
             Phase::Ending => return Err(Cut::Shut),
         }
         if self.at != Moment::NEVER && self.deadline.is_some() && clock::now() >= self.at {
             return Err(Cut::Limit(self.limit));
         }
-        let group = self.ticket.group();
+        let group = self.outlook.group();
         self.deadline.get_or_insert_with(|| Deadline::new(group, cx.waker())).set(wake);
         Ok(())
     }
 
     pub(super) fn outlook(&self) -> Outlook {
-        self.ticket.outlook()
+        self.outlook.clone()
     }
 }
 

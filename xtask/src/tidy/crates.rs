@@ -31,6 +31,7 @@ const RULES: &[(&str, May)] = &[
     ("myrox", May::UseAll),
     ("bench-app", May::UseAll),
     ("bench-axum", May::Use(&[])),
+    ("bench-h3load", May::Use(&[])),
 ];
 
 /// The crates that define kinds of components, and what those stand on.

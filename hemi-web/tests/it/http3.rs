@@ -1,0 +1,186 @@
+//! HTTP/3 as the client of the crate `h3` speaks it, and in raw bytes over QUIC.
+
+mod client;
+mod early;
+mod moves;
+mod violations;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request};
+
+use self::client::{Client, Setting, block_on};
+
+#[test]
+fn requests_are_answered_at_once_or_later() {
+    let setting = Setting::new();
+    let site = setting.site("");
+    block_on(async {
+        let client = Client::connect(&setting, &site).await;
+        for (path, text) in [
+            ("/now", "now"),
+            ("/wait/1", "waited"),
+            ("/hints/0", "0"),
+            ("/panic", "Internal Server Error"),
+            ("/now/panic", "Internal Server Error"),
+            ("/stream/3/4", "xxxxxxxxxxxx"),
+        ] {
+            let answer = client.get(path).await;
+            assert!(answer.text().contains(text), "{path}: {}", answer.text());
+            assert!(answer.head.headers().contains_key("date"));
+            assert_eq!(answer.head.headers()["server"], "hemi");
+        }
+        let answer = client.get("/now").await;
+        assert_eq!(answer.head.headers()["content-length"], "3");
+        let answer = client.request(Request::head("https://one.test/length"), &[], None).await;
+        assert_eq!(answer.head.headers()["content-length"], "1234");
+        assert!(answer.content.is_empty());
+        assert_eq!(client.get("/status/204").await.head.status(), 204);
+        assert_eq!(client.get("/nowhere/x").await.head.status(), 404);
+    });
+    assert_eq!(site.counter("requests"), 10);
+    assert_eq!(site.counter("panics"), 2);
+}
+
+#[test]
+fn contents_of_any_size_go_both_ways() {
+    let setting = Setting::new();
+    let site = setting.site("");
+    let file = setting.ca.dir().write("big.bin", vec![b'f'; 3 << 20]).unwrap();
+    block_on(async {
+        let client = Client::connect(&setting, &site).await;
+        let content = Bytes::from(vec![b'u'; 5 << 20]);
+        let pieces: Vec<Bytes> = content.chunks(100_000).map(Bytes::copy_from_slice).collect();
+        let answer = client.post("/read", &pieces).await;
+        assert_eq!(answer.text(), format!("{} bytes", 5 << 20));
+        let answer = client.post("/echo", &pieces).await;
+        assert_eq!(answer.content, content);
+        // The answer does not wait for content that nobody reads.
+        assert_eq!(client.post("/ignore", &pieces).await.text(), "ignored");
+        let answer = client.get(&format!("/file{}", file.display())).await;
+        assert_eq!((answer.content.len(), answer.content[77]), (3 << 20, b'f'));
+        assert_eq!(client.get("/big").await.content.len(), 64 << 20);
+    });
+}
+
+#[test]
+fn many_requests_at_once() {
+    let setting = Setting::new();
+    let site = setting.site("");
+    block_on(async {
+        let client = Client::connect(&setting, &site).await;
+        let one = |n: usize| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let path = if n.is_multiple_of(3) { "/wait/20" } else { "/now" };
+                client.get(path).await.text()
+            })
+        };
+        let all: Vec<_> = (0..300).map(one).collect();
+        for (n, one) in all.into_iter().enumerate() {
+            assert_eq!(one.await.unwrap(), if n.is_multiple_of(3) { "waited" } else { "now" });
+        }
+    });
+}
+
+#[test]
+fn trailers_go_both_ways() {
+    let setting = Setting::new();
+    let site = setting.site("");
+    block_on(async {
+        let client = Client::connect(&setting, &site).await;
+        let answer = client.get("/trailers").await;
+        assert_eq!(answer.text(), "xxxxxx");
+        assert!(!answer.trailers.unwrap().is_empty());
+        let trailers =
+            HeaderMap::from_iter([("checksum".parse().unwrap(), HeaderValue::from_static("42"))]);
+        let post = Request::post("https://one.test/read");
+        let answer = client.request(post, &[Bytes::from_static(b"abc")], Some(trailers)).await;
+        assert_eq!(answer.text(), "3 bytes, {\"checksum\": \"42\"}");
+    });
+}
+
+#[test]
+fn answers_that_break_off_do_not_look_whole() {
+    let setting = Setting::new();
+    let site = setting.site("");
+    block_on(async {
+        let client = Client::connect(&setting, &site).await;
+        for path in ["/fails", "/long", "/short", "/panic/streaming"] {
+            let request = Request::get(format!("https://one.test{path}"));
+            assert!(client.try_request(request, &[], None).await.is_err(), "{path}");
+        }
+        // The connection is not concerned.
+        assert_eq!(client.get("/now").await.text(), "now");
+    });
+}
+
+#[test]
+fn what_a_request_may_not_be_has_its_status() {
+    let setting = Setting::new();
+    let site = setting.site(".maxTargetSize = 1K");
+    block_on(async {
+        let client = Client::connect(&setting, &site).await;
+        let long = "x".repeat(1500);
+        assert_eq!(client.get(&format!("/{long}")).await.head.status(), 414);
+        let other = Request::get("https://nobody.test/now");
+        assert_eq!(client.request(other, &[], None).await.head.status(), 404);
+        let other = Request::get("https://small.test/now");
+        assert_eq!(client.request(other, &[], None).await.head.status(), 421);
+        let dots = Request::get("https://one.test/../../x");
+        assert_eq!(client.request(dots, &[], None).await.head.status(), 400);
+        let pieces = [Bytes::from(vec![0; 1 << 20])];
+        assert_eq!(client.get("/now").await.text(), "now");
+        let small = Client::connect_to("small.test", &setting, &site).await;
+        let too_much = || Request::post("https://small.test/read");
+        let told = too_much().header("content-length", 1 << 20);
+        assert_eq!(small.request(told, &pieces, None).await.head.status(), 413);
+        assert_eq!(small.request(too_much(), &pieces, None).await.head.status(), 413);
+    });
+    assert_eq!(site.counter("target_size"), 1);
+    assert_eq!(site.counter("misdirected"), 1);
+}
+
+#[test]
+fn clients_prove_their_address_when_many_shake_hands() {
+    let setting = Setting::new();
+    let site = setting.site(".quicRetryAbove = 0");
+    block_on(async {
+        let client = Client::connect(&setting, &site).await;
+        assert_eq!(client.get("/now").await.text(), "now");
+    });
+}
+
+#[test]
+fn who_is_slow_is_not_waited_for() {
+    let setting = Setting::new();
+    let site = setting.site(".headTimeout = 200ms  .bodyTimeout = 200ms  .idleTimeout = 1s");
+    block_on(async {
+        let client = Client::connect(&setting, &site).await;
+        // A head that does not come whole.
+        let (mut send, mut recv) = client.quic.open_bi().await.unwrap();
+        send.write_all(&[0x01, 40, 0]).await.unwrap();
+        let reset = recv.read_to_end(100).await.unwrap_err();
+        assert!(format!("{reset:?}").contains("Reset"), "{reset:?}");
+        // Content that does not come.
+        let answer = client.post_unfinished("/read", b"abc").await;
+        assert_eq!(answer.head.status(), 408);
+        // A connection on which nothing comes.
+        let closed = client.quic.closed().await;
+        assert!(format!("{closed:?}").contains("256"), "{closed:?}");
+    });
+    assert_eq!(site.counter("head_timeout"), 1);
+    assert_eq!(site.counter("body_timeout"), 1);
+    assert_eq!(site.counter("idle_timeout"), 1);
+}
+
+#[test]
+fn a_server_over_tcp_announces_it() {
+    let setting = Setting::new();
+    let site = setting.site(".altSvcMaxAge = 1h");
+    let config = std::sync::Arc::new(setting.ca.trusted_by(&[&rustls::version::TLS13], None));
+    let mut client = hemi_test::raw::Client::connect_tls(site.addr(), "one.test", &config).unwrap();
+    client.send("GET /now HTTP/1.1\r\nhost: one.test\r\n\r\n").unwrap();
+    let reply = client.read_response().unwrap();
+    let announced = format!("h3=\":{}\"; ma=3600", site.addr().port());
+    assert_eq!((reply.status, reply.header("alt-svc")), (200, Some(&*announced)));
+}
