@@ -273,13 +273,14 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// Checks a config: does everything but touch the system.
+/// Checks a config: does everything but touch the system. Comes back with what was read.
 ///
 /// # Errors
 /// With all mistakes.
-pub fn check(registry: &Registry, source: &Source, constants: &Constants) -> Result<()> {
+pub fn check(registry: &Registry, source: &Source, constants: &Constants) -> Result<Tree> {
     let tree = config::load_tolerantly(source, constants)?;
-    built(registry, &tree, constants).map(drop)
+    built(registry, &tree, constants)?;
+    Ok(tree)
 }
 
 /// The files and directories that a config has to do with, beside the text of the config itself.

@@ -96,8 +96,7 @@ impl Measures {
     /// of `/proc`.
     #[must_use]
     pub fn of(stage: &Stage) -> Self {
-        let mut measures = Self::default();
-        process::measure(&mut measures);
+        let mut measures = Self::of_process();
         measures.gauge("hemi_stage", "The stage that serves, counted from 1.", &[], stage.id());
         for life in stage.lives() {
             measures.owner = Some((life.kind, life.name.clone()));
@@ -105,6 +104,14 @@ impl Measures {
             let _ = catch_call(|| life.component.measure(&mut measures));
         }
         measures.owner = None;
+        measures
+    }
+
+    /// What there is to tell of this process. Reads a few files of `/proc`.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let mut measures = Self::default();
+        process::measure(&mut measures);
         measures
     }
 

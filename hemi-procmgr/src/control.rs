@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use hemi_core::config::{Diagnostic, Sources};
-use hemi_core::status::Timestamp;
-use hemi_core::{BoxFuture, Error, Status};
+use hemi_core::config::{self, Constants, Diagnostic, Source, Sources, Tree};
+use hemi_core::status::{Timestamp, digest};
+use hemi_core::{BoxFuture, Error, Registry, Status};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -171,7 +171,8 @@ pub(crate) struct ConfigView {
     pub(crate) source: String,
     /// Tells the texts that are there now from others: those of a stage have the same if it serves them.
     pub(crate) digest: String,
-    /// All texts that are there now, the root first, without what is secret.
+    /// The text that is there now, with what it includes and without what is secret; none if it can't be
+    /// read.
     pub(crate) files: Vec<ConfigFile>,
     /// What is wrong with them; none if they would be served.
     pub(crate) refused: Option<Refused>,
@@ -213,6 +214,23 @@ pub(crate) enum What {
     Ending,
 }
 
+impl ConfigView {
+    /// What is there now. Reads files, or asks a server, for as long as that takes.
+    pub(crate) fn read(source: &Source, constants: &Constants, registry: &Registry) -> Self {
+        let checked = hemi_core::check(registry, source, constants);
+        let refused = checked.as_ref().err().map(Refused::from);
+        let name = source.to_string();
+        // What can be read at least is shown.
+        let tree = checked.ok().or_else(|| config::load(source, constants).ok());
+        let file = |tree: Tree| {
+            let text = config::hide_secrets(tree.flat(), registry);
+            (digest(tree.flat()), vec![ConfigFile { name: name.clone(), text }])
+        };
+        let (digest, files) = tree.map(file).unwrap_or_default();
+        Self { source: name, digest, files, refused }
+    }
+}
+
 impl Event {
     pub(crate) fn now(what: What, message: impl Into<String>) -> Self {
         Self { at: Timestamp::now(), what, message: message.into() }
@@ -244,4 +262,27 @@ fn mistakes(diagnostics: &[Diagnostic], sources: &Sources) -> Vec<Mistake> {
         }
     };
     diagnostics.iter().map(mistake).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_is_shown_with_its_mistakes_and_without_secrets() {
+        let registry = Registry::new();
+        let read = |text: &str| {
+            ConfigView::read(&Source::text("a.conf", text), &Constants::default(), &registry)
+        };
+        let good = read("stage { // http://me:pass@host\n}");
+        assert_eq!((&*good.source, good.refused.is_none()), ("a.conf", true));
+        assert_eq!(good.files[0].text, "stage { // http://me:pass@host\n}");
+        let bad = read("stage {\n\t.a = \"http://me:pass@host/\"\n}");
+        assert_eq!(bad.files[0].text, "stage {\n\t.a = \"http://me:…@host/\"\n}");
+        assert_ne!(bad.digest, good.digest);
+        let mistake = &bad.refused.unwrap().mistakes[0];
+        assert_eq!((&*mistake.file, mistake.line, mistake.column), ("a.conf", 2, 2));
+        let broken = read("stage {");
+        assert!(broken.files.is_empty() && broken.refused.is_some());
+    }
 }

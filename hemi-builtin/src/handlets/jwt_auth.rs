@@ -37,7 +37,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hemi_core::clock;
-use hemi_core::config::Diagnostic;
+use hemi_core::config::{Diagnostic, Secret};
 use hemi_core::tls::ConnectorConfig;
 use hemi_core::{Component, CreateCx, Error, Explain, HttpUrl, Lifecycle, Prepare, Result, Run};
 use hemi_proto::jws::Jws;
@@ -70,7 +70,7 @@ pub struct JwtAuthConfig {
     /// have changed; if that fails, what they said before holds.
     keys: Vec<PathBuf>,
     /// The secret that tokens are signed with, for HS256 of 32 bytes at least.
-    secret: Option<String>,
+    secret: Option<Secret>,
     /// A file with a JSON Web Key Set.
     jwks_file: Option<PathBuf>,
     /// Where a JSON Web Key Set is fetched. It is waited for 3 s when the stage begins; without keys
@@ -208,7 +208,7 @@ impl Component for JwtAuth {
                     let message = format!("{} needs a `.secret`", algorithm.name());
                     return Err(Error::config(cx.span(), message));
                 }
-                (Some(len), Some(secret)) if secret.len() < len => {
+                (Some(len), Some(secret)) if secret.expose().len() < len => {
                     let message = format!(
                         "the secret is too short: {} needs {len} bytes at least",
                         algorithm.name()
@@ -228,7 +228,7 @@ impl Component for JwtAuth {
         }
         let mut sources = Sources::new(algorithms.clone(), cx);
         if let Some(secret) = config.secret {
-            sources.add_secret(&secret);
+            sources.add_secret(secret.expose());
         }
         for path in config.keys {
             sources.add_pem(cx.path(path));

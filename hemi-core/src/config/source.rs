@@ -19,6 +19,16 @@ pub enum Source {
     Url(String),
 }
 
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text { name, .. } => f.write_str(name),
+            Self::File(path) => path.display().fmt(f),
+            Self::Url(url) => f.write_str(url),
+        }
+    }
+}
+
 impl Source {
     /// Text without includes, shown as `name` in error messages.
     pub fn text(name: impl Into<String>, text: impl Into<String>) -> Self {

@@ -37,7 +37,8 @@ struct Now {
     peak: String,
     errors: String,
     errors_minute: String,
-    errors_line: String,
+    /// None if there were no errors.
+    errors_line: Option<String>,
     failing: bool,
     conns: String,
     accepted: String,
@@ -204,7 +205,7 @@ impl Now {
             peak: show::count(peak as f64),
             errors: last(&pace.errors),
             errors_minute: minute(&pace.errors),
-            errors_line: show::line(&pace.errors, peak),
+            errors_line: pace.errors.iter().any(|n| *n > 0).then(|| show::line(&pace.errors, peak)),
             failing: pace.errors.back().is_some_and(|errors| *errors > 0),
             conns: show::count(conns),
             accepted: last(&pace.conns),
@@ -215,39 +216,35 @@ impl Now {
 }
 
 fn processes(overview: &Overview) -> Vec<Process> {
-    let age = |since| show::age(Timestamp::now().since(since));
-    let leader = &overview.leader;
-    let leader = Process {
-        what: "leader",
-        pid: leader.pid,
-        state: "watching".to_owned(),
-        mood: "good",
-        age: age(leader.since),
-        memory: "–".to_owned(),
-        cpu: "–".to_owned(),
-        files: "–".to_owned(),
-    };
-    let of = |worker: &Worker| {
-        let figure = |name: &str| {
-            let report = worker.report.as_ref()?;
-            numbers(&report.engine.measures, name).next().map(|(_, number)| number)
+    let process = |what, pid, since, state, mood, measures: Option<&Measures>| {
+        let figure = |name, show: fn(f64) -> String| {
+            let figure = measures.and_then(|measures| numbers(measures, name).next());
+            figure.map_or_else(|| "–".to_owned(), |(_, figure)| show(figure))
         };
+        Process {
+            what,
+            pid,
+            state,
+            mood,
+            age: show::age(Timestamp::now().since(since)),
+            memory: figure("process_resident_memory_bytes", show::bytes),
+            cpu: figure("process_cpu_seconds", |s| format!("{s:.1} s")),
+            files: figure("process_open_fds", show::count),
+        }
+    };
+    let leader = &overview.leader;
+    // It is this process.
+    let figures = Measures::of_process();
+    let state = "watching".to_owned();
+    let leader = process("leader", leader.pid, leader.since, state, "good", Some(&figures));
+    let of = |worker: &Worker| {
         let (state, mood) = match (&worker.ends_by, &worker.report) {
             (Some(by), _) => (draining(*by), "warn"),
             (None, Some(_)) => ("serving".to_owned(), "good"),
             (None, None) => ("no answer".to_owned(), "bad"),
         };
-        let or_dash = |figure: Option<String>| figure.unwrap_or_else(|| "–".to_owned());
-        Process {
-            what: "worker",
-            pid: worker.pid,
-            state,
-            mood,
-            age: age(worker.since),
-            memory: or_dash(figure("process_resident_memory_bytes").map(show::bytes)),
-            cpu: or_dash(figure("process_cpu_seconds").map(|s| format!("{s:.1} s"))),
-            files: or_dash(figure("process_open_fds").map(show::count)),
-        }
+        let measures = worker.report.as_ref().map(|report| &report.engine.measures);
+        process("worker", worker.pid, worker.since, state, mood, measures)
     };
     let workers = overview.worker.iter().chain(&overview.retiring);
     [leader].into_iter().chain(workers.map(of)).collect()
