@@ -70,6 +70,9 @@ pub trait Io: Send + Unpin + 'static {
         0
     }
 
+    /// Tells that what is sent next is the last: an end that has bytes of its own goes with it.
+    fn last(&mut self) {}
+
     /// Says that nothing more will be sent. What was sent still arrives.
     fn shutdown(&mut self) -> io::Result<()>;
 

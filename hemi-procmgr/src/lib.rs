@@ -81,6 +81,13 @@ const FAILED: u8 = 1;
 /// Exit status: the command line is wrong.
 const USAGE: u8 = 2;
 
+impl Failure {
+    /// The command line is wrong.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { status: USAGE, message: message.into() }
+    }
+}
+
 impl From<String> for Failure {
     fn from(message: String) -> Self {
         Self { status: FAILED, message }

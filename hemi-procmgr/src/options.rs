@@ -110,6 +110,8 @@ pub(crate) struct Options {
     pub(crate) group: Option<String>,
     pub(crate) sandbox: Sandbox,
     pub(crate) debug: u8,
+    /// How long a certificate is to be valid.
+    pub(crate) days: Option<u64>,
     pub(crate) write: bool,
     pub(crate) check: bool,
     pub(crate) json: bool,

@@ -50,6 +50,7 @@ pub const PEERS: &[Peer] = &[
     always("systemd-socket-activate", "systemd", "opens sockets for those it starts"),
     always("zsh", "zsh", "a shell that completes command lines"),
     always("fish", "fish", "a shell that completes command lines"),
+    always("openssl", "openssl", "an independent client of TLS, reads certificates"),
     always("c++", "g++", "builds libFuzzer"),
     Peer { program: "chromium", package: "chromium", purpose: "a browser", need: Need::OnDemand },
 ];

@@ -73,21 +73,31 @@ impl Client {
     /// Connects over TLS, and asks for this name; returns when the handshake is done.
     ///
     /// # Errors
-    /// What the system says, or [`io::ErrorKind::InvalidData`] what is wrong with the server's part.
+    /// As [`begin_tls`](Self::begin_tls).
     pub fn connect_tls(
         addr: impl ToSocketAddrs,
         name: &str,
         config: &Arc<ClientConfig>,
     ) -> io::Result<Self> {
+        Self::connect(addr)?.begin_tls(name, config)
+    }
+
+    /// Shakes hands on a connection over TCP, and asks for this name.
+    ///
+    /// # Errors
+    /// What the system says, or [`io::ErrorKind::InvalidData`] what is wrong with the server's part.
+    pub fn begin_tls(self, name: &str, config: &Arc<ClientConfig>) -> io::Result<Self> {
+        let Stream::Tcp(mut stream) = self.stream else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         let mut tls = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
-        let mut stream = TcpStream::connect(addr)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_read_timeout(Some(self.timeout))?;
         while tls.is_handshaking() {
             tls.complete_io(&mut stream)?;
         }
-        Ok(Self::over(Stream::Tls(Box::new(StreamOwned::new(tls, stream)))))
+        let stream = Stream::Tls(Box::new(StreamOwned::new(tls, stream)));
+        Ok(Self { stream, ..self })
     }
 
     /// The connection's TLS, if it has one.

@@ -348,8 +348,7 @@ impl Tls {
 
 impl Sites for Shared {
     fn find(&self, name: Option<&str>) -> Option<Arc<Site>> {
-        let named = name.and_then(|name| self.routes.find_named(name)?.site());
-        named.or(self.default_site.as_ref()).cloned()
+        self.site_of(name).cloned()
     }
 }
 
@@ -449,6 +448,12 @@ impl Shared {
         self.routes.find(|| req.hostname())
     }
 
+    /// Whose certificates are shown to those who ask for this name.
+    fn site_of(&self, name: Option<&str>) -> Option<&Arc<Site>> {
+        let named = name.and_then(|name| self.routes.find_named(name)?.site());
+        named.or(self.default_site.as_ref())
+    }
+
     /// Whether a request came by a connection that is not good for its host (RFC 9110, 7.4): one that was
     /// begun for another webapp, if either asks clients for certificates, or has none for this host.
     pub(crate) fn is_misdirected(&self, req: &Request, tls: &TlsInfo) -> bool {
@@ -456,9 +461,8 @@ impl Shared {
         if tls.server_name.as_deref() == Some(host) {
             return false;
         }
-        let (meant, shown) = (self.find(Some(host)), tls.site.as_ref());
-        let (Some(meant), Some(shown)) = (meant, shown) else { return true };
-        !Arc::ptr_eq(&meant, shown)
+        let (Some(meant), Some(shown)) = (self.site_of(Some(host)), &tls.site) else { return true };
+        !Arc::ptr_eq(meant, shown)
             && (meant.asks_clients() || shown.asks_clients() || !shown.covers(host))
     }
 

@@ -145,10 +145,11 @@ fn measure(plan: &Plan, bench: &Bench, row: &Row) -> Result<Outcome> {
                 outcome.add_rounds(server.name(), rounds);
             }
         }
-        Measure::IdleMemory { connections, .. } => {
+        Measure::IdleMemory { connections, over, .. } => {
+            let over = bench.client_config(*over);
             for server in plan.servers(row)? {
                 let Some(server) = bench.start(server, row)? else { continue };
-                let bytes = idle::bytes_per_connection(&server, *connections)?;
+                let bytes = idle::bytes_per_connection(&server, *connections, over.as_ref())?;
                 println!("  {:8} {bytes:8} bytes per connection", server.name());
                 outcome.add_memory(server.name(), bytes);
             }

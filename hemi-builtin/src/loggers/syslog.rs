@@ -17,7 +17,7 @@
 //! No request waits for the daemon. While it can't be reached, records are gathered, and dropped and
 //! counted when there are too many; it is tried again after a tenth of a second, and ever more rarely, up
 //! to every half minute. Over streams each message has its length before it (RFC 6587, octet counting).
-//! Messages that are too long for a datagram are dropped. There is no TLS yet.
+//! Messages that are too long for a datagram are dropped.
 
 mod link;
 
@@ -30,7 +30,8 @@ use hemi_core::config::ConfigType;
 use hemi_core::logger::{Level, LogConfig, LogSpec, Logger};
 use hemi_core::metrics::Measures;
 use hemi_core::resolv::ResolvKind;
-use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run, clock};
+use hemi_core::tls::{Connector, ConnectorConfig};
+use hemi_core::{Component, CreateCx, Error, Explain, Lifecycle, Prepare, Result, Run, clock};
 use hemi_proto::ascii::push_decimal;
 use serde::Deserialize;
 
@@ -45,7 +46,7 @@ pub struct SyslogConfig {
     /// Where the daemon is: the path of a Unix socket, or `"HOST:PORT"`.
     pub address: Daemon,
     /// How it is spoken to: `"datagram"` over Unix datagram sockets or UDP, `"stream"` over Unix stream
-    /// sockets or TCP.
+    /// sockets or TCP, `"tls"` over TLS (RFC 5425).
     pub transport: Transport,
     /// What the daemon files records under.
     pub facility: Facility,
@@ -160,14 +161,19 @@ pub struct SyslogLogger {
 
 impl Component for SyslogLogger {
     const SIGN: &'static str = "syslogLogger";
-    type Config = (SyslogConfig, GatherConfig, LogConfig);
+    type Config = (SyslogConfig, GatherConfig, LogConfig, ConnectorConfig);
 
-    fn create((config, gather, log): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+    fn create((config, gather, log, tls): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         let daemon = match &config.address {
             Daemon::Unix(path) => Daemon::Unix(cx.path(path)),
             host => host.clone(),
         };
-        let link = Link::new(daemon, config.transport, cx.fixture::<ResolvKind>()?);
+        if let (Daemon::Unix(_), Transport::Tls) = (&daemon, config.transport) {
+            let message = "TLS is spoken to a daemon elsewhere, not on a Unix socket";
+            return Err(Error::config(cx.span(), message));
+        }
+        let connector = Connector::new(tls, &[], cx)?;
+        let link = Link::new(daemon, config.transport, cx.fixture::<ResolvKind>()?, connector);
         Ok(Self {
             config,
             spec: LogSpec::new(log, cx)?,
@@ -195,7 +201,8 @@ impl Lifecycle for SyslogLogger {
         let (host, app) = (host.unwrap_or("-"), &self.config.app_name.0);
         // No id of the message, and no structured data.
         let _ = self.head.set(format!(" {host} {app} {} - - ", std::process::id()));
-        Ok(())
+        // Nobody has it yet.
+        self.link.try_lock().map_or(Ok(()), |link| link.prepare())
     }
 
     async fn run(&self, cx: &Run) {

@@ -3,10 +3,13 @@
 use std::io::{self, Read};
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hemi_core::logger::LoggerKind;
+use hemi_test::tls::{Authority, KeyKind};
 use hemi_test::{TempDir, eventually};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::server::{Running, ask, load, site_on};
 
@@ -107,6 +110,28 @@ fn messages_come_on_a_unix_stream() {
     expect_three(logged(path.to_str().unwrap(), r#".transport = "stream""#), || {
         let stream = stream.get_or_insert_with(|| daemon.accept().unwrap().0);
         stream.set_read_timeout(Some(SOON)).unwrap();
+        read_frame(stream).unwrap()
+    });
+}
+
+#[test]
+fn messages_come_over_tls_from_who_believes_the_daemon() {
+    let ca = Authority::new("ca");
+    let (chain, key) = ca.server(&["localhost"], KeyKind::Ecdsa).read().unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let config = Arc::new(builder.with_single_cert(chain, key).unwrap());
+    let daemon = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("localhost:{}", daemon.local_addr().unwrap().port());
+    let trust = format!(".tlsTrustedCa = \"{}\"", ca.certificate().display());
+    let mut stream = None;
+    expect_three(logged(&address, &format!(".transport = \"tls\"  {trust}")), || {
+        let stream = stream.get_or_insert_with(|| {
+            let stream = daemon.accept().unwrap().0;
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream)
+        });
         read_frame(stream).unwrap()
     });
 }

@@ -264,7 +264,11 @@ impl Socket {
             }
         }
         loop {
-            match self.try_send(|fd| rustix::io::writev(fd, slices)) {
+            let sent = self.try_send(|fd| match slices {
+                [one] => rustix::net::send(fd, one, SendFlags::NOSIGNAL),
+                several => rustix::io::writev(fd, several),
+            });
+            match sent {
                 Ok(sent) => {
                     if sent < offered {
                         self.exhausted(Interest::WRITABLE);

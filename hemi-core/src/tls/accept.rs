@@ -1,13 +1,10 @@
 //! The server's side of handshakes.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::future::poll_fn;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf as _, BytesMut};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -15,22 +12,22 @@ use rustls::server::{
     self, Accepted, ClientHello, NoServerSessionStorage, ResolvesServerCert, StoresServerSessions,
 };
 use rustls::sign::CertifiedKey;
-use rustls::{AlertDescription, CipherSuite, Connection, Error, KeyLog, ServerConfig};
+use rustls::{CipherSuite, Connection, Error, KeyLog, ServerConfig};
 use tokio::sync::Semaphore;
-use tracing::{debug, warn};
+use tracing::debug;
 
+use super::handshake::{Step, poll_handshake, poll_receive};
 use super::info::TlsInfo;
+use super::key_log::KeyFile;
 use super::site::{Keys, Shown};
-use super::stream::Sink;
-use super::{Site, Sites, Tickets, TlsConfig, TlsStream};
+use super::{Failure, Site, Sites, Tickets, TlsConfig, TlsCounters, TlsStream};
 use crate::Result;
 use crate::clock::{self, Moment};
-use crate::cores::{Counter, PerCore};
+use crate::cores::PerCore;
 use crate::deadline::Deadline;
 use crate::gate::{Phase, Ticket};
-use crate::io::{Io as _, Socket, pool};
+use crate::io::{Io as _, Socket};
 use crate::listen::Peer;
-use crate::metrics::Measures;
 
 /// The protocol of who checks that a name is ours (RFC 8737).
 const CHALLENGE: &[u8] = b"acme-tls/1";
@@ -60,108 +57,6 @@ struct Known {
     ours: Arc<ServerConfig>,
     /// The same, with cipher suites in the order that the client likes.
     theirs: Arc<ServerConfig>,
-}
-
-/// Why a handshake came to nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// `tlsHandshakeTimeout`
-    Timeout,
-    /// The client went away.
-    Closed,
-    /// What came was not TLS.
-    NotTls,
-    /// Nobody has the name that was asked for, or there is no certificate for it.
-    UnknownName,
-    /// No version, cipher suite, group, protocol or signature in common.
-    Incompatible,
-    /// The client had no certificate, or one that is not believed.
-    ClientCertificate,
-    /// The client refused, as it does with certificates that it does not believe.
-    Refused,
-    /// The client broke the rules.
-    Malformed,
-    /// The server ends.
-    Shut,
-}
-
-impl Failure {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Timeout,
-        Self::Closed,
-        Self::NotTls,
-        Self::UnknownName,
-        Self::Incompatible,
-        Self::ClientCertificate,
-        Self::Refused,
-        Self::Malformed,
-        Self::Shut,
-    ];
-
-    /// Its name in metrics and logs.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Timeout => "handshake_timeout",
-            Self::Closed => "handshake_closed",
-            Self::NotTls => "not_tls",
-            Self::UnknownName => "unknown_name",
-            Self::Incompatible => "handshake_incompatible",
-            Self::ClientCertificate => "client_certificate",
-            Self::Refused => "handshake_refused",
-            Self::Malformed => "handshake_malformed",
-            Self::Shut => "handshake_shut",
-        }
-    }
-
-    fn of(error: &Error) -> Self {
-        match error {
-            Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Self::Incompatible,
-            Error::InvalidCertificate(_) | Error::NoCertificatesPresented => {
-                Self::ClientCertificate
-            }
-            Error::AlertReceived(AlertDescription::CloseNotify) => Self::Closed,
-            Error::AlertReceived(_) => Self::Refused,
-            _ => Self::Malformed,
-        }
-    }
-}
-
-/// Numbers of handshakes. They outlive reloads.
-#[derive(Debug)]
-pub struct TlsCounters {
-    full: Counter,
-    resumed: Counter,
-    failures: [Counter; Failure::ALL.len()],
-}
-
-impl TlsCounters {
-    /// All at zero, for this many cores.
-    #[must_use]
-    pub fn new(cores: usize) -> Self {
-        let counter = || Counter::new(cores);
-        Self { full: counter(), resumed: counter(), failures: std::array::from_fn(|_| counter()) }
-    }
-
-    /// What they counted, by their names.
-    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let done = [("handshakes", self.full.sum()), ("resumed", self.resumed.sum())];
-        let failed = Failure::ALL.map(|why| (why.name(), self.failures[why as usize].sum()));
-        done.into_iter().chain(failed)
-    }
-
-    /// Tells them to who collects.
-    pub fn measure(&self, out: &mut Measures) {
-        let help = "TLS handshakes completed.";
-        for (kind, counter) in [("full", &self.full), ("resumed", &self.resumed)] {
-            out.counter("hemi_tls_handshakes", help, &[("kind", kind)], counter.sum());
-        }
-        for why in Failure::ALL {
-            let (help, label) = ("TLS handshakes that failed.", [("reason", why.name())]);
-            out.counter("hemi_tls_failures", help, &label, self.failures[why as usize].sum());
-        }
-    }
 }
 
 impl Acceptor {
@@ -339,6 +234,8 @@ impl Acceptor {
         config.ignore_client_order = true;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = self.tickets.of(context);
+        // A client that uses one up is given another.
+        config.send_tls13_tickets = 1;
         if let Some(key_log) = &self.key_log {
             config.key_log = key_log.clone();
         }
@@ -369,29 +266,6 @@ impl ResolvesServerCert for BySite {
         let name = hello.server_name().map(str::to_ascii_lowercase);
         let shown = self.0.sites.find(name.as_deref())?.shown()?;
         if shown.clients.is_some() { None } else { shown.keys.resolve(hello) }
-    }
-}
-
-/// Writes down the keys of connections, as `SSLKEYLOGFILE` has them.
-#[derive(Debug)]
-struct KeyFile(Mutex<File>);
-
-impl KeyFile {
-    fn open(path: &Path) -> Result<Self> {
-        let file = File::options().create(true).append(true).mode(0o600).open(path);
-        let file =
-            file.map_err(|e| crate::Error::env(format!("cannot open {}", path.display()), e))?;
-        warn!("the keys of all TLS connections are written to {}", path.display());
-        Ok(Self(Mutex::new(file)))
-    }
-}
-
-impl KeyLog for KeyFile {
-    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-        let line = format!("{label} {} {}\n", hex(client_random), hex(secret));
-        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = file.write_all(line.as_bytes());
     }
 }
 
@@ -498,79 +372,6 @@ async fn hello(
             }
         }
     }
-}
-
-/// Why a handshake does not go on.
-pub(super) enum Step {
-    Io(io::Error),
-    /// The peer has gone.
-    Closed,
-    Tls(Error),
-}
-
-impl From<io::Error> for Step {
-    fn from(e: io::Error) -> Self {
-        Self::Io(e)
-    }
-}
-
-/// Goes on until the handshake is done. What a server has to say last may still have to be sent.
-pub(super) fn poll_handshake(
-    socket: &mut Socket,
-    tls: &mut Connection,
-    inbound: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> Poll<Result<(), Step>> {
-    while tls.is_handshaking() {
-        ready!(poll_send(socket, tls, cx))?;
-        if inbound.is_empty() && ready!(poll_receive(socket, inbound, cx))? == 0 {
-            return Poll::Ready(Err(Step::Closed));
-        }
-        let taken = tls.read_tls(&mut &inbound[..])?;
-        inbound.advance(taken);
-        if let Err(error) = tls.process_new_packets() {
-            // The alert that says so.
-            let _ = poll_send(socket, tls, &mut Context::from_waker(Waker::noop()));
-            return Poll::Ready(Err(Step::Tls(error)));
-        }
-    }
-    if matches!(tls, Connection::Client(_)) {
-        ready!(poll_send(socket, tls, cx))?;
-    }
-    Poll::Ready(Ok(()))
-}
-
-fn poll_receive(
-    socket: &mut Socket,
-    inbound: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
-    if inbound.capacity() == 0 {
-        *inbound = pool::take();
-    } else {
-        inbound.reserve(pool::BUFFER);
-    }
-    let received = socket.poll_recv(cx, inbound);
-    if received.is_pending() && inbound.is_empty() {
-        // Who keeps us waiting holds no buffer.
-        pool::give(std::mem::take(inbound));
-    }
-    received
-}
-
-fn poll_send(
-    socket: &mut Socket,
-    tls: &mut Connection,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<()>> {
-    while tls.wants_write() {
-        match tls.write_tls(&mut Sink { socket, cx }) {
-            Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
-            Err(e) => return Poll::Ready(Err(e)),
-        }
-    }
-    Poll::Ready(Ok(()))
 }
 
 /// Sends a last word, if there is room for it.

@@ -11,8 +11,8 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore};
 use serde::Deserialize;
 
-use super::accept::{Step, poll_handshake};
 use super::clients::{read_revocations, read_roots};
+use super::handshake::{Step, poll_handshake};
 use super::info::TlsInfo;
 use super::{IdentityError, TlsStream, provider, read_identity};
 use crate::config::Several;

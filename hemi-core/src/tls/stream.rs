@@ -57,18 +57,27 @@ pub struct TlsStream {
     /// When bytes were last sealed.
     last: Moment,
     end: End,
+    fin: Fin,
 }
 
 /// How far a connection is with its end, on our side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Open,
-    /// The alert that says so is sealed.
-    Closing,
-    /// And has been sent.
-    Closed,
+    /// What is sealed next is the last.
+    Near,
+    /// The peer is told, or will be when what is sealed has been sent.
+    Told,
     /// The peer is to see an error.
     Reset,
+}
+
+/// Whether the socket is to be shut down when all has been sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fin {
+    No,
+    Due,
+    Sent,
 }
 
 impl TlsStream {
@@ -89,6 +98,7 @@ impl TlsStream {
             flowed: 0,
             last: clock::now(),
             end: End::Open,
+            fin: Fin::No,
         }
     }
 
@@ -188,7 +198,7 @@ impl TlsStream {
     /// The peer broke the rules: it is told, if there is room for that.
     fn fail(&mut self, error: rustls::Error) -> io::Error {
         let _ = self.poll_sealed(&mut Context::from_waker(Waker::noop()));
-        self.end = End::Closed;
+        self.end = End::Told;
         io::Error::new(io::ErrorKind::InvalidData, error)
     }
 
@@ -203,8 +213,8 @@ impl TlsStream {
             }
         }
         self.unsent = 0;
-        if self.end == End::Closing {
-            self.end = End::Closed;
+        if self.fin == Fin::Due {
+            self.fin = Fin::Sent;
             self.socket.shutdown()?;
         }
         Poll::Ready(Ok(()))
@@ -297,9 +307,9 @@ impl TlsStream {
 
     /// Says that nothing more comes (RFC 8446, 6.1).
     fn close(&mut self) {
-        if self.end == End::Open {
+        if matches!(self.end, End::Open | End::Near) {
             self.tls.send_close_notify();
-            self.end = End::Closing;
+            self.end = End::Told;
         }
     }
 
@@ -328,6 +338,9 @@ impl Io for TlsStream {
     fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> Poll<io::Result<()>> {
         for _ in 0..TURN {
             self.seal(out)?;
+            if self.end == End::Near && out.is_empty() {
+                self.close();
+            }
             ready!(self.poll_sealed(cx))?;
             if out.is_empty() {
                 return Poll::Ready(Ok(()));
@@ -342,8 +355,17 @@ impl Io for TlsStream {
         self.unsent
     }
 
+    fn last(&mut self) {
+        if self.end == End::Open {
+            self.end = End::Near;
+        }
+    }
+
     fn shutdown(&mut self) -> io::Result<()> {
         self.close();
+        if self.fin == Fin::No {
+            self.fin = Fin::Due;
+        }
         self.send_last()
     }
 
@@ -411,6 +433,9 @@ impl AsyncWrite for TlsStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.close();
+        if self.fin == Fin::No {
+            self.fin = Fin::Due;
+        }
         self.poll_sealed(cx)
     }
 }
@@ -418,7 +443,7 @@ impl AsyncWrite for TlsStream {
 impl Drop for TlsStream {
     fn drop(&mut self) {
         // A peer that is not told can't know that all has come.
-        if self.end == End::Open {
+        if matches!(self.end, End::Open | End::Near) {
             self.close();
             let _ = self.send_last();
         }

@@ -54,6 +54,17 @@ pub(crate) const ACTIONS: &[Action] = &[
         run: actions::explain::explain,
     },
     Action {
+        names: &["cert"],
+        operands: Operands::Several(Value { name: "WHAT", is: Is::Text }),
+        about: "make a certificate or a request for one, or show what a file holds",
+        more: "`NAME cert self-signed HOST...` writes HOST.pem and HOST.key, a certificate for these hosts or \
+               addresses and its private key, for tests and for where nobody else has to believe it. \
+               `NAME cert csr HOST...` writes HOST.csr and HOST.key, for a CA to sign. \
+               `NAME cert info FILE...` shows the certificates in files. Nothing is overwritten.",
+        exits: &[(1, "a file could not be read or written, or is there already")],
+        run: actions::cert::cert,
+    },
+    Action {
         names: &["advise"],
         operands: Operands::Nothing,
         about: "advise on the settings of this machine",

@@ -119,6 +119,16 @@ pub(crate) const OPTIONS: &[Opt] = &[
         of: &["serve"],
     },
     Opt {
+        names: &["days"],
+        set: Set::Value(Value { name: "N", is: Is::Text }, |o, v| {
+            o.days = Some(v.parse().map_err(|_| "takes a number")?);
+            Ok(())
+        }),
+        about: "with cert self-signed: how long the certificate is valid",
+        default: "90",
+        of: &["cert"],
+    },
+    Opt {
         names: &["write"],
         set: Set::Flag(|o| o.write = true),
         about: "write the files instead of printing them",

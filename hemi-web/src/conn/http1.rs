@@ -133,6 +133,9 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 return None;
             }
         };
+        if matches!(next, Next::Close | Next::Linger) {
+            self.io.last();
+        }
         match (next, self.flush().await) {
             (Next::Linger, Ok(())) => self.linger().await,
             (Next::Upgrade(response), Ok(())) => return Some(*response),

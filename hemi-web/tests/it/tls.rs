@@ -1,5 +1,8 @@
 //! Connections over TLS, as clients see them.
 
+mod hostile;
+mod peers;
+
 use std::io::ErrorKind;
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::CLIENT_CORE;
-use super::rows::{Content, Load, Style};
+use super::rows::{Content, Load, Over, Style};
 use super::servers::pinned;
 use crate::Result;
 use crate::cargo::stdout_of;
@@ -38,7 +38,11 @@ pub(super) fn run(addr: SocketAddr, load: &Load, seconds: u32) -> Result<Done> {
     if let Some(field) = load.field {
         wrk.arg(format!("--header={field}"));
     }
-    wrk.arg(format!("http://{addr}{}", load.path)).arg("--").arg(depth.to_string());
+    let scheme = match load.over {
+        Over::Tcp => "http",
+        Over::Tls => "https",
+    };
+    wrk.arg(format!("{scheme}://{addr}{}", load.path)).arg("--").arg(depth.to_string());
     if let Some(Content::Multipart(bytes)) = load.content {
         wrk.arg(bytes.to_string());
     }

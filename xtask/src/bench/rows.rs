@@ -16,7 +16,7 @@ pub(super) enum Measure {
     /// The CPU time per request under a load, compared with the best of the servers named.
     Cpu { load: Load, bar: Bar, against: &'static [&'static str] },
     /// The resident memory that an idle connection costs. The bar is the most that ours may take.
-    IdleMemory { connections: u32, max_bytes: u64 },
+    IdleMemory { connections: u32, over: Over, max_bytes: u64 },
 }
 
 impl Measure {
@@ -42,6 +42,7 @@ pub(super) enum Bar {
 pub(super) struct Load {
     pub(super) path: &'static str,
     pub(super) style: Style,
+    pub(super) over: Over,
     pub(super) connections: u32,
     /// A field line of the requests besides the usual ones.
     pub(super) field: Option<&'static str>,
@@ -65,6 +66,13 @@ pub(super) enum Style {
     Pipelined(u32),
     /// One per connection.
     OneEach,
+}
+
+/// What carries requests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    Tcp,
+    Tls,
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -177,19 +185,61 @@ pub(super) const ROWS: &[Row] = &[
         name: "idle",
         what: "memory of 10,000 idle keep-alive connections, each after one request",
         subject: OURS,
-        measure: Measure::IdleMemory { connections: 10_000, max_bytes: 4096 },
+        measure: Measure::IdleMemory { connections: 10_000, over: Over::Tcp, max_bytes: 4096 },
+    },
+    Row {
+        name: "tls-hello",
+        what: "12-byte answer over TLS 1.3, keep-alive connections",
+        subject: OURS,
+        measure: tls("/hello", Style::KeepAlive, 1.2),
+    },
+    Row {
+        name: "tls-100k",
+        what: "file of 100 KiB over TLS 1.3, keep-alive connections",
+        subject: OURS,
+        measure: tls("/100k.txt", Style::KeepAlive, 1.3),
+    },
+    Row {
+        name: "tls-resume",
+        what: "12-byte answer over TLS 1.3, each on a connection that resumes a session",
+        subject: OURS,
+        measure: tls("/hello", Style::OneEach, 1.5),
+    },
+    Row {
+        name: "tls-p256",
+        what: "TLS 1.3 handshake with a certificate of P-256, and a 12-byte answer",
+        subject: OURS,
+        measure: tls("/hello", Style::OneEach, 2.3),
+    },
+    Row {
+        name: "tls-rsa",
+        what: "TLS 1.3 handshake with a certificate of RSA-2048, and a 12-byte answer",
+        subject: OURS,
+        measure: tls("/hello", Style::OneEach, 1.4),
+    },
+    Row {
+        name: "tls-idle",
+        what: "memory of 10,000 idle keep-alive connections over TLS, each after one request",
+        subject: OURS,
+        measure: Measure::IdleMemory { connections: 10_000, over: Over::Tls, max_bytes: 20 << 10 },
     },
 ];
 
 impl Load {
     const fn get(path: &'static str) -> Self {
-        Self { path, style: Style::KeepAlive, connections: 64, field: None, content: None }
+        let (style, over) = (Style::KeepAlive, Over::Tcp);
+        Self { path, style, over, connections: 64, field: None, content: None }
     }
 }
 
 const fn cpu(path: &'static str, style: Style, bar: f64) -> Measure {
     let (load, bar) = (Load { style, ..Load::get(path) }, Bar::Ratio(bar));
     Measure::Cpu { load, bar, against: &["nginx"] }
+}
+
+const fn tls(path: &'static str, style: Style, bar: f64) -> Measure {
+    let load = Load { style, over: Over::Tls, ..Load::get(path) };
+    Measure::Cpu { load, bar: Bar::Ratio(bar), against: &["nginx"] }
 }
 
 const fn gzip(path: &'static str, bar: f64) -> Measure {

@@ -5,11 +5,15 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
+use hemi_test::tls::{Authority, Identity, KeyKind};
 use hemi_test::{Program, Site, TempDir, free_port, peer};
+use rustls::ClientConfig;
+use rustls::version::TLS13;
 
 use super::SERVER_CORE;
-use super::rows::Row;
+use super::rows::{Over, Row};
 use crate::Result;
 use crate::cargo::{build, cargo, command, output_of, root};
 
@@ -26,7 +30,8 @@ pub(super) struct Server {
     /// How to make it tell its version.
     version: &'static [&'static str],
     /// Its best config for each row, in `bench/`. It takes no part in the others. In a config,
-    /// `@PORT@` is the port to listen on and `@ROOT@` the directory of the files.
+    /// `@PORT@` is the port to listen on, `@ROOT@` the directory of the files, and `@ECDSA@`, `@ECDSA_KEY@`,
+    /// `@RSA@` and `@RSA_KEY@` are certificates and their keys.
     configs: &'static [(&'static [&'static str], &'static str)],
 }
 
@@ -43,25 +48,30 @@ const SERVERS: &[Server] = &[
         source: Source::Package("gorox"),
         arguments: &["serve", "--config", "@CONFIG@"],
         version: &["version"],
-        configs: &[(
-            // With the log and the metrics rows it is what they are compared with.
-            &[
-                "hello",
-                "pipeline",
-                "close",
-                "static-1k",
-                "static-100k",
-                "static-10m",
-                "gzip-1",
-                "gzip-6",
-                "gzip-kept",
-                "idle",
-                "access-log",
-                "metrics",
-                "route",
-            ],
-            "gorox.conf",
-        )],
+        configs: &[
+            (
+                // With the log and the metrics rows it is what they are compared with.
+                &[
+                    "hello",
+                    "pipeline",
+                    "close",
+                    "static-1k",
+                    "static-100k",
+                    "static-10m",
+                    "gzip-1",
+                    "gzip-6",
+                    "gzip-kept",
+                    "idle",
+                    "access-log",
+                    "metrics",
+                    "route",
+                ],
+                "gorox.conf",
+            ),
+            (&["tls-hello", "tls-100k", "tls-resume", "tls-idle"], "gorox-tls.conf"),
+            (&["tls-p256"], "gorox-tls-p256.conf"),
+            (&["tls-rsa"], "gorox-tls-rsa.conf"),
+        ],
     },
     Server {
         name: "gorox-log",
@@ -112,6 +122,9 @@ const SERVERS: &[Server] = &[
             (&["static-1k"], "peers/nginx-static-small.conf"),
             (&["gzip-1", "gzip-6", "gzip-kept"], "peers/nginx-gzip.conf"),
             (&["static-100k", "static-10m"], "peers/nginx-static-large.conf"),
+            (&["tls-hello", "tls-100k", "tls-resume", "tls-idle"], "peers/nginx-tls.conf"),
+            (&["tls-p256"], "peers/nginx-tls-p256.conf"),
+            (&["tls-rsa"], "peers/nginx-tls-rsa.conf"),
         ],
     },
     Server {
@@ -143,6 +156,10 @@ pub(super) struct Bench {
     /// Names of servers asked for that aren't installed.
     pub(super) missing: Vec<&'static str>,
     site: Site,
+    /// Who has issued the servers' certificates.
+    ca: Authority,
+    ecdsa: Identity,
+    rsa: Identity,
 }
 
 /// A server that can be started.
@@ -182,7 +199,17 @@ impl Bench {
         let site = ["gzip", "gzip-1", "gzip-6"]
             .iter()
             .try_fold(site, |site, dir| site.file(format!("{dir}/page.html"), page(20 << 10)))?;
-        Ok(Self { ready, missing, site })
+        let ca = Authority::new("bench");
+        let [ecdsa, rsa] = [KeyKind::Ecdsa, KeyKind::Rsa].map(|kind| ca.server(&["bench"], kind));
+        Ok(Self { ready, missing, site, ca, ecdsa, rsa })
+    }
+
+    /// What clients over TLS need.
+    pub(super) fn client_config(&self, over: Over) -> Option<Arc<ClientConfig>> {
+        match over {
+            Over::Tcp => None,
+            Over::Tls => Some(Arc::new(self.ca.trusted_by(&[&TLS13], None))),
+        }
     }
 
     /// Name and version of every server that is there.
@@ -218,7 +245,11 @@ impl Bench {
         let text = template
             .replace("@PORT@", &port.to_string())
             .replace("@ROOT@", &self.site.root().display().to_string())
-            .replace("@DIR@", &dir.path().display().to_string());
+            .replace("@DIR@", &dir.path().display().to_string())
+            .replace("@ECDSA@", &self.ecdsa.certificate.display().to_string())
+            .replace("@ECDSA_KEY@", &self.ecdsa.key.display().to_string())
+            .replace("@RSA@", &self.rsa.certificate.display().to_string())
+            .replace("@RSA_KEY@", &self.rsa.key.display().to_string());
         let config = dir.write("server.conf", text)?;
         let mut command = pinned(SERVER_CORE);
         command.arg(&ready.binary).args(ready.server.arguments.iter().map(|argument| {

@@ -13,8 +13,14 @@ use crate::cargo::{build, cargo, command, output_of, root};
 const PLACES: &[&str] = &["conf", "docs", "gorox"];
 
 /// The bench's configs are templates.
-const TEMPLATES: &[&str] =
-    &["bench/gorox.conf", "bench/gorox-log.conf", "bench/gorox-metrics.conf"];
+const TEMPLATES: &[&str] = &[
+    "bench/gorox.conf",
+    "bench/gorox-log.conf",
+    "bench/gorox-metrics.conf",
+    "bench/gorox-tls.conf",
+    "bench/gorox-tls-p256.conf",
+    "bench/gorox-tls-rsa.conf",
+];
 
 pub(super) fn check(files: &[PathBuf]) -> Result<Vec<String>> {
     let configs = collect(files)?;

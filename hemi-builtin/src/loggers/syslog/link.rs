@@ -6,18 +6,21 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use hemi_core::Explain;
 use hemi_core::config::ConfigType;
 use hemi_core::resolv::Resolv;
+use hemi_core::tls::{Connector, TlsStream};
+use hemi_core::{Explain, Result};
 use hemi_proto::ascii::push_decimal;
 use rustix::io::Errno;
 use serde::Deserialize;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket, UnixDatagram, UnixStream};
 
 use crate::loggers::gather::{Gathered, count};
@@ -95,6 +98,8 @@ pub enum Transport {
     Datagram,
     /// On a connection.
     Stream,
+    /// On a connection over TLS (RFC 5425).
+    Tls,
 }
 
 /// How long it may take until a connection stands.
@@ -112,6 +117,7 @@ pub(super) struct Link {
     daemon: Daemon,
     transport: Transport,
     resolv: Arc<Resolv>,
+    connector: Arc<Connector>,
     socket: Option<Socket>,
     /// Messages to send, each with a line end.
     lines: Vec<u8>,
@@ -135,12 +141,23 @@ enum Socket {
     Udp(UdpSocket),
     UnixStream(UnixStream),
     Tcp(TcpStream),
+    Tls(Box<TlsStream>),
 }
 
 impl Link {
-    pub(super) fn new(daemon: Daemon, transport: Transport, resolv: Arc<Resolv>) -> Self {
-        let (lines, frames) = (Vec::new(), Frames::default());
-        Self { daemon, transport, resolv, socket: None, lines, at: 0, frames }
+    pub(super) fn new(
+        daemon: Daemon,
+        transport: Transport,
+        resolv: Arc<Resolv>,
+        connector: Connector,
+    ) -> Self {
+        let (lines, frames, connector) = (Vec::new(), Frames::default(), Arc::new(connector));
+        Self { daemon, transport, resolv, connector, socket: None, lines, at: 0, frames }
+    }
+
+    /// Reads the files that TLS needs, if it is spoken. Blocks.
+    pub(super) fn prepare(&self) -> Result<()> {
+        if self.transport == Transport::Tls { self.connector.prepare() } else { Ok(()) }
     }
 
     /// Adds messages, each with a line end.
@@ -151,7 +168,7 @@ impl Link {
     /// Sends all messages; counts them, and those that can't be sent at all. When it is called again
     /// after an error, or after it was given up, it goes on where it was.
     pub(super) async fn send(&mut self, counts: &Gathered) -> io::Result<()> {
-        if self.at < self.lines.len() && self.socket.as_ref().is_none_or(Socket::is_closed) {
+        if self.at < self.lines.len() && self.socket.as_mut().is_none_or(Socket::is_closed) {
             self.close();
             let connected = tokio::time::timeout(CONNECT, self.connect()).await;
             self.socket = Some(connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?);
@@ -159,7 +176,7 @@ impl Link {
         while self.at < self.lines.len() {
             let sent = match self.transport {
                 Transport::Datagram => self.send_one(counts).await,
-                Transport::Stream => self.send_some(counts).await,
+                Transport::Stream | Transport::Tls => self.send_some(counts).await,
             };
             if let Err(e) = sent {
                 self.close();
@@ -223,6 +240,11 @@ impl Link {
         let written = match &mut self.socket {
             Some(Socket::UnixStream(stream)) => stream.write(rest).await?,
             Some(Socket::Tcp(stream)) => stream.write(rest).await?,
+            Some(Socket::Tls(stream)) => {
+                let written = stream.write(rest).await?;
+                stream.flush().await?;
+                written
+            }
             _ => return Err(io::ErrorKind::NotConnected.into()),
         };
         if written == 0 {
@@ -260,13 +282,17 @@ impl Link {
                 socket.connect(path)?;
                 Ok(Socket::Unix(socket))
             }
-            (Daemon::Unix(path), Transport::Stream) => {
+            (Daemon::Unix(path), Transport::Stream | Transport::Tls) => {
                 Ok(Socket::UnixStream(UnixStream::connect(path).await?))
             }
             (Daemon::Host(host, port), transport) => {
                 let mut failed = io::ErrorKind::NotFound.into();
                 for ip in self.resolv.resolve(host).await?.iter() {
                     match connect_to(SocketAddr::new(*ip, *port), transport).await {
+                        Ok(Socket::Tcp(stream)) if transport == Transport::Tls => {
+                            let stream = self.connector.connect(stream.into(), host).await?;
+                            return Ok(Socket::Tls(Box::new(stream)));
+                        }
                         Ok(socket) => return Ok(socket),
                         Err(e) => failed = e,
                     }
@@ -288,7 +314,7 @@ async fn connect_to(address: SocketAddr, transport: Transport) -> io::Result<Soc
             socket.connect(address).await?;
             Ok(Socket::Udp(socket))
         }
-        Transport::Stream => {
+        Transport::Stream | Transport::Tls => {
             let stream = TcpStream::connect(address).await?;
             let socket = SockRef::from(&stream);
             socket.set_tcp_user_timeout(Some(DEAD))?;
@@ -300,13 +326,21 @@ async fn connect_to(address: SocketAddr, transport: Transport) -> io::Result<Soc
 
 impl Socket {
     /// Whether the daemon has ended the connection, as far as that is known.
-    fn is_closed(&self) -> bool {
+    fn is_closed(&mut self) -> bool {
         // A daemon has nothing to say.
         let mut words = [0; 64];
         let read = match self {
             Self::Unix(_) | Self::Udp(_) => return false,
             Self::UnixStream(stream) => stream.try_read(&mut words),
             Self::Tcp(stream) => stream.try_read(&mut words),
+            Self::Tls(stream) => {
+                let mut words = ReadBuf::new(&mut words);
+                let mut cx = Context::from_waker(Waker::noop());
+                match Pin::new(stream).poll_read(&mut cx, &mut words) {
+                    Poll::Ready(read) => read.map(|()| words.filled().len()),
+                    Poll::Pending => return false,
+                }
+            }
         };
         match read {
             Ok(len) => len == 0,
