@@ -14,6 +14,7 @@ mod realm;
 mod redis;
 pub mod revisers;
 pub mod servers;
+pub mod socklets;
 mod uri_template;
 mod vary;
 
@@ -21,7 +22,9 @@ use hemi_core::Registry;
 use hemi_core::cronjob::CronjobRegistry;
 use hemi_core::logger::LoggerRegistry;
 use hemi_core::server::ServerRegistry;
-use hemi_web::{HandletRegistry, HstateRegistry, HttpBackendRegistry, ReviserRegistry};
+use hemi_web::{
+    HandletRegistry, HstateRegistry, HttpBackendRegistry, ReviserRegistry, SockletRegistry,
+};
 
 /// Adds this crate's components.
 pub fn register(registry: &mut Registry) {
@@ -58,6 +61,8 @@ pub fn register(registry: &mut Registry) {
         .hstate::<hstates::MemoryHstate>()
         .hstate::<hstates::FilesysHstate>()
         .hstate::<hstates::RedisHstate>()
+        .socklet::<socklets::EchoSocklet>()
+        .socklet::<socklets::BroadcastSocklet>()
         .logger::<loggers::SimpleLogger>()
         .logger::<loggers::SyslogLogger>()
         .server::<servers::EchoServer>()

@@ -4,6 +4,8 @@
 //! [`REQUIRE`] is `1` in the environment (CI), a missing peer fails the test instead, so that
 //! nothing is skipped unseen.
 
+pub mod modules;
+
 use std::env;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt;
@@ -52,6 +54,10 @@ pub const PEERS: &[Peer] = &[
     always("fish", "fish", "a shell that completes command lines"),
     always("openssl", "openssl", "an independent client of TLS, reads certificates"),
     always("c++", "g++", "builds libFuzzer"),
+    always("python3", "python3-venv", "runs clients in Python"),
+    always("node", "nodejs", "runs clients in JavaScript"),
+    always("npm", "npm", "installs those"),
+    always("go", "golang-go", "builds servers of the bench"),
     Peer { program: "chromium", package: "chromium", purpose: "a browser", need: Need::OnDemand },
 ];
 
@@ -67,18 +73,20 @@ const fn always(program: &'static str, package: &'static str, purpose: &'static 
 pub fn peer(name: &str) -> Option<PathBuf> {
     let known = PEERS.iter().find(|peer| peer.program == name);
     let Some(known) = known else { panic!("{name} is not in hemi_test's PEERS") };
-    let found = find(name);
-    if found.is_none() {
-        assert!(
-            !(required() && known.need == Need::Always),
-            "{name} is not installed and {REQUIRE}=1 (see `cargo xtask peers`)"
-        );
-        let thread = thread::current();
-        let test = thread.name().unwrap_or("unnamed test");
-        // Not `eprintln!`: the test harness would swallow it, and the skipping must be seen.
-        let _ = writeln!(io::stderr(), "skipped: {name} is not installed ({test})");
-    }
-    found
+    find(name).or_else(|| missing(name, known.need))
+}
+
+/// Says that something is not installed, or fails if it has to be.
+fn missing<T>(name: &str, need: Need) -> Option<T> {
+    assert!(
+        !(required() && need == Need::Always),
+        "{name} is not installed and {REQUIRE}=1 (see `cargo xtask peers`)"
+    );
+    let thread = thread::current();
+    let test = thread.name().unwrap_or("unnamed test");
+    // Not `eprintln!`: the test harness would swallow it, and the skipping must be seen.
+    let _ = writeln!(io::stderr(), "skipped: {name} is not installed ({test})");
+    None
 }
 
 /// The program's path, without any judgement.

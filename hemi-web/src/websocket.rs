@@ -40,7 +40,7 @@ pub use self::upgrade::WebSocketUpgrade;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let server = Server::of(Mapper::new().get("/echo", echo))?;
-/// let mut client = TestSocket::connect(&server, "/echo").await?;
+/// let mut client = TestSocket::connect(server.address(), "/echo").await?;
 /// client.send("Hello").await?;
 /// assert_eq!(client.recv().await?.unwrap().as_text(), Some("Hello"));
 /// # Ok(())
@@ -172,9 +172,8 @@ impl SocketSender {
     /// # Errors
     /// When the connection is closed or lost.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SocketError> {
-        let message = message.into();
-        poll_fn(|cx| self.0.lock().poll_room(cx)).await?;
-        self.0.lock().put(message)
+        let mut message = Some(message.into());
+        poll_fn(|cx| self.0.lock().poll_put(cx, &mut message)).await
     }
 
     /// Waits until all is sent.

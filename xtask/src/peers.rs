@@ -1,7 +1,8 @@
-//! `cargo xtask peers`: installs the programs that tests and the bench use, on Debian.
+//! `cargo xtask peers`: installs the programs and libraries that tests and the bench use, on Debian.
 
 use std::process::{Command, Stdio};
 
+use hemi_test::peer::modules::{self, Module, NODE, PYTHON};
 use hemi_test::peer::{self, Need, PEERS, Peer};
 
 use crate::Result;
@@ -20,26 +21,54 @@ pub(crate) fn run(args: &[String]) -> Result {
     let wanted = PEERS.iter().filter(|peer| all || peer.need == Need::Always);
     if only_print {
         wanted.for_each(print);
+        PYTHON.iter().chain(NODE).for_each(print_module);
         return Ok(());
     }
     let missing: Vec<_> = wanted.filter(|peer| peer::find(peer.program).is_none()).collect();
-    if missing.is_empty() {
-        println!("all peers are installed");
-        return Ok(());
+    if !missing.is_empty() {
+        install(&missing)?;
     }
-    install(&missing)?;
-    match missing.iter().find(|peer| peer::find(peer.program).is_none()) {
-        None => Ok(()),
-        Some(peer) => {
-            Err(format!("package {} has no program {}", peer.package, peer.program).into())
-        }
+    if let Some(peer) = missing.iter().find(|peer| peer::find(peer.program).is_none()) {
+        return Err(format!("package {} has no program {}", peer.package, peer.program).into());
     }
+    install_modules()?;
+    println!("all peers are installed");
+    Ok(())
+}
+
+/// Installs the libraries that are not there yet, in the directories of their ecosystems.
+fn install_modules() -> Result {
+    let missing = |all: &'static [Module]| {
+        let missing = all.iter().filter(|module| !modules::is_installed(module));
+        missing.map(|module| module.name).collect::<Vec<_>>()
+    };
+    let (python, node) = (modules::directory().join("python"), modules::directory().join("node"));
+    let names = missing(PYTHON);
+    if !names.is_empty() {
+        run_command(command("python3").args(["-m", "venv"]).arg(&python))?;
+        let pip = python.join("bin/pip");
+        run_command(command(pip).args(["install", "--quiet"]).args(names))?;
+    }
+    let names = missing(NODE);
+    if !names.is_empty() {
+        std::fs::create_dir_all(&node)?;
+        let mut npm = command("npm");
+        npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(&node);
+        run_command(npm.args(names))?;
+    }
+    Ok(())
 }
 
 fn print(peer: &Peer) {
     let place = peer::find(peer.program);
     let place = place.map_or("not installed".into(), |path| path.display().to_string());
     println!("{:10} {:16} {:34} {place}", peer.program, peer.package, peer.purpose);
+}
+
+fn print_module(module: &Module) {
+    let installed = modules::is_installed(module);
+    let place = if installed { "installed" } else { "not installed" };
+    println!("{:10} {:16} {:34} {place}", module.name, "", module.purpose);
 }
 
 fn install(peers: &[&Peer]) -> Result {

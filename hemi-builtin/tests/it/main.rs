@@ -25,6 +25,7 @@ mod rewrite;
 mod server;
 mod sessions;
 mod simple_logger;
+mod socklets;
 mod static_files;
 mod syslog_logger;
 mod upstream;

@@ -1,6 +1,7 @@
 //! A client of WebSockets.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -13,8 +14,6 @@ use http::{HeaderMap, Method};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-use super::Server;
 
 /// How long anything may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -32,11 +31,11 @@ pub struct TestSocket {
 }
 
 impl TestSocket {
-    /// Connects to this path and query of a server.
+    /// Connects to this path and query of the server at an address.
     ///
     /// # Errors
     /// When the server does not answer 101, in the way it has to.
-    pub async fn connect(server: &Server, target: &str) -> io::Result<Self> {
+    pub async fn connect(server: SocketAddr, target: &str) -> io::Result<Self> {
         Self::connect_with(server, target, &[]).await
     }
 
@@ -45,11 +44,11 @@ impl TestSocket {
     /// # Errors
     /// When the server does not answer 101, in the way it has to.
     pub async fn connect_with(
-        server: &Server,
+        server: SocketAddr,
         target: &str,
         fields: &[(&str, &str)],
     ) -> io::Result<Self> {
-        let mut stream = TcpStream::connect(server.address()).await?;
+        let mut stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
@@ -57,9 +56,8 @@ impl TestSocket {
         let fields: String =
             fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!(
-            "GET {target} HTTP/1.1\r\nhost: {}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-             sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\n{fields}\r\n",
-            server.address()
+            "GET {target} HTTP/1.1\r\nhost: {server}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\n{fields}\r\n"
         );
         stream.write_all(head.as_bytes()).await?;
         let mut received = BytesMut::new();

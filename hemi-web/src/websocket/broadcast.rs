@@ -30,8 +30,8 @@ use super::{SocketError, WebSocket};
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let room = Broadcast::new(256 << 10, Slow::Close);
 /// let server = Server::of(Mapper::with_state(room).get("/chat", chat))?;
-/// let mut ann = TestSocket::connect(&server, "/chat").await?;
-/// let mut ben = TestSocket::connect(&server, "/chat").await?;
+/// let mut ann = TestSocket::connect(server.address(), "/chat").await?;
+/// let mut ben = TestSocket::connect(server.address(), "/chat").await?;
 /// # ben.send("here").await?;
 /// # assert!(ben.recv().await?.is_some() && ann.recv().await?.is_some());
 /// ann.send("Hello").await?;

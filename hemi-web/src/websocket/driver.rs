@@ -20,7 +20,8 @@ use crate::Upgraded;
 /// Times that a connection is looked after in a row, before others of the core get their turn.
 const TURNS: usize = 16;
 
-/// Bytes that are received at once while a long frame comes.
+/// Bytes that there is room for when something is received: small ones, and while a long frame comes.
+const SMALL: usize = 4 << 10;
 const LARGE: usize = 64 << 10;
 
 pub(super) struct Driver {
@@ -160,14 +161,12 @@ impl Driver {
 
     fn receive(&mut self, cx: &mut Context<'_>, state: &mut State) -> Result<bool, SocketError> {
         let Some(conn) = &mut self.conn else { return Ok(false) };
-        let wanted = if state.awaits() > pool::BUFFER as u64 { LARGE } else { 1 };
+        let room = if state.awaits() > pool::BUFFER as u64 { LARGE } else { SMALL };
         let buf = &mut state.received;
         if buf.capacity() == 0 {
             *buf = pool::take();
         }
-        if buf.capacity() - buf.len() < wanted {
-            buf.reserve(wanted.max(pool::BUFFER));
-        }
+        buf.reserve(room);
         match conn.poll_recv(cx, buf) {
             Poll::Ready(Ok(0)) => Err(SocketError::Lost(io::ErrorKind::UnexpectedEof)),
             Poll::Ready(Ok(_)) => {

@@ -30,7 +30,7 @@ use super::{Close, CloseCode, SocketError, WebSocket};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let server = Server::of(Mapper::new().get("/sums", sums))?;
-/// let mut client = TestSocket::connect(&server, "/sums").await?;
+/// let mut client = TestSocket::connect(server.address(), "/sums").await?;
 /// client.send(r#"{"numbers": [1, 2, 3]}"#).await?;
 /// assert_eq!(client.recv().await?.unwrap().as_text(), Some("6"));
 /// client.send(r#"{"numbers": 7}"#).await?;

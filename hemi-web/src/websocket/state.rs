@@ -96,14 +96,21 @@ impl State {
         self.client_close.as_ref()?.as_ref()
     }
 
-    /// Waits for room for a message.
-    pub(super) fn poll_room(&mut self, cx: &Context<'_>) -> Poll<Result<(), SocketError>> {
+    /// Puts a message where it is sent from, once there is room; takes it then.
+    pub(super) fn poll_put(
+        &mut self,
+        cx: &Context<'_>,
+        message: &mut Option<Message>,
+    ) -> Poll<Result<(), SocketError>> {
         self.is_open()?;
-        if !self.is_full() {
-            return Poll::Ready(Ok(()));
+        if self.is_full() {
+            self.await_room(cx);
+            return Poll::Pending;
         }
-        self.writers.push(cx.waker().clone());
-        Poll::Pending
+        if let Some(message) = message.take() {
+            self.put(message);
+        }
+        Poll::Ready(Ok(()))
     }
 
     pub(super) fn poll_flushed(&mut self, cx: &Context<'_>) -> Poll<Result<(), SocketError>> {
@@ -113,14 +120,18 @@ impl State {
         if let Some(Err(e)) = self.end {
             return Poll::Ready(Err(e));
         }
-        self.writers.push(cx.waker().clone());
+        self.await_room(cx);
         self.wake_task();
         Poll::Pending
     }
 
-    /// Puts a message where it is sent from.
-    pub(super) fn put(&mut self, message: Message) -> Result<(), SocketError> {
-        self.is_open()?;
+    fn await_room(&mut self, cx: &Context<'_>) {
+        if !self.writers.iter().any(|writer| writer.will_wake(cx.waker())) {
+            self.writers.push(cx.waker().clone());
+        }
+    }
+
+    fn put(&mut self, message: Message) {
         self.wake_task_to_send();
         let header = Header::whole(message.opcode());
         let payload = message.as_bytes();
@@ -137,7 +148,6 @@ impl State {
             header.put(payload.len() as u64, self.out.small());
             self.out.push(message.into_bytes());
         }
-        Ok(())
     }
 
     /// Puts a whole frame there, if no more than `most` bytes wait then; false if it does not.

@@ -38,7 +38,7 @@ use crate::{Extract, Matched, Request, Respond, Response};
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let server = Server::of(Mapper::new().get("/news", news))?;
 /// let offer = [("sec-websocket-protocol", "v1.news, v3.news")];
-/// let mut client = TestSocket::connect_with(&server, "/news", &offer).await?;
+/// let mut client = TestSocket::connect_with(server.address(), "/news", &offer).await?;
 /// assert_eq!(client.header("sec-websocket-protocol"), Some("v1.news"));
 /// assert_eq!(client.recv().await?.unwrap().as_text(), Some("v1.news"));
 /// assert_eq!(client.closed().await?.unwrap().code.number(), 1000);

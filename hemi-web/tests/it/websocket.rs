@@ -51,6 +51,6 @@ fn server() -> Server {
 
 async fn connect() -> (Server, TestSocket) {
     let server = server();
-    let client = TestSocket::connect(&server, "/").await.unwrap();
+    let client = TestSocket::connect(server.address(), "/").await.unwrap();
     (server, client)
 }

@@ -1,12 +1,14 @@
-//! Load from wrk, which prints what it did through `bench/wrk.lua`.
+//! Load from wrk, which prints what it did through `bench/wrk.lua`, or from `bench-websocket`.
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use super::CLIENT_CORE;
 use super::rows::{Content, Load, Over, Style};
-use super::servers::pinned;
+use super::servers::{package_binary, pinned};
 use crate::Result;
 use crate::cargo::stdout_of;
 
@@ -24,11 +26,14 @@ pub(super) struct Done {
 
 /// Puts a server under this load.
 pub(super) fn run(addr: SocketAddr, load: &Load, seconds: u32) -> Result<Done> {
+    if let Style::WebSocket(at_once) = load.style {
+        return run_websocket(addr, load, at_once, seconds);
+    }
     let mut wrk = pinned(CLIENT_CORE);
     wrk.args(["wrk", "--threads=1", "--script=bench/wrk.lua"]);
     wrk.arg(format!("--connections={}", load.connections)).arg(format!("--duration={seconds}s"));
     let depth = match load.style {
-        Style::KeepAlive => 1,
+        Style::KeepAlive | Style::WebSocket(_) => 1,
         Style::Pipelined(depth) => depth,
         Style::OneEach => {
             wrk.arg("--header=Connection: close");
@@ -47,6 +52,22 @@ pub(super) fn run(addr: SocketAddr, load: &Load, seconds: u32) -> Result<Done> {
         wrk.arg(bytes.to_string());
     }
     stdout_of(&mut wrk)?.parse()
+}
+
+/// Load from `bench-websocket`, which takes its messages for requests.
+fn run_websocket(addr: SocketAddr, load: &Load, at_once: u32, seconds: u32) -> Result<Done> {
+    static CLIENT: OnceLock<PathBuf> = OnceLock::new();
+    let client = match CLIENT.get() {
+        Some(client) => client,
+        None => {
+            let binary = package_binary("bench-websocket")?;
+            CLIENT.get_or_init(|| binary)
+        }
+    };
+    let mut command = pinned(CLIENT_CORE);
+    command.arg(client).arg(addr.to_string()).arg(load.path);
+    command.args([load.connections, at_once, seconds].map(|number| number.to_string()));
+    stdout_of(&mut command)?.parse()
 }
 
 impl Done {

@@ -38,7 +38,7 @@ pub(super) enum Bar {
     Adds(f64),
 }
 
-/// What wrk does.
+/// What wrk does, or `bench-websocket`.
 pub(super) struct Load {
     pub(super) path: &'static str,
     pub(super) style: Style,
@@ -66,6 +66,8 @@ pub(super) enum Style {
     Pipelined(u32),
     /// One per connection.
     OneEach,
+    /// Messages of a WebSocket instead, this many at once, then all that come back.
+    WebSocket(u32),
 }
 
 /// What carries requests.
@@ -182,6 +184,18 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        name: "websocket",
+        what: "echo of a 64-byte message by a WebSocket",
+        subject: OURS,
+        measure: websocket(1),
+    },
+    Row {
+        name: "websocket-16",
+        what: "echo of 16 messages of 64 bytes at once by a WebSocket",
+        subject: OURS,
+        measure: websocket(16),
+    },
+    Row {
         name: "idle",
         what: "memory of 10,000 idle keep-alive connections, each after one request",
         subject: OURS,
@@ -240,6 +254,11 @@ const fn cpu(path: &'static str, style: Style, bar: f64) -> Measure {
 const fn tls(path: &'static str, style: Style, bar: f64) -> Measure {
     let load = Load { style, over: Over::Tls, ..Load::get(path) };
     Measure::Cpu { load, bar: Bar::Ratio(bar), against: &["nginx"] }
+}
+
+const fn websocket(at_once: u32) -> Measure {
+    let load = Load { style: Style::WebSocket(at_once), ..Load::get("/echo") };
+    Measure::Cpu { load, bar: Bar::Ratio(1.2), against: &["tungstenite", "gws"] }
 }
 
 const fn gzip(path: &'static str, bar: f64) -> Measure {

@@ -15,7 +15,7 @@ use rustls::version::TLS13;
 use super::SERVER_CORE;
 use super::rows::{Over, Row};
 use crate::Result;
-use crate::cargo::{build, cargo, command, output_of, root};
+use crate::cargo::{build, cargo, command, output_of, root, run};
 
 /// The server that the bars are for.
 pub(super) const OURS: &str = "gorox";
@@ -38,6 +38,8 @@ pub(super) struct Server {
 enum Source {
     /// Built here, with the release profile.
     Package(&'static str),
+    /// A program in Go in this directory of `bench/peers/`, built here too.
+    Go(&'static str),
     /// Installed on the machine.
     Installed(&'static str),
 }
@@ -61,6 +63,8 @@ const SERVERS: &[Server] = &[
                     "gzip-1",
                     "gzip-6",
                     "gzip-kept",
+                    "websocket",
+                    "websocket-16",
                     "idle",
                     "access-log",
                     "metrics",
@@ -102,12 +106,36 @@ const SERVERS: &[Server] = &[
         configs: &[(&["axum-inside", "multipart-1m"], "peers/axum/axum.conf")],
     },
     Server {
+        name: "tungstenite",
+        source: Source::Package("bench-tungstenite"),
+        arguments: &["@CONFIG@"],
+        version: &["version"],
+        configs: &[(&["websocket", "websocket-16"], "peers/tungstenite/tungstenite.conf")],
+    },
+    Server {
+        name: "gws",
+        source: Source::Go("gws"),
+        arguments: &["@CONFIG@"],
+        version: &["version"],
+        configs: &[(&["websocket", "websocket-16"], "peers/gws/gws.conf")],
+    },
+    Server {
         name: "gorox-uring",
         source: Source::Package("gorox"),
         arguments: &["serve", "--io", "uring", "--config", "@CONFIG@"],
         version: &["version"],
         configs: &[(
-            &["hello", "pipeline", "close", "static-1k", "static-100k", "static-10m", "idle"],
+            &[
+                "hello",
+                "pipeline",
+                "close",
+                "static-1k",
+                "static-100k",
+                "static-10m",
+                "websocket",
+                "websocket-16",
+                "idle",
+            ],
             "gorox.conf",
         )],
     },
@@ -318,12 +346,26 @@ fn page(len: usize) -> String {
 fn binary(server: &Server) -> Result<Option<PathBuf>> {
     match server.source {
         Source::Installed(program) => Ok(peer::find(program)),
-        Source::Package(package) => {
-            let built = build(cargo().args(["build", "--release", "--package", package]))?;
-            let (_, binary) = built.into_iter().next().ok_or("cargo built no binary")?;
-            Ok(Some(binary))
-        }
+        Source::Package(package) => package_binary(package).map(Some),
+        Source::Go(name) => go_binary(name),
     }
+}
+
+/// Builds a package of the workspace.
+pub(super) fn package_binary(package: &str) -> Result<PathBuf> {
+    let built = build(cargo().args(["build", "--release", "--package", package]))?;
+    let (_, binary) = built.into_iter().next().ok_or("cargo built no binary")?;
+    Ok(binary)
+}
+
+/// Builds a program in Go, if that is installed.
+fn go_binary(name: &str) -> Result<Option<PathBuf>> {
+    let Some(go) = peer::find("go") else { return Ok(None) };
+    let binary = root().join("target/peers").join(name);
+    let mut go = command(go);
+    go.current_dir(root().join("bench/peers").join(name)).args(["build", "-o"]).arg(&binary);
+    run(go.arg("."))?;
+    Ok(Some(binary))
 }
 
 /// What it says about its version, or for ours the commit.

@@ -32,6 +32,8 @@ const RULES: &[(&str, May)] = &[
     ("bench-app", May::UseAll),
     ("bench-axum", May::Use(&[])),
     ("bench-h3load", May::Use(&[])),
+    ("bench-tungstenite", May::Use(&[])),
+    ("bench-websocket", May::Use(&["hemi-proto"])),
 ];
 
 /// The crates that define kinds of components, and what those stand on.

@@ -12,14 +12,14 @@ async fn a_close_is_answered_in_kind() {
     let codes = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014];
     for code in codes.into_iter().chain([3000, 3999, 4000, 4999]) {
         for reason in ["", "Hello", &"*".repeat(123)] {
-            let mut client = TestSocket::connect(&server, "/").await.unwrap();
+            let mut client = TestSocket::connect(server.address(), "/").await.unwrap();
             let close = Close::new(CloseCode::new(code).unwrap(), reason);
             client.frame(Header::whole(Opcode::Close), &close.payload()).await.unwrap();
             assert_eq!(client.incoming().await.unwrap(), Incoming::Close(Some(close)));
             client.ended().await.unwrap();
         }
     }
-    let mut client = TestSocket::connect(&server, "/").await.unwrap();
+    let mut client = TestSocket::connect(server.address(), "/").await.unwrap();
     client.frame(Header::whole(Opcode::Close), b"").await.unwrap();
     assert_eq!(client.incoming().await.unwrap(), Incoming::Close(None));
     client.ended().await.unwrap();
@@ -57,7 +57,7 @@ async fn bad_closes_are_refused() {
     let others =
         [(b"\x03".to_vec(), 1002), (b"\x03\xe8\xce\xba\xe1\xbd\xb9\xed\xa0\x80".to_vec(), 1007)];
     for (payload, code) in codes.into_iter().chain(others) {
-        let mut client = TestSocket::connect(&server, "/").await.unwrap();
+        let mut client = TestSocket::connect(server.address(), "/").await.unwrap();
         client.frame(Header::whole(Opcode::Close), &payload).await.unwrap();
         let close = client.closed().await.unwrap().unwrap();
         assert_eq!(close.code.number(), code, "{payload:x?}");
@@ -84,7 +84,7 @@ async fn leave(upgrade: WebSocketUpgrade) -> Response {
 #[tokio::test]
 async fn who_closes_first_still_receives() {
     let server = Server::of(Mapper::new().get("/", leave)).unwrap();
-    let mut client = TestSocket::connect(&server, "/").await.unwrap();
+    let mut client = TestSocket::connect(server.address(), "/").await.unwrap();
     assert_eq!(client.recv().await.unwrap(), Some("bye".into()));
     client.send("one").await.unwrap();
     let close = Close::new(CloseCode::new(4000).unwrap(), "enough");
@@ -97,7 +97,7 @@ async fn who_closes_first_still_receives() {
 #[tokio::test]
 async fn both_may_close_at_once() {
     let server = Server::of(Mapper::new().get("/", leave)).unwrap();
-    let mut client = TestSocket::connect(&server, "/").await.unwrap();
+    let mut client = TestSocket::connect(server.address(), "/").await.unwrap();
     client.send("one").await.unwrap();
     client.send("two").await.unwrap();
     client.close(CloseCode::new(4001).unwrap()).await.unwrap();
@@ -132,14 +132,14 @@ async fn a_handle_that_ends_closes() {
     }
     let mapper = Mapper::new().get("/fail", fail).get("/end", end).get("/hand-on", hand_on);
     let server = Server::of(mapper).unwrap();
-    let mut client = TestSocket::connect(&server, "/fail").await.unwrap();
+    let mut client = TestSocket::connect(server.address(), "/fail").await.unwrap();
     assert_eq!(client.closed().await.unwrap().unwrap().code, CloseCode::INTERNAL_ERROR);
     client.ended().await.unwrap();
-    let mut client = TestSocket::connect(&server, "/end").await.unwrap();
+    let mut client = TestSocket::connect(server.address(), "/end").await.unwrap();
     client.send("enough").await.unwrap();
     assert_eq!(client.closed().await.unwrap().unwrap().code, CloseCode::NORMAL);
     client.ended().await.unwrap();
-    let mut client = TestSocket::connect(&server, "/hand-on").await.unwrap();
+    let mut client = TestSocket::connect(server.address(), "/hand-on").await.unwrap();
     for n in 0..100 {
         client.send(n.to_string()).await.unwrap();
         assert_eq!(client.recv().await.unwrap(), Some(n.to_string().into()));

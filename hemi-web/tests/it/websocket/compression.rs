@@ -38,7 +38,8 @@ async fn messages_come_back_whatever_is_agreed_on() {
         let server = server_with(config);
         for offer in offers {
             let fields = [("sec-websocket-extensions", offer)];
-            let mut client = TestSocket::connect_with(&server, "/", &fields).await.unwrap();
+            let mut client =
+                TestSocket::connect_with(server.address(), "/", &fields).await.unwrap();
             let answer = client.header("sec-websocket-extensions").unwrap();
             assert!(answer.starts_with("permessage-deflate"), "{answer}");
             for len in [0, 1, 16, 64, 256, 1024, 4096, 8192, 16384, 65536, 131_072] {
@@ -66,7 +67,7 @@ async fn messages_come_back_whatever_is_agreed_on() {
 async fn fragments_are_compressed_as_one_message() {
     let server = server_with(compressing(Compression::Stateful, 15));
     let fields = [("sec-websocket-extensions", "permessage-deflate")];
-    let mut client = TestSocket::connect_with(&server, "/", &fields).await.unwrap();
+    let mut client = TestSocket::connect_with(server.address(), "/", &fields).await.unwrap();
     let answer = HeaderValue::from_str(client.header("sec-websocket-extensions").unwrap()).unwrap();
     let answer = agreed(&HeaderMap::from_iter([(SEC_WEBSOCKET_EXTENSIONS, answer)])).unwrap();
     let mut deflater = Deflater::new(Role::Client, &answer.unwrap(), 6);
@@ -89,12 +90,12 @@ async fn fragments_are_compressed_as_one_message() {
 async fn nothing_is_compressed_unless_both_like_it() {
     let fields = [("sec-websocket-extensions", "permessage-deflate")];
     let server = server();
-    let mut client = TestSocket::connect_with(&server, "/", &fields).await.unwrap();
+    let mut client = TestSocket::connect_with(server.address(), "/", &fields).await.unwrap();
     assert_eq!(client.header("sec-websocket-extensions"), None);
     client.frame(Header { compressed: true, ..Header::whole(Opcode::Text) }, b"\0").await.unwrap();
     assert_eq!(client.closed().await.unwrap().unwrap().code.number(), 1002);
     let server = server_with(compressing(Compression::Stateless, 15));
-    let client = TestSocket::connect(&server, "/").await.unwrap();
+    let client = TestSocket::connect(server.address(), "/").await.unwrap();
     assert_eq!(client.header("sec-websocket-extensions"), None);
 }
 
@@ -106,7 +107,7 @@ async fn bombs_and_rubbish_are_refused() {
     let fields = [("sec-websocket-extensions", "permessage-deflate")];
     let header = Header { compressed: true, ..Header::whole(Opcode::Binary) };
     for (len, code) in [(1 << 20, None), ((1 << 20) + 1, Some(1009)), (100 << 20, Some(1009))] {
-        let mut client = TestSocket::connect_with(&server, "/", &fields).await.unwrap();
+        let mut client = TestSocket::connect_with(server.address(), "/", &fields).await.unwrap();
         // It is sent compressed.
         client.send(vec![0; len]).await.unwrap();
         match code {
@@ -116,7 +117,7 @@ async fn bombs_and_rubbish_are_refused() {
             }
         }
     }
-    let mut client = TestSocket::connect_with(&server, "/", &fields).await.unwrap();
+    let mut client = TestSocket::connect_with(server.address(), "/", &fields).await.unwrap();
     client.frame(header, &[0xff; 30]).await.unwrap();
     assert_eq!(client.closed().await.unwrap().unwrap().code.number(), 1007);
 }

@@ -133,21 +133,21 @@ async fn what_is_no_utf_8_is_refused_at_once() {
         b"\xed\xa0\x80", b"\xed\xaf\xbf", b"\xed\xb0\x80", b"\xed\xbf\xbf", b"\x80", b"\xbf", b"\xfe", b"\xff",
     ];
     for bytes in bad {
-        let mut client = TestSocket::connect(&server, "/").await.unwrap();
+        let mut client = TestSocket::connect(server.address(), "/").await.unwrap();
         // More is to come, but need not.
         client.frame(fragment(false, Opcode::Text), bytes).await.unwrap();
         assert_eq!(client.closed().await.unwrap().unwrap().code.number(), 1007, "{bytes:x?}");
         client.ended().await.unwrap();
     }
     // Within a frame too: of this one the end never comes.
-    let mut client = TestSocket::connect(&server, "/").await.unwrap();
+    let mut client = TestSocket::connect(server.address(), "/").await.unwrap();
     let head = [0x81, 0xfe, 0x10, 0x00, 0, 0, 0, 0];
     client.bytes(&[&head[..], b"\xce\xba\xf4"].concat()).await.unwrap();
     client.bytes(b"\x90").await.unwrap();
     assert_eq!(client.closed().await.unwrap().unwrap().code.number(), 1007);
     // Characters that are not finished are, at the end.
     for bytes in [&b"\xce"[..], b"\xe1\xbd", b"\xf4\x8f\xbf"] {
-        let mut client = TestSocket::connect(&server, "/").await.unwrap();
+        let mut client = TestSocket::connect(server.address(), "/").await.unwrap();
         client.frame(Header::whole(Opcode::Text), bytes).await.unwrap();
         assert_eq!(client.closed().await.unwrap().unwrap().code.number(), 1007);
     }
@@ -171,7 +171,7 @@ async fn frames_that_can_not_be_are_refused() {
         b"\x81\x01a", b"\x89\x00", b"\x82\xfe\0\x7d\0\0\0\0", b"\x82\xff\0\0\0\0\0\0\xff\xff\0\0\0\0", b"\x82\xff\x80\0\0\0\0\0\0\0\0\0\0\0",
     ];
     for bytes in bad {
-        let mut client = TestSocket::connect(&server, "/").await.unwrap();
+        let mut client = TestSocket::connect(server.address(), "/").await.unwrap();
         // What was right before is answered.
         client.send("before").await.unwrap();
         client.bytes(bytes).await.unwrap();

@@ -38,13 +38,13 @@ async fn next<T>(receiver: &mut mpsc::Receiver<T>) -> T {
 #[tokio::test]
 async fn who_answers_no_pings_is_gone() {
     let server = server_with(WebSocketConfig { ping_interval: SOON, ..WebSocketConfig::default() });
-    let mut client = TestSocket::connect(&server, "/").await.unwrap();
+    let mut client = TestSocket::connect(server.address(), "/").await.unwrap();
     for _ in 0..2 {
         assert!(matches!(client.incoming().await.unwrap(), Incoming::Ping(_)));
     }
     client.ended().await.unwrap();
     // Who answers stays.
-    let mut client = TestSocket::connect(&server, "/").await.unwrap();
+    let mut client = TestSocket::connect(server.address(), "/").await.unwrap();
     for _ in 0..4 {
         let Incoming::Ping(payload) = client.incoming().await.unwrap() else { panic!("no ping") };
         client.frame(Header::whole(Opcode::Pong), &payload).await.unwrap();
@@ -71,7 +71,7 @@ async fn who_takes_nothing_is_waited_for_and_then_cut() {
     let config = WebSocketConfig { send_timeout: SOON, ..WebSocketConfig::default() };
     let (state, mut ends) = told(config);
     let server = Server::of(Mapper::with_state(state).get("/", flood)).unwrap();
-    let client = TestSocket::connect(&server, "/").await.unwrap();
+    let client = TestSocket::connect(server.address(), "/").await.unwrap();
     let (sent, why) = next(&mut ends).await;
     assert_eq!(why, SocketError::Stalled);
     // What the kernel holds for both sides, and a little more.
@@ -95,10 +95,10 @@ async fn who_goes_without_a_close_is_lost() {
         },
     ))
     .unwrap();
-    drop(TestSocket::connect(&server, "/").await.unwrap());
+    drop(TestSocket::connect(server.address(), "/").await.unwrap());
     assert!(matches!(next(&mut ends).await, SocketError::Lost(_)));
     // What has come with an end is read first.
-    let mut client = TestSocket::connect(&server, "/").await.unwrap();
+    let mut client = TestSocket::connect(server.address(), "/").await.unwrap();
     client.frame(Header { fin: false, ..Header::whole(Opcode::Text) }, b"half").await.unwrap();
     drop(client);
     assert!(matches!(next(&mut ends).await, SocketError::Lost(_)));
@@ -114,7 +114,7 @@ async fn frames_and_messages_have_bounds() {
     };
     let server = server_with(config);
     let code = async |frames: &[(bool, Opcode, usize)]| {
-        let mut client = TestSocket::connect(&server, "/").await.unwrap();
+        let mut client = TestSocket::connect(server.address(), "/").await.unwrap();
         for &(fin, opcode, len) in frames {
             let header = Header { fin, ..Header::whole(opcode) };
             // After the one that is too much the server may be gone.
@@ -134,7 +134,7 @@ async fn frames_and_messages_have_bounds() {
     assert_eq!(code(&[(false, first, 1), empty, empty, (true, more, 1)]).await, None);
     assert_eq!(code(&[(false, first, 1), empty, empty, empty, (true, more, 1)]).await, Some(1008));
     // Of a giant not a byte is waited for.
-    let mut client = TestSocket::connect(&server, "/").await.unwrap();
+    let mut client = TestSocket::connect(server.address(), "/").await.unwrap();
     client.bytes(b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0").await.unwrap();
     assert_eq!(client.closed().await.unwrap().unwrap().code, CloseCode::TOO_BIG);
 }
@@ -171,7 +171,7 @@ async fn who_does_not_answer_a_close_is_cut() {
         },
     ))
     .unwrap();
-    let mut client = TestSocket::connect(&server, "/").await.unwrap();
+    let mut client = TestSocket::connect(server.address(), "/").await.unwrap();
     assert!(client.recv().await.unwrap().is_some());
     let quit = tokio::spawn(server.quit());
     loop {
@@ -207,8 +207,8 @@ async fn a_slow_member_of_a_broadcast_misses_something_or_is_closed() {
         let room = Broadcast::new(256 << 10, slow);
         let state = Arc::new(Room { room: room.clone(), joined: AtomicUsize::new(0) });
         let server = Server::of(Mapper::with_shared(state.clone()).get("/", listen)).unwrap();
-        let mut quick = TestSocket::connect(&server, "/").await.unwrap();
-        let mut idle = TestSocket::connect(&server, "/").await.unwrap();
+        let mut quick = TestSocket::connect(server.address(), "/").await.unwrap();
+        let mut idle = TestSocket::connect(server.address(), "/").await.unwrap();
         while state.joined.load(Ordering::SeqCst) < 2 {
             tokio::task::yield_now().await;
         }
@@ -255,7 +255,7 @@ async fn messages_are_not_lost_by_those_who_wait_for_other_things_too() {
         })
     }))
     .unwrap();
-    let mut client = TestSocket::connect(&server, "/").await.unwrap();
+    let mut client = TestSocket::connect(server.address(), "/").await.unwrap();
     for n in 0..200 {
         let text = n.to_string().repeat(1 + n * 40);
         client.send(text.clone()).await.unwrap();

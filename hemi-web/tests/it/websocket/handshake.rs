@@ -59,7 +59,7 @@ async fn pages_of_other_sites_may_not_connect_unless_they_may() {
         (&all, "https://evil.test".into(), true), (&all, "null".into(), true),
     ];
     for (server, origin, welcome) in rows {
-        let client = TestSocket::connect_with(server, "/", &[("origin", &origin)]).await;
+        let client = TestSocket::connect_with(server.address(), "/", &[("origin", &origin)]).await;
         assert_eq!(client.is_ok(), welcome, "{origin}");
     }
 }

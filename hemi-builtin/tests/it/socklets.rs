@@ -1,0 +1,104 @@
+//! The socklets `echo` and `broadcast`, spoken to by our client and by those that others wrote.
+
+use std::process::Command;
+
+use hemi_proto::websocket::{Header, Opcode};
+use hemi_test::TempDir;
+use hemi_test::peer::modules;
+use hemi_web::CloseCode;
+use hemi_web::testing::TestSocket;
+
+use crate::server::{mistake, site};
+
+const RULES: &str = r#"
+    rule $path == "/echo" { echo {} }
+    rule $path == "/deflate" { echo { .compression = "stateful"  .compressionWindow = 12  .compressFrom = 1 } }
+    rule $path == "/small" { echo { .maxMessageSize = 1K } }
+    rule $path ^= "/rooms/" { broadcast { .room = $path  .maxRooms = 2  .maxMembers = 2 } }
+    rule $path == "/all" { broadcast { .toSender = true } }
+"#;
+
+#[tokio::test]
+async fn what_comes_goes_to_the_others_in_the_room() {
+    let server = site("", RULES);
+    let enter = async |path| TestSocket::connect(server.addr(), path).await;
+    let mut ann = enter("/rooms/a").await.unwrap();
+    let mut ben = enter("/rooms/a").await.unwrap();
+    let mut eve = enter("/rooms/b").await.unwrap();
+    // Who is answered a ping has been let in.
+    for client in [&mut ann, &mut ben, &mut eve] {
+        client.frame(Header::whole(Opcode::Ping), b"").await.unwrap();
+        client.incoming().await.unwrap();
+    }
+    for (n, from) in [0, 1, 0, 1].into_iter().enumerate() {
+        let (from, to) = if from == 0 { (&mut ann, &mut ben) } else { (&mut ben, &mut ann) };
+        from.send(n.to_string()).await.unwrap();
+        assert_eq!(to.recv().await.unwrap(), Some(n.to_string().into()));
+    }
+    // The room is full, and there are no more rooms.
+    for path in ["/rooms/a", "/rooms/c"] {
+        let error = enter(path).await.unwrap_err().to_string();
+        assert_eq!(error, "answered 503 Service Unavailable");
+    }
+    // One that all have left makes room for another.
+    eve.close(CloseCode::NORMAL).await.unwrap();
+    eve.closed().await.unwrap();
+    eve.ended().await.unwrap();
+    let mut eve = enter("/rooms/c").await.unwrap();
+    eve.frame(Header::whole(Opcode::Ping), b"").await.unwrap();
+    eve.incoming().await.unwrap();
+    ann.send("still here").await.unwrap();
+    assert_eq!(ben.recv().await.unwrap(), Some("still here".into()));
+
+    let mut alone = enter("/all").await.unwrap();
+    alone.send("to all").await.unwrap();
+    assert_eq!(alone.recv().await.unwrap(), Some("to all".into()));
+}
+
+#[test]
+fn mistakes_are_told() {
+    #[rustfmt::skip]
+    let rows = [
+        (r#"echo { .compression = "gzip" }"#, "none of \"off\", \"stateless\" and \"stateful\""),
+        ("echo { .compressionWindow = 8 }", "8 is not from 9"),
+        (r#"broadcast { .slow = "wait" }"#, "neither \"close\" nor \"skip\""),
+    ];
+    for (part, mistake_of) in rows {
+        let told = mistake("", &format!("rule {{ {part} }}"));
+        assert!(told.contains(mistake_of), "{told}");
+    }
+}
+
+#[test]
+fn what_asks_for_no_websocket_is_left_to_others() {
+    let server = site("", "rule { echo {}  .returnCode = 204 }");
+    let mut client = server.connect();
+    client
+        .send("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n")
+        .unwrap();
+    assert_eq!(client.read_response().unwrap().status, 204);
+    client.send("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 7\r\n\r\n").unwrap();
+    assert_eq!(client.read_response().unwrap().status, 426);
+}
+
+/// Runs a script with the address of a server that has the rules.
+fn run(peer: Option<Command>, name: &str, script: &str) {
+    let Some(mut peer) = peer else { return };
+    let server = site("", RULES);
+    let dir = TempDir::new().unwrap();
+    let file = dir.write(name, script).unwrap();
+    let output = peer.arg(file).arg(server.addr().to_string()).output().unwrap();
+    let said = [&output.stdout[..], &output.stderr[..]].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+    server.quit();
+}
+
+#[test]
+fn a_client_in_python_understands() {
+    run(modules::python("websockets"), "client.py", include_str!("socklets/client.py"));
+}
+
+#[test]
+fn a_client_in_javascript_understands() {
+    run(modules::node("ws"), "client.js", include_str!("socklets/client.js"));
+}
