@@ -29,7 +29,6 @@
 #![forbid(unsafe_code)]
 
 mod dir;
-mod load;
 pub mod peer;
 pub mod process;
 mod program;
@@ -39,7 +38,6 @@ pub mod tls;
 mod wait;
 
 pub use dir::{Site, TempDir};
-pub use load::{Clients, Load, Seen};
 pub use peer::peer;
 pub use program::{Program, Signal, free_port, io_driver};
 pub use reply::{Malformed, Reply};

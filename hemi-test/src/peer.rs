@@ -42,6 +42,7 @@ pub const PEERS: &[Peer] = &[
     always("curl", "curl", "an independent HTTP/1 client"),
     always("nginx", "nginx-light", "the server to beat, an upstream"),
     always("haproxy", "haproxy", "the proxy to beat"),
+    always("caddy", "caddy", "the server of HTTP/3 to beat"),
     always("htpasswd", "apache2-utils", "makes files of users and passwords"),
     always("wrk", "wrk", "the client of the bench"),
     always("h2load", "nghttp2-client", "an independent HTTP/2 client"),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256,
-    RevocationReason, RevokedCertParams, RsaKeySize, SanType, SerialNumber, date_time_ymd,
+    PublicKeyData, RevocationReason, RevokedCertParams, RsaKeySize, SanType, SerialNumber,
+    date_time_ymd,
 };
 use rustls::client::WantsClientCert;
 use rustls::crypto::aws_lc_rs;
@@ -215,6 +216,16 @@ impl Identity {
         let certificate = CertificateDer::from_pem_file(&self.certificate).map_err(other)?;
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(other)?;
         Ok((Vec::from([certificate]), key))
+    }
+
+    /// The public key, as certificates have it (RFC 5280 section 4.1.2.7).
+    ///
+    /// # Panics
+    /// When the files are gone.
+    #[must_use]
+    pub fn public_key(&self) -> Vec<u8> {
+        let pem = std::fs::read_to_string(&self.key).expect("the file is there");
+        KeyPair::from_pem(&pem).expect("it holds a key").subject_public_key_info()
     }
 
     /// As properties of a webapp.

@@ -16,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 use hemi_core::io::SharedFile;
 use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use rustix::buffer::spare_capacity;
 
 pub use channel::{BodySender, Unread};
 pub(crate) use incoming::{Feed, Incoming, incoming};
@@ -228,13 +229,13 @@ const FILE_PIECE: u64 = 64 << 10;
 /// Reads the next bytes of a part of a file, which is not empty.
 fn read_piece(file: &File, range: &mut Range<u64>) -> Result<Bytes, BodyError> {
     let most = (range.end - range.start).min(FILE_PIECE) as usize;
-    let mut piece = vec![0; most];
-    let read = std::os::unix::fs::FileExt::read_at(file, &mut piece, range.start)?;
+    let mut piece = Vec::with_capacity(most);
+    let read = rustix::io::pread(file, spare_capacity(&mut piece), range.start);
+    let read = read.map_err(std::io::Error::from)?;
     if read == 0 {
         return Err(BodyError::Cut);
     }
     range.start += read as u64;
-    piece.truncate(read);
     Ok(piece.into())
 }
 

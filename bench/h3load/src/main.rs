@@ -1,10 +1,10 @@
-//! `bench-h3load URL CONNECTIONS STREAMS SECONDS`: asks a server by HTTP/3 for the same again and again, on so
-//! many streams of each connection at once, and prints what came of it in the form that `bench/wrk.lua` has.
-//! Certificates are not looked at.
+//! `bench-h3load ADDRESS HOST PATH CONNECTIONS STREAMS SECONDS`: asks a server by HTTP/3 for the same again and
+//! again, on so many streams of each connection at once, and prints what came of it in the form that
+//! `bench/wrk.lua` has. Certificates are not looked at.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program that measures")]
 
 use std::error::Error;
-use std::net::ToSocketAddrs as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,20 +24,18 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [url, connections, streams, seconds] = args.as_slice() else {
-        return Err("usage: bench-h3load URL CONNECTIONS STREAMS SECONDS".into());
+    let [address, host, path, connections, streams, seconds] = args.as_slice() else {
+        return Err("usage: bench-h3load ADDRESS HOST PATH CONNECTIONS STREAMS SECONDS".into());
     };
-    let uri: Uri = url.parse()?;
-    let host = uri.host().ok_or("the URL has no host")?.to_owned();
-    let address = (&*host, uri.port_u16().unwrap_or(443)).to_socket_addrs()?.next();
-    let address = address.ok_or("the host has no address")?;
+    let address: SocketAddr = address.parse()?;
+    let uri: Uri = format!("https://{host}:{}{path}", address.port()).parse()?;
     let mut endpoint = Endpoint::client("0.0.0.0:0".parse()?)?;
     endpoint.set_default_client_config(config()?);
     let start = Instant::now();
     let until = start + Duration::from_secs(seconds.parse()?);
     let mut tasks = Vec::new();
     for _ in 0..connections.parse()? {
-        let quic = endpoint.connect(address, &host)?.await?;
+        let quic = endpoint.connect(address, host)?.await?;
         let (mut driver, requests) = h3::client::new(h3_quinn::Connection::new(quic)).await?;
         tokio::spawn(async move { driver.wait_idle().await });
         for _ in 0..streams.parse()? {

@@ -11,7 +11,6 @@ mod log;
 mod memory;
 mod options;
 mod pong;
-mod processes;
 mod refused;
 mod serve;
 mod signals;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use quinn::crypto::HandshakeTokenKey;
 use quinn::crypto::ServerConfig as Crypto;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
 use serde::Deserialize;
 
@@ -56,6 +56,10 @@ impl Default for QuicConfig {
 /// Streams that a client may open in its direction only: HTTP/3 needs three, and greases.
 const UNI_STREAMS: u32 = 16;
 
+/// Packets that clients need not acknowledge at once, if they can be told so (draft-ietf-quic-ack-frequency):
+/// most of what downloads cost a server besides sending are acknowledgements.
+const ACK_AFTER: u32 = 9;
+
 /// Connections whose first packets wait to be accepted, for each core, and the bytes of those, at most.
 const INCOMING: usize = 1024;
 const INCOMING_BYTES: u64 = 64 << 10;
@@ -102,13 +106,18 @@ impl QuicConfig {
     ) -> ServerConfig {
         let mut transport = TransportConfig::default();
         let idle = IdleTimeout::try_from(self.quic_idle_timeout);
+        let mut acks = AckFrequencyConfig::default();
+        acks.ack_eliciting_threshold(ACK_AFTER.into());
         transport
             .max_concurrent_bidi_streams(self.quic_streams.into())
             .max_concurrent_uni_streams(UNI_STREAMS.into())
             .stream_receive_window(var_int(self.quic_stream_window))
             .receive_window(var_int(self.quic_conn_window))
             .send_window(self.quic_send_window.0)
-            .max_idle_timeout(idle.ok());
+            .max_idle_timeout(idle.ok())
+            .ack_frequency_config(Some(acks))
+            // Nobody here takes them.
+            .datagram_receive_buffer_size(None);
         let mut config = ServerConfig::new(crypto, token_key);
         config
             .transport_config(Arc::new(transport))

@@ -16,8 +16,10 @@ pub struct Module {
 }
 
 /// Those of Python, from PyPI.
-pub const PYTHON: &[Module] =
-    &[Module { name: "websockets", purpose: "an independent client of WebSockets" }];
+pub const PYTHON: &[Module] = &[
+    Module { name: "websockets", purpose: "an independent client of WebSockets" },
+    Module { name: "aioquic", purpose: "an independent client of HTTP/3" },
+];
 
 /// Those of Node.js, from npm.
 pub const NODE: &[Module] =

@@ -3,6 +3,7 @@
 mod client;
 mod early;
 mod moves;
+mod peers;
 mod violations;
 
 use bytes::Bytes;

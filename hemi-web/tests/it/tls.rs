@@ -2,7 +2,6 @@
 
 mod hostile;
 mod peers;
-mod shown;
 
 use std::io::ErrorKind;
 use std::sync::Arc;

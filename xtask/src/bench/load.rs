@@ -1,4 +1,4 @@
-//! Load from wrk, which prints what it did through `bench/wrk.lua`, or from `bench-websocket`.
+//! Load from wrk, which prints what it did through `bench/wrk.lua`, or from clients of ours.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -26,14 +26,16 @@ pub(super) struct Done {
 
 /// Puts a server under this load.
 pub(super) fn run(addr: SocketAddr, load: &Load, seconds: u32) -> Result<Done> {
-    if let Style::WebSocket(at_once) = load.style {
-        return run_websocket(addr, load, at_once, seconds);
+    match load.style {
+        Style::WebSocket(at_once) => return run_websocket(addr, load, at_once, seconds),
+        Style::Http3(streams) => return run_http3(addr, load, streams, seconds),
+        _ => {}
     }
     let mut wrk = pinned(CLIENT_CORE);
     wrk.args(["wrk", "--threads=1", "--script=bench/wrk.lua"]);
     wrk.arg(format!("--connections={}", load.connections)).arg(format!("--duration={seconds}s"));
     let depth = match load.style {
-        Style::KeepAlive | Style::WebSocket(_) => 1,
+        Style::KeepAlive | Style::WebSocket(_) | Style::Http3(_) => 1,
         Style::Pipelined(depth) => depth,
         Style::OneEach => {
             wrk.arg("--header=Connection: close");
@@ -57,17 +59,33 @@ pub(super) fn run(addr: SocketAddr, load: &Load, seconds: u32) -> Result<Done> {
 /// Load from `bench-websocket`, which takes its messages for requests.
 fn run_websocket(addr: SocketAddr, load: &Load, at_once: u32, seconds: u32) -> Result<Done> {
     static CLIENT: OnceLock<PathBuf> = OnceLock::new();
-    let client = match CLIENT.get() {
-        Some(client) => client,
-        None => {
-            let binary = package_binary("bench-websocket")?;
-            CLIENT.get_or_init(|| binary)
-        }
-    };
+    let client = client(&CLIENT, "bench-websocket")?;
     let mut command = pinned(CLIENT_CORE);
     command.arg(client).arg(addr.to_string()).arg(load.path);
     command.args([load.connections, at_once, seconds].map(|number| number.to_string()));
     stdout_of(&mut command)?.parse()
+}
+
+/// Load from `bench-h3load`.
+fn run_http3(addr: SocketAddr, load: &Load, streams: u32, seconds: u32) -> Result<Done> {
+    static CLIENT: OnceLock<PathBuf> = OnceLock::new();
+    let client = client(&CLIENT, "bench-h3load")?;
+    let mut command = pinned(CLIENT_CORE);
+    // By the name that the certificates are for.
+    command.arg(client).args([&addr.to_string(), "bench", load.path]);
+    command.args([load.connections, streams, seconds].map(|number| number.to_string()));
+    stdout_of(&mut command)?.parse()
+}
+
+/// A client of ours, built when it is first asked for.
+fn client<'a>(built: &'a OnceLock<PathBuf>, package: &str) -> Result<&'a PathBuf> {
+    match built.get() {
+        Some(client) => Ok(client),
+        None => {
+            let binary = package_binary(package)?;
+            Ok(built.get_or_init(|| binary))
+        }
+    }
 }
 
 impl Done {

@@ -38,7 +38,7 @@ pub(super) enum Bar {
     Adds(f64),
 }
 
-/// What wrk does, or `bench-websocket`.
+/// What wrk does, or a client of ours.
 pub(super) struct Load {
     pub(super) path: &'static str,
     pub(super) style: Style,
@@ -68,6 +68,8 @@ pub(super) enum Style {
     OneEach,
     /// Messages of a WebSocket instead, this many at once, then all that come back.
     WebSocket(u32),
+    /// Each after the answer to the one before, on this many streams of HTTP/3 in each connection.
+    Http3(u32),
 }
 
 /// What carries requests.
@@ -237,6 +239,24 @@ pub(super) const ROWS: &[Row] = &[
         subject: OURS,
         measure: Measure::IdleMemory { connections: 10_000, over: Over::Tls, max_bytes: 20 << 10 },
     },
+    Row {
+        name: "http3-hello",
+        what: "12-byte answer over HTTP/3, connections with a stream each",
+        subject: OURS,
+        measure: http3("/hello", 16, 1, 4.0),
+    },
+    Row {
+        name: "http3-hello-32",
+        what: "12-byte answer over HTTP/3, connections with 32 streams each",
+        subject: OURS,
+        measure: http3("/hello", 4, 32, 7.0),
+    },
+    Row {
+        name: "http3-100k",
+        what: "file of 100 KiB over HTTP/3, connections with 8 streams each",
+        subject: OURS,
+        measure: http3("/100k.txt", 1, 8, 5.0),
+    },
 ];
 
 impl Load {
@@ -254,6 +274,11 @@ const fn cpu(path: &'static str, style: Style, bar: f64) -> Measure {
 const fn tls(path: &'static str, style: Style, bar: f64) -> Measure {
     let load = Load { style, over: Over::Tls, ..Load::get(path) };
     Measure::Cpu { load, bar: Bar::Ratio(bar), against: &["nginx"] }
+}
+
+const fn http3(path: &'static str, connections: u32, streams: u32, bar: f64) -> Measure {
+    let load = Load { style: Style::Http3(streams), connections, ..Load::get(path) };
+    Measure::Cpu { load, bar: Bar::Ratio(bar), against: &["caddy"] }
 }
 
 const fn websocket(at_once: u32) -> Measure {

@@ -48,7 +48,7 @@ const SERVERS: &[Server] = &[
     Server {
         name: OURS,
         source: Source::Package("gorox"),
-        arguments: &["serve", "--single", "--config", "@CONFIG@"],
+        arguments: &["serve", "--config", "@CONFIG@"],
         version: &["version"],
         configs: &[
             (
@@ -74,27 +74,28 @@ const SERVERS: &[Server] = &[
             ),
             (&["tls-hello", "tls-100k", "tls-resume", "tls-idle"], "gorox-tls.conf"),
             (&["tls-p256"], "gorox-tls-p256.conf"),
+            (&["http3-hello", "http3-hello-32", "http3-100k"], "gorox-http3.conf"),
             (&["tls-rsa"], "gorox-tls-rsa.conf"),
         ],
     },
     Server {
         name: "gorox-log",
         source: Source::Package("gorox"),
-        arguments: &["serve", "--single", "--config", "@CONFIG@"],
+        arguments: &["serve", "--config", "@CONFIG@"],
         version: &["version"],
         configs: &[(&["access-log"], "gorox-log.conf")],
     },
     Server {
         name: "gorox-metrics",
         source: Source::Package("gorox"),
-        arguments: &["serve", "--single", "--config", "@CONFIG@"],
+        arguments: &["serve", "--config", "@CONFIG@"],
         version: &["version"],
         configs: &[(&["metrics"], "gorox-metrics.conf")],
     },
     Server {
         name: "app",
         source: Source::Package("bench-app"),
-        arguments: &["serve", "--single", "--config", "@CONFIG@"],
+        arguments: &["serve", "--config", "@CONFIG@"],
         version: &["version"],
         configs: &[(&["route", "axum-inside", "multipart-1m"], "app/app.conf")],
     },
@@ -122,7 +123,7 @@ const SERVERS: &[Server] = &[
     Server {
         name: "gorox-uring",
         source: Source::Package("gorox"),
-        arguments: &["serve", "--single", "--io", "uring", "--config", "@CONFIG@"],
+        arguments: &["serve", "--io", "uring", "--config", "@CONFIG@"],
         version: &["version"],
         configs: &[(
             &[
@@ -154,6 +155,13 @@ const SERVERS: &[Server] = &[
             (&["tls-p256"], "peers/nginx-tls-p256.conf"),
             (&["tls-rsa"], "peers/nginx-tls-rsa.conf"),
         ],
+    },
+    Server {
+        name: "caddy",
+        source: Source::Installed("caddy"),
+        arguments: &["run", "--config", "@CONFIG@", "--adapter", "caddyfile"],
+        version: &["version"],
+        configs: &[(&["http3-hello", "http3-hello-32", "http3-100k"], "peers/caddy-http3.conf")],
     },
     Server {
         name: "haproxy",

@@ -20,8 +20,8 @@ use crate::body::{Body, BodyError, Feed, incoming};
 use crate::conn::watch::{Cut, Pace, Watch};
 use crate::http_config::{HttpConfig, Limit};
 
-/// Bytes that are read in one go: of a head, and of content.
-const HEAD: usize = 2 << 10;
+/// Bytes that are read in one go: of heads, and of content.
+const HEAD: usize = 4 << 10;
 const PIECE: usize = 64 << 10;
 
 /// What comes on the stream of a request.
@@ -128,7 +128,9 @@ impl Receiver {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
-        self.buf.reserve(room);
+        if self.buf.capacity() - self.buf.len() < room / 4 {
+            self.buf.reserve(room);
+        }
         let read = ready!(poll_read_buf(Pin::new(&mut self.recv), cx, &mut self.buf))?;
         self.ended = read == 0;
         Poll::Ready(Ok(read))

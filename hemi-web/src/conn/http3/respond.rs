@@ -185,7 +185,9 @@ impl Outgoing {
     }
 
     fn put_head(&mut self, link: &Link, id: u64, response: &Response, length: Length) {
-        self.small.reserve(ROOM);
+        if self.small.capacity() - self.small.len() < ROOM / 8 {
+            self.small.reserve(ROOM);
+        }
         let known = match length {
             Length::Known(length) => Some(length),
             _ => None,

@@ -56,6 +56,7 @@ pub(super) struct Spare {
     req: Request,
     read: BytesMut,
     write: BytesMut,
+    watch: Watch,
 }
 
 /// What became of a request for now.
@@ -80,7 +81,8 @@ pub(super) enum From {
 impl Spare {
     pub(super) fn new(link: &Link) -> Box<Self> {
         let req = Request::awaited(link.peer(), Some(link.tls.clone()));
-        Box::new(Self { req, read: BytesMut::new(), write: BytesMut::new() })
+        let watch = Watch::of_part(link.outlook.clone());
+        Box::new(Self { req, read: BytesMut::new(), write: BytesMut::new(), watch })
     }
 }
 
@@ -91,7 +93,7 @@ impl Stream {
         recv: RecvStream,
         spare: Box<Spare>,
     ) -> Self {
-        let Spare { req, read, write } = *spare;
+        let Spare { req, read, write, watch } = *spare;
         Self {
             id: send.id().into(),
             receiver: Receiver::new(recv, read),
@@ -99,7 +101,7 @@ impl Stream {
             req,
             began: None,
             upload: None,
-            watch: Watch::of_part(link.outlook.clone()),
+            watch,
             link,
         }
     }
@@ -467,8 +469,9 @@ impl Stream {
 
     /// Leaves its memory to others.
     pub(super) fn into_spare(self) -> Box<Spare> {
-        let Self { mut req, receiver, out, .. } = self;
+        let Self { mut req, receiver, out, mut watch, .. } = self;
         req.end();
-        Box::new(Spare { req, read: receiver.into_buf(), write: out.into_buf() })
+        watch.total(Moment::NEVER);
+        Box::new(Spare { req, read: receiver.into_buf(), write: out.into_buf(), watch })
     }
 }

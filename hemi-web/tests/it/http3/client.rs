@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::{Buf as _, Bytes, BytesMut};
 use h3::client::SendRequest;
 use h3_quinn::OpenStreams;
@@ -12,6 +13,7 @@ use hemi_test::tls::{Authority, Identity, KeyKind};
 use http::{HeaderMap, Request, Response};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint};
+use sha2::{Digest as _, Sha256};
 
 use crate::site::{PATIENCE, Site};
 
@@ -54,6 +56,7 @@ impl Setting {
                 }}
                 webapp "one" {{
                     .hostnames = ("one.test")  .maxBodySize = 100M  {}
+                    rule $path == "/version" {{ .returnCode = 200  .returnText = $version }}
                     rule {{ shout {{}}  probe {{}} }}
                 }}
                 httpxServer "main" {{
@@ -64,6 +67,11 @@ impl Setting {
             self.small.properties(),
             self.one.properties(),
         )
+    }
+
+    /// The hash of the server's public key, as browsers take it.
+    pub(super) fn spki(&self) -> String {
+        BASE64_STANDARD.encode(Sha256::digest(self.one.public_key()))
     }
 
     pub(super) fn quic(&self) -> ClientConfig {
