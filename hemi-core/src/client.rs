@@ -22,7 +22,7 @@ use crate::clock::{self, Moment};
 use crate::config::HttpUrl;
 use crate::config::url::{Origin, Scheme};
 use crate::cores::PerCore;
-use crate::resolv::{Resolv, ResolvKind};
+use crate::resolv::{Resolv, ResolvConfig, ResolvKind};
 use crate::tls::{Connector, ConnectorConfig};
 use crate::{CreateCx, Result};
 
@@ -135,6 +135,12 @@ impl Client {
         let connector = Arc::new(Connector::new(tls, PROTOCOLS, cx)?);
         let client = Self::with_resolv(url, limits, cx.fixture::<ResolvKind>()?, cx.cores());
         Ok(Self { connector, ..client })
+    }
+
+    /// For a program that asks without a stage.
+    #[must_use]
+    pub fn alone(url: HttpUrl, limits: ClientLimits) -> Self {
+        Self::with_resolv(url, limits, Arc::new(Resolv::new(ResolvConfig::default())), 0)
     }
 
     /// For what is no component.

@@ -1,6 +1,7 @@
 //! The actions of the command line, one file each.
 
 pub(crate) mod advise;
+pub(crate) mod ask;
 pub(crate) mod cert;
 pub(crate) mod check;
 pub(crate) mod dump;

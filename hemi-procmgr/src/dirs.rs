@@ -1,8 +1,12 @@
 //! Where a program finds its config, and where it keeps its files.
 
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use hemi_core::config::{Constants, Source};
+use rustix::fs::OFlags;
 
 use crate::Call;
 
@@ -41,4 +45,62 @@ pub(crate) fn locate(call: &Call<'_>) -> Result<(Source, Constants), String> {
         env: call.env.clone(),
     };
     Ok((source, constants))
+}
+
+/// Where the processes of a program find each other: files in `%varDir`.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    dir: PathBuf,
+    name: &'static str,
+    socket: Option<PathBuf>,
+}
+
+impl Home {
+    pub(crate) fn new(call: &Call<'_>, constants: &Constants) -> Self {
+        let (dir, name) = (constants.var_dir.clone(), call.program.name);
+        let socket = call.options.cmdui.as_ref().filter(|place| place.contains('/'));
+        Self { dir, name, socket: socket.map(PathBuf::from) }
+    }
+
+    /// Makes the directory.
+    pub(crate) fn prepare(&self) -> Result<(), String> {
+        let cannot = |e| format!("cannot write to {}: {e}", self.dir.display());
+        fs::create_dir_all(&self.dir).map_err(cannot)?;
+        rustix::fs::access(&self.dir, rustix::fs::Access::WRITE_OK).map_err(|e| cannot(e.into()))
+    }
+
+    /// Holds the id of the leader, and is locked by it.
+    pub(crate) fn pid_file(&self) -> PathBuf {
+        self.file("pid")
+    }
+
+    /// Where the leader can be asked.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| self.file("sock"))
+    }
+
+    /// Where a worker that has lost its leader waits for another.
+    pub(crate) fn rescue(&self) -> PathBuf {
+        self.file("rescue")
+    }
+
+    /// The token by which others than this user may ask.
+    pub(crate) fn token(&self) -> PathBuf {
+        self.file("token")
+    }
+
+    /// Keeps a config that has proven good.
+    pub(crate) fn keep_config(&self, config: &str) -> io::Result<()> {
+        let fresh = self.file("good.new");
+        let mut options = OpenOptions::new();
+        // The directory may be a worker's, which must not point elsewhere.
+        options.mode(0o600).custom_flags(OFlags::NOFOLLOW.bits() as i32);
+        let mut file = options.write(true).create(true).truncate(true).open(&fresh)?;
+        file.write_all(config.as_bytes())?;
+        fs::rename(fresh, self.file("good.conf"))
+    }
+
+    fn file(&self, end: &str) -> PathBuf {
+        self.dir.join(format!("{}.{end}", self.name))
+    }
 }

@@ -5,23 +5,23 @@
 #![forbid(unsafe_code)]
 
 mod actions;
-#[cfg_attr(not(test), expect(dead_code, reason = "the leader that has it is to come"))]
 mod admin;
 mod advise;
-#[allow(dead_code, reason = "the worker that asks what it admits is to come")]
+mod channel;
 mod confine;
-#[cfg_attr(not(test), expect(dead_code, reason = "the leader that answers is to come"))]
 mod control;
 mod dirs;
+mod journal;
+mod leader;
+mod logging;
+mod messages;
 mod options;
 mod privileges;
-#[cfg_attr(not(test), expect(dead_code, reason = "the leader that answers is to come"))]
 mod recent;
-#[allow(dead_code, reason = "the same")]
 mod sandbox;
-#[allow(dead_code, reason = "the leader that notifies is to come")]
 mod systemd;
 mod term;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -67,6 +67,8 @@ pub(crate) struct Call<'a> {
     options: &'a Options,
     /// What configs see as `%env.NAME`.
     env: BTreeMap<String, String>,
+    /// The arguments as they came, for processes that are to have the same.
+    args: Vec<String>,
 }
 
 /// Why an action is not done, and what its exit status says about it: see [`options::EXITS`].
@@ -80,6 +82,9 @@ const FAILED: u8 = 1;
 
 /// Exit status: the command line is wrong.
 const USAGE: u8 = 2;
+
+/// Exit status: the program that was asked for is not running.
+const NOT_RUNNING: u8 = 3;
 
 impl Failure {
     /// The command line is wrong.
@@ -115,14 +120,29 @@ impl Program {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
         let env = env.into_iter().filter_map(text).collect();
-        let (action, options) = match utf8(args).and_then(options::parse) {
-            Ok(asked) => asked,
-            Err(e) => {
-                term::complain(&format!("{}: {e}\nTry `{} help`.", self.name, self.name));
-                return USAGE.into();
-            }
+        let complain = |e: String| {
+            term::complain(&format!("{}: {e}\nTry `{} help`.", self.name, self.name));
+            USAGE.into()
         };
-        match (action.run)(&Call { program: &self, options: &options, env }) {
+        let mut args = match utf8(args) {
+            Ok(args) => args,
+            Err(e) => return complain(e),
+        };
+        let role = args.first().and_then(|first| Role::named(first));
+        if role.is_some() {
+            args.remove(0);
+        }
+        let (action, options) = match options::parse(args.iter().cloned()) {
+            Ok(asked) => asked,
+            Err(e) => return complain(e),
+        };
+        let call = Call { program: &self, options: &options, env, args };
+        let done = match role {
+            None => (action.run)(&call),
+            Some(Role::Worker) => worker::run(&call),
+            Some(Role::Leader) => leader::run(&call, leader::StartedBy::Parent),
+        };
+        match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(Failure { status, message }) => {
                 term::complain(message.trim_end());
@@ -135,6 +155,23 @@ impl Program {
         let mut registry = Registry::new();
         (self.register)(&mut registry);
         registry
+    }
+}
+
+/// What a process is for that this program has started itself.
+#[derive(Clone, Copy)]
+enum Role {
+    Leader,
+    Worker,
+}
+
+impl Role {
+    fn named(arg: &str) -> Option<Self> {
+        match arg {
+            leader::LEADER => Some(Self::Leader),
+            leader::WORKER => Some(Self::Worker),
+            _ => None,
+        }
     }
 }
 

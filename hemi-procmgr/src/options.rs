@@ -8,6 +8,7 @@ pub(crate) mod man;
 mod table;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hemi_core::config::suggest;
 use hemi_core::io::IoDriver;
@@ -104,6 +105,15 @@ pub(crate) struct Options {
     pub(crate) log_dir: Option<PathBuf>,
     pub(crate) tmp_dir: Option<PathBuf>,
     pub(crate) var_dir: Option<PathBuf>,
+    /// The path of the control socket, or the address of a port beside it.
+    pub(crate) cmdui: Option<String>,
+    /// The address of the admin pages.
+    pub(crate) webui: Option<String>,
+    /// In seconds.
+    pub(crate) grace: Option<u16>,
+    pub(crate) single: bool,
+    pub(crate) daemon: bool,
+    pub(crate) binary: Option<PathBuf>,
     pub(crate) io: Option<IoDriver>,
     /// Whom the process that serves is to be, and in which group.
     pub(crate) user: Option<String>,
@@ -153,6 +163,11 @@ pub(crate) fn parse(
 }
 
 impl Options {
+    /// How long a stage may take to drain.
+    pub(crate) fn grace(&self) -> Duration {
+        self.grace.map_or(hemi_core::GRACE, |seconds| Duration::from_secs(seconds.into()))
+    }
+
     fn set(
         &mut self,
         option: &str,

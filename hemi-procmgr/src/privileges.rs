@@ -14,7 +14,7 @@ use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, se
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
     name: String,
-    uid: u32,
+    pub(crate) uid: u32,
     gid: u32,
     groups: Vec<u32>,
 }

@@ -29,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 mod dir;
+mod load;
 pub mod peer;
 pub mod process;
 mod program;
@@ -38,6 +39,7 @@ pub mod tls;
 mod wait;
 
 pub use dir::{Site, TempDir};
+pub use load::{Clients, Load, Seen};
 pub use peer::peer;
 pub use program::{Program, Signal, free_port, io_driver};
 pub use reply::{Malformed, Reply};

@@ -30,7 +30,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Runs `binary serve --config FILE` and waits until it accepts connections.
+    /// Runs `binary serve --single --config FILE` and waits until it accepts connections.
     ///
     /// `@PORT@` in the config becomes a free port of 127.0.0.1, where it is expected to listen.
     ///
@@ -43,7 +43,7 @@ impl Program {
             let dir = TempDir::new()?;
             let file = dir.write("test.conf", config.replace("@PORT@", &port.to_string()))?;
             let mut command = Command::new(binary.as_ref());
-            command.arg("serve").arg("--config").arg(file);
+            command.args(["serve", "--single", "--config"]).arg(file);
             command.args(io_driver().map(|driver| format!("--io={driver}")));
             match Self::start(command, SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
                 Ok(mut program) => {

@@ -320,8 +320,9 @@ impl Webapp {
         &self.hostnames
     }
 
-    /// Its certificates, if it has any.
-    pub(crate) fn site(&self) -> Option<&Arc<Site>> {
+    /// Its certificates, if it has any. They may be changed while it serves.
+    #[must_use]
+    pub fn site(&self) -> Option<&Arc<Site>> {
         self.site.as_ref().map(|(site, _)| site)
     }
 

@@ -6,6 +6,7 @@ mod cargo;
 mod fuzz;
 mod manual;
 mod peers;
+mod soak;
 mod test;
 mod tidy;
 
@@ -27,6 +28,8 @@ usage: cargo xtask COMMAND
                             changed), or for N seconds each (new inputs are added to the corpus)
   bench [ROW...] [--peers a,b] [--rounds N] [--seconds N] [--subject NAME]
                             compare the CPU time per request with that of other servers
+  soak [--quick] [--binary FILE]
+                            reload, rework and upgrade gorox under load, and look at its memory
 ";
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         "peers" => peers::run(&args),
         "fuzz" => fuzz::run(&args),
         "bench" => bench::run(&args),
+        "soak" => soak::run(&args),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())

@@ -37,7 +37,7 @@ fn nobody_waits_for_the_reader_of_stdout() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let _reader = File::options().read(true).write(true).open(&pipe).unwrap();
     let mut command = Command::new("sh");
-    let script = "exec \"$0\" serve --config \"$1\" > \"$2\"";
+    let script = "exec \"$0\" serve --single --config \"$1\" > \"$2\"";
     command.arg("-c").arg(script).arg(GOROX).arg(file).arg(pipe);
     let mut gorox = Program::start(command, ([127, 0, 0, 1], port).into()).unwrap();
     let mut client = gorox.connect().unwrap();

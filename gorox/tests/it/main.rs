@@ -11,6 +11,7 @@ mod log;
 mod memory;
 mod options;
 mod pong;
+mod processes;
 mod refused;
 mod serve;
 mod signals;

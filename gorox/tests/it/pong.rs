@@ -26,7 +26,7 @@ pub(crate) fn with_few_files(files: u32, config: &str) -> (Program, TempDir) {
     let (dir, port) = (TempDir::new().unwrap(), free_port().unwrap());
     let file = dir.write("test.conf", config.replace("@PORT@", &port.to_string())).unwrap();
     let mut command = Command::new("sh");
-    let script = format!("ulimit -n {files}; exec \"$0\" serve --config \"$@\"");
+    let script = format!("ulimit -n {files}; exec \"$0\" serve --single --config \"$@\"");
     command.arg("-c").arg(script).arg(GOROX).arg(file);
     command.args(hemi_test::io_driver().map(|driver| format!("--io={driver}")));
     (Program::start(command, ([127, 0, 0, 1], port).into()).unwrap(), dir)

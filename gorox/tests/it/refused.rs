@@ -16,7 +16,7 @@ fn an_address_that_can_not_be_had_ends_the_program_with_its_reason() {
              httpxServer \"s\" {{ .address = \"{address}\" .webapps = (\"w\") }} }}"
         );
         let file = dir.write("test.conf", &config).unwrap();
-        let ended = gorox(&["serve", "--config", &file.display().to_string()]);
+        let ended = gorox(&["serve", "--single", "--config", &file.display().to_string()]);
         assert_eq!(ended.code, Some(1), "{}", ended.stderr);
         let why = format!("cannot listen on {address}");
         assert!(ended.stderr.contains(&why), "{}", ended.stderr);

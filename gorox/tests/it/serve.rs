@@ -23,7 +23,7 @@ fn serve(dir: &Path, args: &[&str]) -> Program {
     let attempt = || {
         let port = free_port()?;
         let mut command = Command::new(GOROX);
-        command.args(args).current_dir(dir).env("PORT", port.to_string());
+        command.args(args).arg("--single").current_dir(dir).env("PORT", port.to_string());
         Program::start(command, (Ipv4Addr::LOCALHOST, port).into())
     };
     let in_use = |e: &io::Error| e.kind() == io::ErrorKind::AddrInUse;
@@ -113,7 +113,7 @@ fn without_a_config_the_welcome_page_is_served() {
     }
     let dir = TempDir::new().unwrap();
     let mut command = Command::new(GOROX);
-    command.current_dir(dir.path());
+    command.arg("--single").current_dir(dir.path());
     let program = match Program::start(command, SocketAddr::from(([127, 0, 0, 1], PORT))) {
         Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
             println!("skipped: port {PORT} was taken");
@@ -144,7 +144,8 @@ fn a_bad_config_never_starts() {
     ] {
         dir.write("test.conf", text).unwrap();
         let mut command = Command::new(GOROX);
-        command.args(["serve", "--config", "test.conf"]).current_dir(dir.path()).env("PORT", "1");
+        command.args(["serve", "--config", "test.conf", "--var-dir", "var"]);
+        command.current_dir(dir.path()).env("PORT", "1");
         let ended = run(command);
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{text}");
         assert!(ended.stderr.contains(message), "{}", ended.stderr);

@@ -1,16 +1,14 @@
 //! Fetches a config by URL, before there is a stage.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{ACCEPT, HeaderMap, HeaderValue, USER_AGENT};
 use thiserror::Error;
 
-use super::url::{BadUrl, HttpUrl};
+use super::url::BadUrl;
 use crate::client::{Client, ClientError, ClientLimits};
 use crate::cores::wait_aside;
-use crate::resolv::{Resolv, ResolvConfig};
 
 /// What a fetch may cost.
 pub(super) const LIMITS: ClientLimits = ClientLimits {
@@ -40,8 +38,7 @@ fn redirect_hint(status: &StatusCode) -> &'static str {
 
 /// The content at an `http://` URL.
 pub(super) fn fetch(url: &str, limits: ClientLimits) -> Result<String, FetchError> {
-    let resolv = Arc::new(Resolv::new(ResolvConfig::default()));
-    let client = Client::with_resolv(url.parse::<HttpUrl>()?, limits, resolv, 0);
+    let client = Client::alone(url.parse()?, limits);
     let mut fields = HeaderMap::new();
     fields.insert(USER_AGENT, HeaderValue::from_static("hemi"));
     fields.insert(ACCEPT, HeaderValue::from_static("*/*"));

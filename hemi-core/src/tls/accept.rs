@@ -133,7 +133,8 @@ impl Acceptor {
             Ok(stream) => {
                 let resumed = stream.info().resumed;
                 if resumed { &self.counters.resumed } else { &self.counters.full }.add(1);
-                Some(stream)
+                // Who checked a name has seen what it came for (RFC 8737, 3).
+                stream.info().site.is_some().then_some(stream)
             }
             Err(Cut { why, error }) => {
                 self.counters.failures[why as usize].add(1);

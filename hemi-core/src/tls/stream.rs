@@ -108,6 +108,11 @@ impl TlsStream {
         &self.info
     }
 
+    /// Whether nothing has come since all was received: see [`Socket::is_quiet`].
+    pub(super) fn is_quiet(&self) -> bool {
+        self.inbound.is_empty() && self.socket.is_quiet()
+    }
+
     /// Hands on plaintext to `put`, at most `most` bytes; returns how many. 0 is the end, of which the peer
     /// has told: without that it is an error.
     fn poll_plain(

@@ -1,28 +1,36 @@
-//! `serve`: serves in this process until a signal says otherwise.
+//! `serve`: serves until a signal, or somebody at the control socket, says otherwise.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::Stdio;
 
 use hemi_core::Engine;
 use hemi_core::io::IoDriver;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{Level, info};
+use tracing::info;
 
-use crate::{Call, Failure, confine, dirs};
+use crate::leader::{self, StartedBy};
+use crate::messages::ToSuccessor;
+use crate::{Call, Failure, confine, dirs, logging, worker};
 
 pub(crate) fn serve(call: &Call<'_>) -> Result<(), Failure> {
+    match (call.options.single, call.options.daemon) {
+        (true, true) => {
+            Err("--single serves in the foreground: leave --daemon out".to_owned().into())
+        }
+        (true, false) => serve_alone(call),
+        (false, true) => detach(call),
+        (false, false) => leader::run(call, StartedBy::Somebody),
+    }
+}
+
+/// Serves in this process.
+fn serve_alone(call: &Call<'_>) -> Result<(), Failure> {
     let (program, options) = (call.program, call.options);
-    let level = match options.debug {
-        0 => Level::INFO,
-        1 => Level::DEBUG,
-        _ => Level::TRACE,
-    };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_ansi(rustix::termios::isatty(std::io::stderr()))
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .init();
-    allow_many_files();
+    logging::begin(options.debug, None);
+    worker::allow_many_files();
     let (source, constants) = dirs::locate(call)?;
     confine::become_user(call, &constants)?;
     let _ = confine::enter_sandbox(call, &source, &constants)?;
@@ -31,7 +39,7 @@ pub(crate) fn serve(call: &Call<'_>) -> Result<(), Failure> {
     runtime.block_on(async {
         let engine = Engine::start(program.registry())?;
         let engine = engine.io(options.io.unwrap_or(IoDriver::DEFAULT))?;
-        let mut engine = engine.constants(constants);
+        let mut engine = engine.constants(constants).grace(options.grace());
         let mut ends = Ends::watch().map_err(|e| format!("cannot watch for signals: {e}"))?;
         engine.load(&source)?;
         info!(cores = engine.cores(), "{} {} serves", program.name, program.version);
@@ -43,6 +51,31 @@ pub(crate) fn serve(call: &Call<'_>) -> Result<(), Failure> {
         }
         Ok(())
     })
+}
+
+/// Starts a leader that has no terminal, and waits until it serves.
+fn detach(call: &Call<'_>) -> Result<(), Failure> {
+    let (_, constants) = dirs::locate(call)?;
+    let dir = &constants.log_dir;
+    let cannot = |e| format!("cannot write to {}: {e}", dir.display());
+    std::fs::create_dir_all(dir).map_err(cannot)?;
+    let name = call.program.name;
+    let output = ["out", "err"].map(|end| append_to(&dir.join(format!("{name}.{end}"))));
+    let [stdout, stderr] = output;
+    let output = [stdout.map_err(cannot)?, stderr.map_err(cannot)?];
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| format!("cannot start: {e}"))?.block_on(async {
+        let binary = Path::new("/proc/self/exe");
+        let spawned = leader::spawn(binary, name, &call.args, Some(output));
+        let (_, sender, mut receiver) = spawned.map_err(|e| format!("cannot start: {e}"))?;
+        // If it has ended already, it is heard why.
+        let _ = sender.send(&ToSuccessor::Detach, vec![]).await;
+        Ok(leader::serves(&mut receiver).await?)
+    })
+}
+
+fn append_to(path: &Path) -> std::io::Result<Stdio> {
+    Ok(OpenOptions::new().append(true).create(true).mode(0o640).open(path)?.into())
 }
 
 /// The signals that end a program.
@@ -65,12 +98,4 @@ impl Ends {
             _ = self.terminate.recv() => {}
         }
     }
-}
-
-/// Raises the limit on open files as far as it goes without privilege.
-fn allow_many_files() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // If it is refused, the limit that there is decides how many connections are served.
-    let _ = setrlimit(Resource::Nofile, limit);
 }

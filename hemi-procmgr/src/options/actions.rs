@@ -5,19 +5,119 @@ use crate::actions;
 
 const FILE: Value = Value { name: "FILE", is: Is::File };
 
+const PLACE: Value = Value { name: "ADDRESS", is: Is::File };
+
 /// In the order in which they are shown.
 pub(crate) const ACTIONS: &[Action] = &[
     Action {
         names: &["serve"],
         operands: Operands::Nothing,
         about: "serve until Ctrl-C or SIGTERM, then drain (the default)",
-        more: "Draining completes the answers that are under way, for 30 seconds at most. A second signal \
-               ends it at once.",
+        more: "A leader keeps the listening sockets, and a worker serves on them; --single has one process \
+               do both. Draining completes the answers that are under way, for --grace seconds at most. A \
+               second signal ends it at once. Signals to the leader: INT and TERM quit, QUIT stops, HUP \
+               reloads, USR1 reopens log files, USR2 upgrades.",
         exits: &[
             (0, "it has served, and drained"),
             (1, "the config is wrong, or can't be served here"),
         ],
         run: actions::serve::serve,
+    },
+    Action {
+        names: &["status"],
+        operands: Operands::Nothing,
+        about: "tell how the processes that serve are doing",
+        more: "",
+        exits: &[],
+        run: actions::ask::status,
+    },
+    Action {
+        names: &["pids"],
+        operands: Operands::Nothing,
+        about: "print the process ids of leader and workers",
+        more: "",
+        exits: &[],
+        run: actions::ask::pids,
+    },
+    Action {
+        names: &["leader"],
+        operands: Operands::Nothing,
+        about: "tell how the leader is doing",
+        more: "",
+        exits: &[],
+        run: actions::ask::leader,
+    },
+    Action {
+        names: &["worker"],
+        operands: Operands::Nothing,
+        about: "tell how the workers are doing",
+        more: "",
+        exits: &[],
+        run: actions::ask::worker,
+    },
+    Action {
+        names: &["reload", "reconf"],
+        operands: Operands::Nothing,
+        about: "load the config anew",
+        more: "It comes back when the new config serves. One with mistakes changes nothing: they are printed. Answers that are under way are completed by the stage that began them.",
+        exits: &[],
+        run: actions::ask::reload,
+    },
+    Action {
+        names: &["rework"],
+        operands: Operands::Nothing,
+        about: "put a new worker in the place of the one that serves",
+        more: "Both have the same sockets, so no connection is refused; the old one completes what is under way, and ends.",
+        exits: &[],
+        run: actions::ask::rework,
+    },
+    Action {
+        names: &["upgrade"],
+        operands: Operands::Nothing,
+        about: "put new processes in the place of those that run, of a new binary: see --binary",
+        more: "If the new ones do not come to serve, all stays as it is. Refused while others still drain.",
+        exits: &[],
+        run: actions::ask::upgrade,
+    },
+    Action {
+        names: &["reopen"],
+        operands: Operands::Nothing,
+        about: "open log files anew, after they were moved away",
+        more: "",
+        exits: &[],
+        run: actions::ask::reopen,
+    },
+    Action {
+        names: &["quit"],
+        operands: Operands::Nothing,
+        about: "drain, then end",
+        more: "It comes back when this has begun.",
+        exits: &[],
+        run: actions::ask::quit,
+    },
+    Action {
+        names: &["stop"],
+        operands: Operands::Nothing,
+        about: "end at once",
+        more: "",
+        exits: &[],
+        run: actions::ask::stop,
+    },
+    Action {
+        names: &["recmd"],
+        operands: Operands::Optional(PLACE),
+        about: "open the control API at another address, or the path of a socket",
+        more: "Without one its port closes; the socket stays.",
+        exits: &[],
+        run: actions::ask::recmd,
+    },
+    Action {
+        names: &["reweb"],
+        operands: Operands::Optional(PLACE),
+        about: "open the admin pages at another address",
+        more: "Without one they close.",
+        exits: &[],
+        run: actions::ask::reweb,
     },
     Action {
         names: &["check"],

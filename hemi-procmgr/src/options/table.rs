@@ -1,11 +1,21 @@
 //! The table of options.
 
 use super::{Is, Opt, Set, Value};
+use crate::admin;
 
 const DIR: Value = Value { name: "DIR", is: Is::Dir };
 
-/// The actions that look at a config.
-const CONFIGURED: &[&str] = &["serve", "check", "dump"];
+/// The actions that look at a config, or for a program that was started with one.
+const CONFIGURED: &[&str] = &[
+    "serve", "check", "dump", "status", "pids", "leader", "worker", "reload", "rework", "upgrade",
+    "reopen", "quit", "stop", "recmd", "reweb",
+];
+
+/// The actions that serve, or ask a program that does.
+const CONTROLLED: &[&str] = &[
+    "serve", "status", "pids", "leader", "worker", "reload", "rework", "upgrade", "reopen", "quit",
+    "stop", "recmd", "reweb",
+];
 
 /// In the order in which they are shown.
 pub(crate) const OPTIONS: &[Opt] = &[
@@ -58,6 +68,67 @@ pub(crate) const OPTIONS: &[Opt] = &[
         about: "%varDir",
         default: "data/var in the top directory",
         of: CONFIGURED,
+    },
+    Opt {
+        names: &["cmdui"],
+        set: Set::Value(Value { name: "PATH|ADDRESS", is: Is::File }, |o, v| {
+            if !v.contains('/') {
+                admin::address(&v)?;
+            }
+            o.cmdui = Some(v);
+            Ok(())
+        }),
+        about: "the control socket, by which a program that serves is asked; or with serve the address of a \
+                port where it is asked with a token, beside the socket",
+        default: "NAME.sock in %varDir, and no port",
+        of: CONTROLLED,
+    },
+    Opt {
+        names: &["webui"],
+        set: Set::Value(Value { name: "ADDRESS", is: Is::File }, |o, v| {
+            admin::address(&v)?;
+            o.webui = Some(v);
+            Ok(())
+        }),
+        about: "the address of the admin pages; who logs in needs the token in NAME.token in %varDir",
+        default: "no admin pages",
+        of: &["serve"],
+    },
+    Opt {
+        names: &["grace"],
+        set: Set::Value(Value { name: "SECONDS", is: Is::File }, |o, v| {
+            o.grace = Some(v.parse().map_err(|_| "takes a number of seconds")?);
+            Ok(())
+        }),
+        about: "how long answers that are under way may take to end, when another config or process takes \
+                over or the program ends",
+        default: "30",
+        of: &["serve"],
+    },
+    Opt {
+        names: &["single"],
+        set: Set::Flag(|o| o.single = true),
+        about: "serve in one process, which nobody can ask and no other replaces",
+        default: "",
+        of: &["serve"],
+    },
+    Opt {
+        names: &["daemon"],
+        set: Set::Flag(|o| o.daemon = true),
+        about: "serve in the background, and come back once it serves; what it says goes to NAME.out and \
+                NAME.err in %logDir",
+        default: "",
+        of: &["serve"],
+    },
+    Opt {
+        names: &["binary"],
+        set: Set::Value(Value { name: "FILE", is: Is::File }, |o, v| {
+            o.binary = Some(v.into());
+            Ok(())
+        }),
+        about: "the binary to upgrade to",
+        default: "what lies now where that of the program came from",
+        of: &["upgrade"],
     },
     Opt {
         names: &["io"],
@@ -147,7 +218,10 @@ pub(crate) const OPTIONS: &[Opt] = &[
         set: Set::Flag(|o| o.json = true),
         about: "for programs, as JSON",
         default: "",
-        of: &["explain", "advise"],
+        of: &[
+            "explain", "advise", "status", "pids", "leader", "worker", "reload", "rework",
+            "upgrade", "reopen", "quit", "stop", "recmd", "reweb",
+        ],
     },
     Opt {
         names: &["help", "h"],

@@ -72,6 +72,11 @@ impl Site {
         self.engine.sample();
     }
 
+    /// Its components.
+    pub(crate) fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
     /// Where it listens.
     pub(crate) fn addr(&self) -> SocketAddr {
         match self.server().addresses().as_slice() {

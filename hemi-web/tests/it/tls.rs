@@ -2,6 +2,7 @@
 
 mod hostile;
 mod peers;
+mod shown;
 
 use std::io::ErrorKind;
 use std::sync::Arc;

@@ -48,7 +48,7 @@ const SERVERS: &[Server] = &[
     Server {
         name: OURS,
         source: Source::Package("gorox"),
-        arguments: &["serve", "--config", "@CONFIG@"],
+        arguments: &["serve", "--single", "--config", "@CONFIG@"],
         version: &["version"],
         configs: &[
             (
@@ -81,21 +81,21 @@ const SERVERS: &[Server] = &[
     Server {
         name: "gorox-log",
         source: Source::Package("gorox"),
-        arguments: &["serve", "--config", "@CONFIG@"],
+        arguments: &["serve", "--single", "--config", "@CONFIG@"],
         version: &["version"],
         configs: &[(&["access-log"], "gorox-log.conf")],
     },
     Server {
         name: "gorox-metrics",
         source: Source::Package("gorox"),
-        arguments: &["serve", "--config", "@CONFIG@"],
+        arguments: &["serve", "--single", "--config", "@CONFIG@"],
         version: &["version"],
         configs: &[(&["metrics"], "gorox-metrics.conf")],
     },
     Server {
         name: "app",
         source: Source::Package("bench-app"),
-        arguments: &["serve", "--config", "@CONFIG@"],
+        arguments: &["serve", "--single", "--config", "@CONFIG@"],
         version: &["version"],
         configs: &[(&["route", "axum-inside", "multipart-1m"], "app/app.conf")],
     },
@@ -123,7 +123,7 @@ const SERVERS: &[Server] = &[
     Server {
         name: "gorox-uring",
         source: Source::Package("gorox"),
-        arguments: &["serve", "--io", "uring", "--config", "@CONFIG@"],
+        arguments: &["serve", "--single", "--io", "uring", "--config", "@CONFIG@"],
         version: &["version"],
         configs: &[(
             &[

@@ -1,0 +1,396 @@
+//! The life of a leader, from its start to its end.
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hemi_core::listen::Inherited;
+use hemi_core::status::Timestamp;
+use rustix::process::Signal;
+use tokio::signal::unix::{self, SignalKind};
+use tokio::sync::{Mutex, Notify, broadcast, mpsc};
+use tokio::task::{LocalSet, spawn_local};
+use tracing::{info, warn};
+
+use super::answers::{Asked, Asker};
+use super::history::History;
+use super::lock::{Lock, NoLock};
+use super::sockets::Sockets;
+use super::succession::{Estate, Parent};
+use super::{DRAIN, Leader, refused};
+use crate::admin::{self, Admin, Places, Site, Token};
+use crate::control::Refused;
+use crate::dirs::{self, Home};
+use crate::messages::FromSuccessor;
+use crate::options::Options;
+use crate::privileges::User;
+use crate::recent::Recent;
+use crate::systemd::{self, Notifier};
+use crate::{Call, Failure, logging};
+
+/// The first argument of a process that is to be a leader, and has a parent that waits for it to serve.
+pub(crate) const LEADER: &str = "@leader";
+
+/// What can be moved.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    Cmdui,
+    Webui,
+}
+
+impl Place {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cmdui => "cmdui",
+            Self::Webui => "webui",
+        }
+    }
+}
+
+/// Events that those who watch may be behind.
+const EVENTS: usize = 64;
+
+/// By whom a leader was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StartedBy {
+    /// A person or a program; its standard input is not ours.
+    Somebody,
+    /// A process of this program, which listens on the other end of the standard input.
+    Parent,
+}
+
+/// Leads until it is told to end.
+pub(crate) fn run(call: &Call<'_>, by: StartedBy) -> Result<(), Failure> {
+    let recent = logging::begin(call.options.debug, None);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| format!("cannot start: {e}"))?;
+    LocalSet::new().block_on(&runtime, async {
+        let mut parent = match by {
+            StartedBy::Somebody => None,
+            StartedBy::Parent => {
+                let parent = Parent::meet().await;
+                Some(parent.map_err(|e| format!("cannot hear what started this: {e}"))?)
+            }
+        };
+        let estate = parent.as_mut().and_then(|parent| parent.estate.take());
+        match begin(call, estate, recent).await {
+            Ok((leader, signals, asked)) => {
+                if let Some(parent) = parent {
+                    parent.tell(FromSuccessor::Serves).await;
+                    spawn_local(leader.clone().outlive(parent));
+                }
+                leader.lead(signals, asked).await;
+                Ok(())
+            }
+            Err(failure) => {
+                if let Some(parent) = parent {
+                    parent.tell(FromSuccessor::Failed(failure.message.clone())).await;
+                }
+                Err(failure)
+            }
+        }
+    })
+}
+
+/// Gets a worker to serve.
+async fn begin(
+    call: &Call<'_>,
+    estate: Option<Estate>,
+    recent: Recent,
+) -> Result<(Rc<Leader>, Signals, mpsc::Receiver<Asked>), Failure> {
+    let mut signals = Signals::watch().map_err(|e| format!("cannot watch for signals: {e}"))?;
+    let leader = Rc::new(Leader::new(call, recent)?);
+    leader.take_over(estate)?;
+    let begun = tokio::select! {
+        begun = leader.find_worker() => begun,
+        _ = signals.end() => Err(refused("it was told to end before it served")),
+    };
+    if let Err(refused) = begun {
+        if !leader.predecessor.get() {
+            leader.remove_files();
+        }
+        return Err(refused.message.into());
+    }
+    let (asker, asked) = Asker::new(leader.events.clone());
+    leader.open_control(asker, call.options);
+    Ok((leader, signals, asked))
+}
+
+impl Leader {
+    fn new(call: &Call<'_>, recent: Recent) -> Result<Self, Failure> {
+        let (source, constants) = dirs::locate(call)?;
+        let inherited = Inherited::take(systemd::sockets(&call.env, std::process::id()))
+            .map_err(|e| format!("cannot take over the sockets that this was started with: {e}"))?;
+        let home = Home::new(call, &constants);
+        let home = match home.prepare() {
+            Ok(()) => Some(home),
+            Err(e) => {
+                warn!("{e}: actions on this program, such as status and reload, can't reach it");
+                None
+            }
+        };
+        Ok(Self {
+            program: *call.program,
+            args: call.args.clone(),
+            drain: call.options.grace() + DRAIN,
+            worker_user: match &call.options.user {
+                Some(user) => User::find(user, call.options.group.as_deref())?.uid,
+                None => rustix::process::geteuid().as_raw(),
+            },
+            source,
+            constants,
+            home,
+            since: Timestamp::now(),
+            binary: own_binary(),
+            sockets: Sockets::new(inherited),
+            notifier: Notifier::new(&call.env, std::process::id()),
+            workers: RefCell::default(),
+            current: RefCell::default(),
+            history: RefCell::new(History::default()),
+            changing: Mutex::new(()),
+            attempts: Cell::new(0),
+            ending: Cell::new(false),
+            succeeded: Cell::new(false),
+            predecessor: Cell::new(false),
+            lock: RefCell::default(),
+            admin: RefCell::default(),
+            socket: RefCell::default(),
+            over: Notify::new(),
+            events: broadcast::channel(EVENTS).0,
+            recent,
+        })
+    }
+
+    /// Becomes the only leader here, but for the one that it takes over from.
+    fn take_over(&self, estate: Option<Estate>) -> Result<(), Failure> {
+        let Some(home) = &self.home else { return Ok(()) };
+        let path = home.pid_file();
+        let lock = match estate {
+            Some(estate) => {
+                self.predecessor.set(true);
+                for (endpoint, bound) in estate.sockets {
+                    self.sockets.adopt(endpoint, bound, None);
+                }
+                estate.lock.map(|lock| Lock::inherit(lock, &path))
+            }
+            None => match Lock::take(&path) {
+                Ok(lock) => Some(lock),
+                Err(NoLock::Held(pid)) => {
+                    let message = format!(
+                        "{} runs here already, as process {pid} (see {}): give this one another --var-dir",
+                        self.program.name,
+                        path.display()
+                    );
+                    return Err(message.into());
+                }
+                Err(NoLock::Io(e)) => {
+                    return Err(format!("cannot lock {}: {e}", path.display()).into());
+                }
+            },
+        };
+        *self.lock.borrow_mut() = lock;
+        Ok(())
+    }
+
+    /// Takes on a worker that has lost its leader, or starts one.
+    async fn find_worker(self: &Rc<Self>) -> Result<(), Refused> {
+        let found = match self.predecessor.get() {
+            true => None,
+            false => self.adopt().await,
+        };
+        let worker = match found {
+            Some(worker) => worker,
+            None => {
+                let started = self.start(None).await;
+                let generation = self.history.borrow_mut().tried(started.as_ref().err().cloned());
+                generation.into_iter().for_each(|new| self.clone().keep_when_proven(new));
+                started?
+            }
+        };
+        self.enthrone(worker);
+        Ok(())
+    }
+
+    /// Opens the control socket. Without one it serves all the same.
+    fn open_control(&self, control: Asker, options: &Options) {
+        let Some(home) = &self.home else { return };
+        let opened = Token::in_file(&home.token()).and_then(|token| {
+            let site = Site::new(self.program.name, Arc::new(control), token, Vec::new());
+            let admin = Admin::open(Arc::new(site), Places::default());
+            *self.admin.borrow_mut() = Some(admin.map_err(|e| e.to_string())?);
+            self.place_socket(home.socket())
+        });
+        if let Err(e) = opened {
+            warn!("no control socket: {e}");
+        }
+        let is_port = |place: &&String| !place.contains('/');
+        for (place, address) in [
+            (Place::Cmdui, options.cmdui.as_ref().filter(is_port)),
+            (Place::Webui, options.webui.as_ref()),
+        ] {
+            if let Some(address) = address
+                && let Err(refused) = self.place(place, Some(address))
+            {
+                warn!("{}", refused.message);
+            }
+        }
+        if let Some(lock) = &*self.lock.borrow()
+            && let Err(e) = lock.sign()
+        {
+            warn!("cannot write the pid file: {e}");
+        }
+    }
+
+    /// Opens the control socket at this path. One that is there belongs to a leader that has died, or that
+    /// this one follows: it is replaced by one that listens, so that there is always one that does.
+    fn place_socket(&self, path: PathBuf) -> Result<(), String> {
+        let mut admin = self.admin.borrow_mut();
+        let admin = admin.as_mut().ok_or("there are no servers for it")?;
+        let fresh = path.with_added_extension(std::process::id().to_string());
+        let places = Places { socket: Some(fresh.clone()), ..admin.places().clone() };
+        admin.place(places).map_err(|e| e.to_string())?;
+        std::fs::rename(&fresh, &path).map_err(|e| format!("{}: {e}", path.display()))?;
+        if let Some(before) = self.socket.borrow_mut().replace(path.clone())
+            && before != path
+        {
+            let _ = std::fs::remove_file(before);
+        }
+        Ok(())
+    }
+
+    /// Moves the control API or the admin pages: to an address; the API to the path of a socket as well.
+    /// Without an address their port closes.
+    pub(super) fn place(&self, place: Place, address: Option<&str>) -> Result<String, Refused> {
+        if let (Place::Cmdui, Some(path)) = (place, address.filter(|path| path.contains('/'))) {
+            self.place_socket(path.into()).map_err(refused)?;
+            return Ok(format!("the control socket is {path}"));
+        }
+        let address = address.map(admin::address).transpose().map_err(refused)?;
+        let mut admin = self.admin.borrow_mut();
+        let admin = admin.as_mut().ok_or_else(|| refused("there are no servers for it"))?;
+        let mut places = admin.places().clone();
+        match place {
+            Place::Cmdui => places.cmdui = address,
+            Place::Webui => places.webui = address,
+        }
+        admin.place(places).map_err(|e| refused(e.to_string()))?;
+        let name = place.name();
+        let at = admin.addresses().into_iter().find(|(server, _)| server == name);
+        Ok(at.map_or(format!("{name} is closed"), |(_, at)| format!("{name} is at {at}")))
+    }
+
+    /// Does what it is asked, until the end.
+    async fn lead(self: Rc<Self>, mut signals: Signals, mut asked: mpsc::Receiver<Asked>) {
+        info!("{} {} serves", self.program.name, self.program.version);
+        self.notify_ready();
+        spawn_local(self.clone().watch_over());
+        if let Some(pulse) = self.notifier.pulse() {
+            spawn_local(self.clone().notify_alive(pulse));
+        }
+        loop {
+            tokio::select! {
+                signal = signals.next() => {
+                    spawn_local(self.clone().heed_signal(signal));
+                }
+                Some(asked) = asked.recv() => {
+                    spawn_local(self.clone().answer(asked));
+                }
+                () = self.over.notified() => break,
+            }
+        }
+        let admin = self.admin.borrow_mut().take();
+        if let Some(admin) = admin {
+            admin.quit().await;
+        }
+        // Else they are another leader's now.
+        if !self.succeeded.get() {
+            self.remove_files();
+        }
+    }
+
+    /// Tells the service manager that it serves.
+    pub(super) fn notify_ready(&self) {
+        self.notifier.ready(
+            std::process::id(),
+            &format!("{} {} serves", self.program.name, self.program.version),
+        );
+    }
+
+    async fn notify_alive(self: Rc<Self>, pulse: Duration) {
+        let mut tick = tokio::time::interval(pulse);
+        loop {
+            tick.tick().await;
+            self.notifier.alive();
+        }
+    }
+
+    fn remove_files(&self) {
+        if let Some(socket) = self.socket.borrow_mut().take() {
+            let _ = std::fs::remove_file(socket);
+        }
+        if let Some(lock) = self.lock.borrow_mut().take() {
+            lock.remove();
+        }
+    }
+
+    /// Waits for the end of the leader before this one, if that has started it.
+    async fn outlive(self: Rc<Self>, parent: Parent) {
+        parent.ends().await;
+        self.predecessor.set(false);
+    }
+}
+
+/// The file of this program: where it lies, even if another has been put there since.
+fn own_binary() -> PathBuf {
+    let path = std::env::current_exe().unwrap_or_default();
+    match path.to_str().and_then(|path| path.strip_suffix(" (deleted)")) {
+        Some(path) => path.into(),
+        None => path,
+    }
+}
+
+/// The signals that a leader heeds.
+struct Signals {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+    quit: unix::Signal,
+    hang_up: unix::Signal,
+    user1: unix::Signal,
+    user2: unix::Signal,
+}
+
+impl Signals {
+    fn watch() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            terminate: unix::signal(SignalKind::terminate())?,
+            quit: unix::signal(SignalKind::quit())?,
+            hang_up: unix::signal(SignalKind::hangup())?,
+            user1: unix::signal(SignalKind::user_defined1())?,
+            user2: unix::signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::INT,
+            _ = self.terminate.recv() => Signal::TERM,
+            _ = self.quit.recv() => Signal::QUIT,
+            _ = self.hang_up.recv() => Signal::HUP,
+            _ = self.user1.recv() => Signal::USR1,
+            _ = self.user2.recv() => Signal::USR2,
+        }
+    }
+
+    /// One that asks for the end.
+    async fn end(&mut self) -> Signal {
+        loop {
+            let signal = self.next().await;
+            if matches!(signal, Signal::INT | Signal::TERM | Signal::QUIT) {
+                return signal;
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! How a leader gives way to another, of a newer binary for instance; and how one finds the worker of a
+//! leader that has died.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
+use std::time::Duration;
+
+use hemi_core::listen::{Bound, Endpoint};
+use tokio::net::UnixStream;
+use tokio::task::spawn_local;
+use tokio::time::{sleep, timeout};
+use tracing::info;
+
+use super::worker::Worker;
+use super::{LEADER, Leader, READY, refused};
+use crate::channel::{self, Receiver, Sender};
+use crate::control::Refused;
+use crate::messages::{FromSuccessor, Loaded, Next, ToLeader, ToSuccessor};
+
+/// How long a successor may take: for its worker to serve, and some more.
+const PATIENCE: Duration = READY.saturating_add(Duration::from_secs(10));
+
+/// How long an orphaned worker may take to say who it is.
+const HELLO: Duration = Duration::from_secs(5);
+
+/// Who has started this leader, if it was a process of the same program.
+pub(super) struct Parent {
+    sender: Sender,
+    receiver: Receiver,
+    pub(super) estate: Option<Estate>,
+}
+
+/// What a leader leaves to its successor.
+pub(super) struct Estate {
+    pub(super) lock: Option<OwnedFd>,
+    pub(super) sockets: Vec<(Endpoint, Bound)>,
+}
+
+impl Parent {
+    /// Hears what the parent wants.
+    pub(super) async fn meet() -> std::io::Result<Self> {
+        let (sender, mut receiver) = channel::to_parent()?;
+        let mut estate = None;
+        loop {
+            let message = receiver.next::<ToSuccessor>().await?;
+            let (message, mut descriptors) = message.ok_or(std::io::ErrorKind::UnexpectedEof)?;
+            match (message, &mut estate) {
+                (ToSuccessor::Detach, _) => {
+                    // It leads no group, so this is never refused.
+                    let _ = rustix::process::setsid();
+                    return Ok(Self { sender, receiver, estate: None });
+                }
+                (ToSuccessor::Inherit, _) => {
+                    estate = Some(Estate { lock: descriptors.pop(), sockets: Vec::new() });
+                }
+                (ToSuccessor::Holds { endpoint, address }, Some(estate)) => {
+                    estate.sockets.push((endpoint, Bound { address, sockets: descriptors }));
+                }
+                (ToSuccessor::Holds { .. }, None) => {}
+                (ToSuccessor::Held, _) => return Ok(Self { sender, receiver, estate }),
+            }
+        }
+    }
+
+    /// Tells it that all went well, or why it did not.
+    pub(super) async fn tell(&self, message: FromSuccessor) {
+        // One that has gone does not wait for it.
+        let _ = self.sender.send(&message, vec![]).await;
+        self.sender.flush().await;
+    }
+
+    /// Waits for its end.
+    pub(super) async fn ends(mut self) {
+        while let Ok(Some(_)) = self.receiver.next::<ToSuccessor>().await {}
+    }
+}
+
+/// Starts another leader, with these arguments.
+pub(crate) fn spawn(
+    binary: &Path,
+    name: &str,
+    args: &[String],
+    output: Option<[Stdio; 2]>,
+) -> std::io::Result<(Child, Sender, Receiver)> {
+    let (sender, receiver, stdin) = channel::to_child()?;
+    let mut command = Command::new(binary);
+    command.arg0(name).arg(LEADER).args(args).stdin(stdin);
+    // Its sockets come from its parent, and it is to be watched as that is.
+    for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"] {
+        command.env_remove(name);
+    }
+    if let Some([stdout, stderr]) = output {
+        command.stdout(stdout).stderr(stderr);
+    }
+    Ok((command.spawn()?, sender, receiver))
+}
+
+/// Waits until a leader that was started serves, or says why it does not.
+pub(crate) async fn serves(receiver: &mut Receiver) -> Result<(), String> {
+    match timeout(PATIENCE, receiver.next::<FromSuccessor>()).await {
+        Ok(Ok(Some((FromSuccessor::Serves, _)))) => Ok(()),
+        Ok(Ok(Some((FromSuccessor::Failed(why), _)))) => Err(why),
+        Ok(Ok(None)) => Err("it has ended without a word".to_owned()),
+        Ok(Err(e)) => Err(format!("it makes no sense: {e}")),
+        Err(_) => Err(format!("it does not serve after {} seconds", PATIENCE.as_secs())),
+    }
+}
+
+impl Leader {
+    /// Has another leader take over, and drains. If that does not serve, nothing changes.
+    pub(super) async fn upgrade(
+        self: &Rc<Self>,
+        binary: Option<PathBuf>,
+    ) -> Result<String, Refused> {
+        let busy = || refused("another change is under way");
+        let _changing = self.changing.try_lock().map_err(|_| busy())?;
+        self.goes_on()?;
+        let drains = self.workers.borrow().iter().any(|worker| worker.drains());
+        if drains || self.predecessor.get() {
+            return Err(refused("the processes before these still drain: try again later"));
+        }
+        let binary = binary.unwrap_or_else(|| self.binary.clone());
+        let cannot = |e| refused(format!("cannot run {}: {e}", binary.display()));
+        let (mut child, sender, mut receiver) =
+            spawn(&binary, self.program.name, &self.args, None).map_err(cannot)?;
+        let pid = child.id();
+        info!(pid, binary = %binary.display(), "another leader is to take over");
+        let taken = match self.bequeath(&sender).await {
+            Ok(()) => serves(&mut receiver).await,
+            Err(e) => Err(e.to_string()),
+        };
+        if let Err(why) = taken {
+            let _ = child.kill();
+            spawn_local(reap(child));
+            return Err(refused(format!("{} does not serve: {why}", binary.display())));
+        }
+        info!(pid, "another leader has taken over");
+        self.succeeded.set(true);
+        self.sockets.leave();
+        self.lock.borrow_mut().take();
+        let (leader, worker) = (self.clone(), self.current.borrow_mut().take());
+        spawn_local(async move {
+            if let Some(worker) = worker {
+                leader.retire(worker.clone(), Next::Worker);
+                worker.ended().await;
+            }
+            leader.over.notify_one();
+            // The successor waits for its end.
+            std::future::pending::<()>().await;
+            drop((sender, receiver));
+        });
+        Ok(format!("leader {pid} has taken over"))
+    }
+
+    /// Gives the successor all it needs.
+    async fn bequeath(&self, successor: &Sender) -> std::io::Result<()> {
+        let lock = self.lock.borrow().as_ref().map(|lock| lock.share()).transpose()?;
+        successor.send(&ToSuccessor::Inherit, lock.into_iter().collect()).await?;
+        for (endpoint, Bound { address, sockets }) in self.sockets.share()? {
+            successor.send(&ToSuccessor::Holds { endpoint, address }, sockets).await?;
+        }
+        successor.send(&ToSuccessor::Held, vec![]).await
+    }
+
+    /// Takes on the worker of a leader that has died, if there is one.
+    pub(super) async fn adopt(self: &Rc<Self>) -> Option<Rc<Worker>> {
+        let stream = UnixStream::connect(self.home.as_ref()?.rescue()).await.ok()?;
+        let (sender, mut receiver) = channel::on(stream);
+        let peer = receiver.peer().ok()?;
+        let pid = peer.pid().filter(|_| peer.uid() == self.worker_user)?;
+        let hello = timeout(HELLO, receiver.next::<ToLeader>()).await;
+        let Ok(Ok(Some((ToLeader::Hello { serves: Some(loaded) }, mut journal)))) = hello else {
+            return None;
+        };
+        let worker = Worker::found(u32::try_from(pid).ok()?, sender).ok()?;
+        worker.journal(journal.pop());
+        let Loaded { config, .. } = loaded;
+        self.history.borrow_mut().loaded(config);
+        info!(pid, "a worker without a leader is found");
+        // Its sockets follow.
+        Some(self.admit(worker, receiver))
+    }
+}
+
+/// Waits for the end of a child that was killed.
+async fn reap(mut child: Child) {
+    while let Ok(None) = child.try_wait() {
+        sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,264 @@
+//! The worker: the process that serves, at the orders of its leader.
+//!
+//! It asks the leader for the sockets to listen on, so that these outlive it. If the leader dies it serves
+//! on, and waits for another at its rescue socket.
+
+mod binder;
+mod engine;
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{error, info, warn};
+
+use crate::channel;
+use crate::control::Refused;
+use crate::dirs::{self, Home};
+use crate::journal::Journal;
+use crate::messages::{Next, Order, ToLeader, ToWorker};
+use crate::{Call, Failure, confine, logging};
+
+use binder::Leader;
+use engine::{Job, Setting, Shared};
+
+/// How often it shows that it lives.
+pub(crate) const PULSE: Duration = Duration::from_secs(1);
+
+/// Orders that wait for the engine, at most.
+const JOBS: usize = 16;
+
+/// Serves until the leader has had enough, or there is no leader and a signal says so.
+pub(crate) fn run(call: &Call<'_>) -> Result<(), Failure> {
+    let cannot = |e| format!("cannot start as a worker: {e}");
+    let (source, constants) = dirs::locate(call)?;
+    confine::become_user(call, &constants)?;
+    let confined = confine::enter_sandbox(call, &source, &constants)?;
+    let setting = Setting { source, constants, confined };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(cannot)?.block_on(async {
+        let journal = Journal::new().map_err(cannot)?;
+        let recent = logging::begin(call.options.debug, Some(journal.clone()));
+        std::panic::set_hook(Box::new(|panic| error!("{panic}")));
+        let (sender, receiver) = channel::to_parent().map_err(cannot)?;
+        let leader = Arc::new(Leader::new(sender));
+        leader.tell(&ToLeader::Hello { serves: None }, vec![journal.share().map_err(cannot)?]);
+        let rescue = Home::new(call, &setting.constants).rescue();
+        let (jobs, engine) = engine::start(call, setting, leader.clone(), recent)?;
+        let worker = Worker { leader, jobs, journal, rescue, engine };
+        Ok(worker.work(receiver.queue()).await.map_err(cannot)?)
+    })
+}
+
+struct Worker {
+    leader: Arc<Leader>,
+    jobs: mpsc::Sender<Job>,
+    journal: Arc<Journal>,
+    /// Where it waits for another leader.
+    rescue: PathBuf,
+    engine: Arc<Shared>,
+}
+
+/// What comes from the leader.
+type Orders = mpsc::Receiver<(ToWorker, Vec<OwnedFd>)>;
+
+/// Whether to go on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Go,
+    End,
+}
+
+impl Worker {
+    async fn work(self, orders: Orders) -> std::io::Result<()> {
+        let mut signals = Signals::watch()?;
+        let beating = tokio::spawn(beat(self.engine.clone(), self.leader.clone()));
+        let (mut orders, mut draining, mut then) = (Some(orders), false, Then::Go);
+        while then == Then::Go {
+            then = match &mut orders {
+                Some(from_leader) => tokio::select! {
+                    order = from_leader.recv() => match order {
+                        Some((message, descriptors)) => {
+                            self.obey(message, descriptors, &mut draining)
+                        }
+                        None => {
+                            orders = None;
+                            self.lose_leader()
+                        }
+                    },
+                    () = self.engine.ended() => Then::End,
+                    _ = signals.next() => Then::Go,
+                },
+                None => tokio::select! {
+                    found = self.wait_for_leader(draining) => {
+                        orders = Some(found);
+                        Then::Go
+                    }
+                    () = self.engine.ended() => Then::End,
+                    asked = signals.next() => self.heed(asked, &mut draining),
+                },
+            };
+        }
+        beating.abort();
+        // What was said last still has to go out.
+        self.leader.flush().await;
+        Ok(())
+    }
+
+    fn obey(&self, message: ToWorker, sockets: Vec<OwnedFd>, draining: &mut bool) -> Then {
+        match message {
+            ToWorker::Bound { id, bound } => self.leader.bound(id, bound, sockets),
+            ToWorker::Do { order: Order::Stop, .. } => {
+                info!("stopping");
+                return Then::End;
+            }
+            ToWorker::Do { id, order } => {
+                *draining |= matches!(order, Order::Drain(_));
+                self.give(id, order);
+            }
+        }
+        Then::Go
+    }
+
+    fn lose_leader(&self) -> Then {
+        self.leader.lose();
+        if self.engine.loaded().is_none() {
+            error!("the leader has died, and nothing is served yet");
+            return Then::End;
+        }
+        error!("the leader has died: serving on without");
+        Then::Go
+    }
+
+    /// Does what a signal asks for, when there is no leader to do it.
+    fn heed(&self, asked: Asked, draining: &mut bool) -> Then {
+        match asked {
+            Asked::Quit if !std::mem::replace(draining, true) => {
+                self.give(0, Order::Drain(Next::Nobody));
+                Then::Go
+            }
+            Asked::Quit | Asked::Stop => Then::End,
+            Asked::Reopen => {
+                self.give(0, Order::Reopen);
+                Then::Go
+            }
+            Asked::Nothing => Then::Go,
+        }
+    }
+
+    fn give(&self, id: u64, order: Order) {
+        if self.jobs.try_send(Job { id, order }).is_err() {
+            let outcome = Err(Refused::from("the worker has too much to do, or ends".to_owned()));
+            self.leader.tell(&ToLeader::Done { id, outcome }, vec![]);
+        }
+    }
+
+    /// Waits at the rescue socket until a leader of the same user comes, and tells it all it must know.
+    async fn wait_for_leader(&self, draining: bool) -> Orders {
+        if draining {
+            return std::future::pending().await;
+        }
+        // If there is one, it is of a worker that has ended.
+        let _ = std::fs::remove_file(&self.rescue);
+        let listener = match rescue_socket(&self.rescue) {
+            Ok(listener) => listener,
+            Err(e) => {
+                error!(path = %self.rescue.display(), "no other leader can find this worker: {e}");
+                return std::future::pending().await;
+            }
+        };
+        loop {
+            let Ok((stream, _)) = listener.accept().await else { continue };
+            let (sender, receiver) = channel::on(stream);
+            let own = rustix::process::geteuid().as_raw();
+            if !receiver.peer().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0) {
+                warn!("somebody else wants to be the leader: refused");
+                continue;
+            }
+            let serves = self.engine.loaded();
+            let Ok(journal) = self.journal.share() else { continue };
+            match self.leader.found(sender, serves, journal, &self.engine.listeners) {
+                Ok(()) => {
+                    let _ = std::fs::remove_file(&self.rescue);
+                    info!("another leader has come");
+                    return receiver.queue();
+                }
+                Err(e) => warn!("another leader has come, but can't be told what there is: {e}"),
+            }
+        }
+    }
+}
+
+fn rescue_socket(path: &Path) -> std::io::Result<UnixListener> {
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Shows the leader that all cores are at work, for as long as they are.
+async fn beat(engine: Arc<Shared>, leader: Arc<Leader>) {
+    let mut tick = interval(PULSE);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        engine.pulse.beat().await;
+        leader.tell(&ToLeader::Pulse, vec![]);
+    }
+}
+
+/// Raises the limit on open files as far as it goes without privilege.
+pub(crate) fn allow_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // If it is refused, the limit that there is decides how many connections are served.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// What a signal asks for.
+enum Asked {
+    Quit,
+    Stop,
+    Reopen,
+    Nothing,
+}
+
+/// The signals that a leader heeds. While there is one they are its business alone: a terminal sends them
+/// to both.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    quit: Signal,
+    hang_up: Signal,
+    user1: Signal,
+    user2: Signal,
+}
+
+impl Signals {
+    fn watch() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            quit: signal(SignalKind::quit())?,
+            hang_up: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.interrupt.recv() => Asked::Quit,
+            _ = self.terminate.recv() => Asked::Quit,
+            _ = self.quit.recv() => Asked::Stop,
+            _ = self.user1.recv() => Asked::Reopen,
+            _ = self.hang_up.recv() => Asked::Nothing,
+            _ = self.user2.recv() => Asked::Nothing,
+        }
+    }
+}
