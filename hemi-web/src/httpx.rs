@@ -61,6 +61,10 @@ pub struct HttpxConfig {
     pub alt_svc_max_age: Duration,
 }
 
+/// For who sends requests in the clear where TLS is spoken.
+const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
+    content-length: 34\r\nconnection: close\r\n\r\nThis port is for https, not http.\n";
+
 fn one_second() -> Duration {
     Duration::from_secs(1)
 }
@@ -341,7 +345,7 @@ impl Tls {
             self.counters.clone(),
             cores,
         )?;
-        let _ = self.acceptor.set(Arc::new(acceptor));
+        let _ = self.acceptor.set(Arc::new(acceptor.plain_answer(SPEAK_TLS)));
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use ::aws_lc_rs::rand;
 use bytes::{Buf as _, BytesMut};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{
@@ -46,6 +47,8 @@ pub struct Acceptor {
     sites: Arc<dyn Sites>,
     tickets: Arc<Tickets>,
     key_log: Option<Arc<dyn KeyLog>>,
+    /// For clients that do not speak TLS.
+    plain_answer: &'static [u8],
     /// What follows from what a site shows now, by the site's address.
     known: Mutex<HashMap<usize, Arc<Known>>>,
     turns: PerCore<Arc<Semaphore>>,
@@ -79,6 +82,8 @@ impl Acceptor {
         };
         let most = config.tls_max_handshakes.clamp(1, Semaphore::MAX_PERMITS);
         let key_log = config.tls_key_log.as_deref().map(KeyFile::open).transpose()?;
+        // The first takes its time to gather entropy: no client has to wait for it.
+        let _ = rand::fill(&mut [0]);
         let acceptor = Self {
             config,
             provider: Arc::new(provider),
@@ -86,6 +91,7 @@ impl Acceptor {
             sites,
             tickets,
             key_log: key_log.map(|file| Arc::new(file) as _),
+            plain_answer: b"",
             known: Mutex::default(),
             turns: PerCore::new(cores, || Arc::new(Semaphore::new(most))),
             counters,
@@ -95,6 +101,13 @@ impl Acceptor {
         let tried = acceptor.config_of(&nothing);
         tried.map_err(|e| crate::Error::other(format!("this can't be spoken by TLS: {e}")))?;
         Ok(acceptor)
+    }
+
+    /// The same with an answer, in the clear, for clients that do not speak TLS but something like HTTP.
+    #[must_use]
+    pub fn plain_answer(mut self, answer: &'static [u8]) -> Self {
+        self.plain_answer = answer;
+        self
     }
 
     /// The configuration for QUIC (RFC 9001) with these protocols. Sites that ask clients for
@@ -155,7 +168,12 @@ impl Acceptor {
             }
         };
         let mut inbound = BytesMut::new();
-        let accepted = hello(&mut socket, &mut inbound, wait).await?;
+        let accepted = hello(&mut socket, &mut inbound, wait).await;
+        let accepted = accepted.inspect_err(|cut| {
+            if cut.why == Failure::NotTls && inbound.first().is_some_and(u8::is_ascii_uppercase) {
+                send(&mut socket, self.plain_answer);
+            }
+        })?;
         let (site, config) = match self.choose(&accepted.client_hello()) {
             Ok(chosen) => chosen,
             Err(cut) => {
@@ -355,7 +373,7 @@ async fn hello(
         if inbound.is_empty() && wait.on(|cx| poll_receive(socket, inbound, cx)).await? == 0 {
             return Err(Failure::Closed.into());
         }
-        if read == 0 && inbound[0] != 0x16 {
+        if read == 0 && !inbound.starts_with(&[0x16]) {
             return Err(Failure::NotTls.into());
         }
         let taken = acceptor.read_tls(&mut &inbound[..])?;

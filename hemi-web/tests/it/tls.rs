@@ -169,8 +169,13 @@ fn what_is_no_tls_and_who_is_silent_is_cut() {
     let site = setting.site(".tlsHandshakeTimeout = 300ms", "");
     let mut plain = site.connect();
     plain.send("GET / HTTP/1.1\r\nhost: one.test\r\n\r\n").unwrap();
+    let told = plain.read_response().unwrap();
+    assert_eq!((told.status, &*told.text()), (400, "This port is for https, not http.\n"));
     plain.expect_close().unwrap();
-    site.expect_counter("not_tls", 1);
+    let mut other = site.connect();
+    other.send([0x80, 0x2e, 1, 0, 2]).unwrap();
+    other.expect_close().unwrap();
+    site.expect_counter("not_tls", 2);
     let mut silent = site.connect();
     silent.send([0x16, 3, 1, 0, 100, 1]).unwrap();
     silent.expect_close().unwrap();
