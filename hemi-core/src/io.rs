@@ -37,7 +37,7 @@ pub enum IoDriver {
 
 impl IoDriver {
     /// What is used unless said otherwise.
-    pub const DEFAULT: Self = Self::Epoll;
+    pub const DEFAULT: Self = Self::Auto;
 }
 
 impl FromStr for IoDriver {

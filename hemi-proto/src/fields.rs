@@ -18,15 +18,18 @@ use crate::ascii::trim_ows;
 pub struct Fields {
     /// What the map is made of.
     lines: Bytes,
+    count: usize,
     names: Names,
     map: OnceLock<HeaderMap>,
 }
 
 impl Fields {
     /// Puts others in their place, of lines that have been checked: a token, a colon, a value and CRLF each.
-    pub(crate) fn set_lines(&mut self, lines: Bytes, names: Names) {
+    pub(crate) fn set_lines(&mut self, lines: Bytes, count: usize, names: Names) {
         self.map.take();
-        (self.lines, self.names) = (lines, names);
+        self.lines = lines;
+        self.count = count;
+        self.names = names;
     }
 
     /// Whether there is such a field.
@@ -50,7 +53,7 @@ impl Fields {
 
     /// Drops all fields, and the bytes that their values share.
     pub fn clear(&mut self) {
-        self.set_lines(Bytes::new(), Names::default());
+        self.set_lines(Bytes::new(), 0, Names::default());
     }
 
     /// A map of them, for others to change.
@@ -63,7 +66,7 @@ impl Fields {
     }
 
     fn make_map(&self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(lines(&self.lines).count());
+        let mut map = HeaderMap::with_capacity(self.count);
         for (name, value) in lines(&self.lines) {
             let name = HeaderName::from_bytes(name);
             let value = HeaderValue::from_maybe_shared(self.lines.slice_ref(value));
@@ -140,7 +143,8 @@ pub(crate) fn lines(mut rest: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     std::iter::from_fn(move || {
         let (line, after) = rest.split_at_checked(memchr(b'\n', rest)? + 1)?;
         rest = after;
-        let (name, value) = line.split_at_checked(memchr(b':', line)?)?;
+        let colon = line.iter().position(|&b| b == b':')?;
+        let (name, value) = line.split_at_checked(colon)?;
         Some((name, trim_ows(value.get(1..value.len() - 2)?)))
     })
 }
@@ -160,7 +164,7 @@ mod tests {
             text += &format!("{name}:{value}\r\n");
         }
         let mut fields = Fields::default();
-        fields.set_lines(text.into(), names);
+        fields.set_lines(text.into(), lines.len(), names);
         for _ in 0..2 {
             assert_eq!(fields.first(HOST), Some(&b"a:1"[..]));
             assert_eq!(fields.first("accept"), Some(&b"b"[..]));

@@ -29,6 +29,12 @@ pub struct Response {
     until: Until,
     /// The content is the page that names the status, for want of a better one.
     stock: bool,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few responses have.
+#[derive(Debug, Default)]
+struct Rare {
     upgrade: Option<Upgrade>,
     /// Why it is an error: for the log.
     cause: Option<BoxError>,
@@ -153,48 +159,24 @@ impl Response {
     /// A response with this status, without fields or content.
     #[must_use]
     pub fn new(status: StatusCode) -> Self {
-        Self {
-            status,
-            fields: Fields::Own(Box::default()),
-            body: Body::empty(),
-            whole: false,
-            until: Until::End,
-            stock: false,
-            upgrade: None,
-            cause: None,
-        }
+        Self::of(status, Fields::Own(Box::default()), Body::empty())
     }
 
     /// A response with fields that others share.
     #[must_use]
     pub fn prepared(status: StatusCode, fields: Arc<Prepared>, body: impl Into<Body>) -> Self {
-        let (fields, body) = (Fields::Prepared(fields), body.into());
-        Self {
-            status,
-            fields,
-            body,
-            whole: false,
-            until: Until::End,
-            stock: false,
-            upgrade: None,
-            cause: None,
-        }
+        Self::of(status, Fields::Prepared(fields), body.into())
     }
 
     /// A response with fields and content that others share; best for content up to a few KiB.
     #[must_use]
     pub fn whole(status: StatusCode, prepared: Arc<Prepared>) -> Self {
-        let fields = Fields::Prepared(prepared);
-        Self {
-            status,
-            fields,
-            body: Body::empty(),
-            whole: true,
-            until: Until::End,
-            stock: false,
-            upgrade: None,
-            cause: None,
-        }
+        Self { whole: true, ..Self::of(status, Fields::Prepared(prepared), Body::empty()) }
+    }
+
+    fn of(status: StatusCode, fields: Fields, body: Body) -> Self {
+        let (until, rare) = (Until::End, None);
+        Self { status, fields, body, whole: false, until, stock: false, rare }
     }
 
     /// Text, as `text/plain` in UTF-8.
@@ -224,7 +206,8 @@ impl Response {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let mut response = Self::new(StatusCode::SWITCHING_PROTOCOLS);
-        response.upgrade = Some(Upgrade(Box::new(|upgraded| Box::pin(go_on(upgraded)))));
+        let upgrade = Some(Upgrade(Box::new(|upgraded| Box::pin(go_on(upgraded)))));
+        response.rare = Some(Box::new(Rare { upgrade, cause: None }));
         response
     }
 
@@ -343,18 +326,18 @@ impl Response {
 
     /// The same, with what is to be logged as the cause of the error that it tells of.
     pub(crate) fn caused_by(mut self, cause: BoxError) -> Self {
-        self.cause = Some(cause);
+        self.rare.get_or_insert_default().cause = Some(cause);
         self
     }
 
     pub(crate) fn take_cause(&mut self) -> Option<BoxError> {
-        self.cause.take()
+        self.rare.as_mut()?.cause.take()
     }
 
     pub(crate) fn take_upgrade(
         &mut self,
     ) -> Option<Box<dyn FnOnce(Upgraded) -> BoxFuture<'static, ()> + Send>> {
-        self.upgrade.take().map(|upgrade| upgrade.0)
+        self.rare.as_mut()?.upgrade.take().map(|upgrade| upgrade.0)
     }
 }
 

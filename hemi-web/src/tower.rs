@@ -134,20 +134,23 @@ where
             Err(status) => return status.into(),
         };
         let mut service = self.service.clone();
-        let answered = async {
-            poll_fn(|cx| service.poll_ready(cx)).await?;
-            service.call(translated).await
-        };
-        match answered.await {
+        if let Err(e) = poll_fn(|cx| service.poll_ready(cx)).await {
+            return failed(e);
+        }
+        match service.call(translated).await {
             Ok(answer) => {
                 let (parts, body) = answer.into_parts();
                 let mut response = Response::new(parts.status);
                 *response.headers_mut() = parts.headers;
                 response.with_body(Body::foreign(body)).into()
             }
-            Err(e) => WebError::caused(StatusCode::INTERNAL_SERVER_ERROR, e).respond().into(),
+            Err(e) => failed(e),
         }
     }
+}
+
+fn failed(e: impl Into<BoxError>) -> Reply {
+    WebError::caused(StatusCode::INTERNAL_SERVER_ERROR, e).respond().into()
 }
 
 impl<S> std::fmt::Debug for Tower<S> {

@@ -20,6 +20,12 @@ const STEPS: &[(&str, Step)] = &[
         run_command(cargo().args(args))
     }),
     ("tests", || run_command(cargo().args(["test", "--workspace"]))),
+    // Where there is io_uring, the tests above have used it.
+    ("tests by epoll", || {
+        let args =
+            ["test", "--package", "hemi-core", "--package", "hemi-web", "--package", "gorox"];
+        run_command(cargo().args(args).args(["--test", "it"]).env("GOROX_TEST_IO", "epoll"))
+    }),
     ("fuzz smoke", fuzz::smoke),
     ("tidy", tidy::run),
     ("manual", manual::run),

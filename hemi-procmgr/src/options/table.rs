@@ -141,7 +141,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ),
         about: "what moves the bytes of connections: epoll, uring (io_uring, Linux 6.1), or auto: uring if \
                 it can be had, else epoll",
-        default: "epoll",
+        default: "auto",
         of: &["serve"],
     },
     Opt {

@@ -1,6 +1,6 @@
 //! Request heads (RFC 9112 section 3, RFC 9110 section 7).
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::header::{HOST, HeaderValue};
 use http::{Method, Version};
 
@@ -78,7 +78,7 @@ pub(super) fn take(
     limits: &HeadLimits,
 ) -> Result<bool, HeadError> {
     let Some(scanned) = scan(buf, limits) else { return Ok(false) };
-    let Scanned { method, target, version, control, names, lines, end } = scanned;
+    let Scanned { method, target, version, control, names, lines, count, end } = scanned;
     // Most often it is that of the request before.
     if into.method.as_str().as_bytes() != method {
         into.method = Method::from_bytes(method).map_err(|_| HeadError::RequestLine)?;
@@ -94,12 +94,9 @@ pub(super) fn take(
     into.expect_continue =
         http11 && control.expect == Expectations::Continue && !into.framing.is_empty();
     into.upgrade = http11 && control.upgrade && control.connection.upgrade;
-    let mut head = buf.split_to(end).freeze();
-    into.headers.set_lines(head.slice(lines), names);
-    // The target is the last to share the bytes: it takes them over.
-    head.truncate(target.end);
-    head.advance(target.start);
-    if let Some(authority) = into.target.read(&into.method, head)? {
+    let head = buf.split_to(end).freeze();
+    into.headers.set_lines(head.slice(lines), count, names);
+    if let Some(authority) = into.target.read(&into.method, head, target)? {
         let value = HeaderValue::from_maybe_shared(authority.bytes().clone())
             .map_err(|_| HeadError::MalformedAuthority)?;
         into.headers.try_insert(HOST, value).map_err(|_| HeadError::TooManyFields)?;

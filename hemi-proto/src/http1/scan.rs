@@ -19,6 +19,7 @@ pub(super) struct Scanned<'buf> {
     pub(super) names: Names,
     /// Where the field lines are.
     pub(super) lines: Range<usize>,
+    pub(super) count: usize,
     /// The length of it all.
     pub(super) end: usize,
 }
@@ -68,6 +69,7 @@ pub(super) fn scan<'buf>(buf: &'buf [u8], limits: &HeadLimits) -> Option<Scanned
         control,
         names,
         lines: lines..at,
+        count,
         end,
     })
 }

@@ -1,6 +1,8 @@
 //! The request target in its four forms (RFC 9112 section 3.2).
 
-use bytes::Bytes;
+use std::ops::Range;
+
+use bytes::{Buf, Bytes};
 use http::Method;
 
 use super::HeadError;
@@ -55,23 +57,28 @@ impl Default for Target {
 impl Target {
     /// Parses what stands between method and version, with the authority if the form carries one.
     pub fn parse(method: &Method, raw: Bytes) -> Result<(Self, Option<Authority>), HeadError> {
-        let mut target = Self::default();
-        let authority = target.read(method, raw)?;
+        let (mut target, at) = (Self::default(), 0..raw.len());
+        let authority = target.read(method, raw, at)?;
         Ok((target, authority))
     }
 
-    /// The same, in the place of another.
+    /// The same for a part of some bytes, and in the place of another target.
     pub(super) fn read(
         &mut self,
         method: &Method,
-        raw: Bytes,
+        head: Bytes,
+        at: Range<usize>,
     ) -> Result<Option<Authority>, HeadError> {
+        self.text = head;
+        self.text.truncate(at.end);
+        self.text.advance(at.start);
+        if self.text.first() == Some(&b'/') && *method != Method::CONNECT {
+            self.check_path(TargetForm::Origin)?;
+            return Ok(None);
+        }
+        let raw = std::mem::take(&mut self.text);
         let (target, authority) = match raw.first() {
             _ if *method == Method::CONNECT => parse_authority_form(raw)?,
-            Some(b'/') => {
-                self.set_path(TargetForm::Origin, raw)?;
-                return Ok(None);
-            }
             Some(b'*') if raw.len() == 1 => (Self::asterisk(method, TargetForm::Asterisk)?, None),
             _ => parse_absolute_form(method, raw)?,
         };
@@ -129,16 +136,17 @@ impl Target {
     }
 
     fn with_path(form: TargetForm, text: Bytes) -> Result<Self, HeadError> {
-        let mut target = Self::default();
-        target.set_path(form, text)?;
+        let mut target = Self { text, ..Self::default() };
+        target.check_path(form)?;
         Ok(target)
     }
 
-    fn set_path(&mut self, form: TargetForm, text: Bytes) -> Result<(), HeadError> {
-        let simple = simple_len(&text);
+    /// Completes a target whose text is path and query.
+    fn check_path(&mut self, form: TargetForm) -> Result<(), HeadError> {
+        let text = &*self.text;
+        let simple = simple_len(text);
         self.normal = matches!(text.get(simple), None | Some(b'?'));
-        self.path_end = if simple == text.len() { simple } else { check_path_and_query(&text)? };
-        self.text = text;
+        self.path_end = if simple == text.len() { simple } else { check_path_and_query(text)? };
         self.form = form;
         Ok(())
     }

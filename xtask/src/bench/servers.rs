@@ -121,9 +121,9 @@ const SERVERS: &[Server] = &[
         configs: &[(&["websocket", "websocket-16"], "peers/gws/gws.conf")],
     },
     Server {
-        name: "gorox-uring",
+        name: "gorox-epoll",
         source: Source::Package("gorox"),
-        arguments: &["serve", "--single", "--io", "uring", "--config", "@CONFIG@"],
+        arguments: &["serve", "--single", "--io", "epoll", "--config", "@CONFIG@"],
         version: &["version"],
         configs: &[(
             &[

@@ -323,7 +323,9 @@ fn put_fields(
     let keeps_length = framing == Framing::None
         && !response.status().is_informational()
         && response.status() != StatusCode::NO_CONTENT;
-    let standing = match (map.contains_key(DATE), map.contains_key(SERVER)) {
+    // Faster than two looks into the map, which are most often in vain.
+    let has = |sought: HeaderName| map.keys().any(|name| *name == sought);
+    let standing = match (has(DATE), has(SERVER)) {
         (false, false) => Standing::Both,
         (false, true) => Standing::Date,
         // Of one who knows the date we need not say who answers.
