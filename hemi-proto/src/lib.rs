@@ -21,6 +21,7 @@ pub mod etag;
 pub mod fcgi;
 pub mod fields;
 pub mod http1;
+pub mod http2;
 pub mod http3;
 pub mod huffman;
 pub mod jws;

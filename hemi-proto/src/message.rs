@@ -12,16 +12,16 @@ mod error;
 mod name;
 mod trailers;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Version};
 
-use crate::ascii::parse_decimal;
+use crate::ascii::{is_forbidden_control, parse_decimal};
 use crate::authority::Authority;
-use crate::http1::{BodyLength, HeadError, HeadLimits, RequestHead, Target};
+use crate::fields::Names;
+use crate::http1::{BodyLength, HeadError, HeadLimits, RequestHead};
 
 /// What each line counts for besides its bytes (RFC 9113 section 10.5.1).
 pub const LINE_OVERHEAD: usize = 32;
@@ -51,26 +51,31 @@ pub struct RequestReader {
     cookies: Vec<Bytes>,
     content_length: Option<u64>,
     expects: bool,
+    /// Fields as HTTP/1 has them: most requests are answered after a look for one or two.
+    fields: BytesMut,
+    names: Names,
+    count: usize,
     /// A field has come, so no pseudo-field may.
     in_fields: bool,
-    lines: usize,
     size: usize,
     fault: Option<MessageError>,
 }
 
 impl RequestReader {
+    /// A reader that takes memory for fields from `buffer`.
+    #[must_use]
+    pub fn in_buffer(buffer: BytesMut) -> Self {
+        Self { fields: buffer, ..Self::default() }
+    }
+
+    /// The memory that is left.
+    #[must_use]
+    pub fn into_buffer(self) -> BytesMut {
+        self.fields
+    }
+
     /// Takes the next line. What is wrong with it is told by [`finish`](Self::finish).
-    pub fn line(
-        &mut self,
-        name: &FieldName,
-        value: Bytes,
-        head: &mut RequestHead,
-        limits: &HeadLimits,
-    ) {
-        if self.lines == 0 && !head.headers.is_empty() {
-            head.headers.clear();
-        }
-        self.lines += 1;
+    pub fn line(&mut self, name: &FieldName, value: Bytes, limits: &HeadLimits) {
         // Once it is too large, nothing of it is kept.
         if matches!(self.fault, Some(MessageError::Refused(_))) {
             return;
@@ -81,7 +86,7 @@ impl RequestReader {
         } else {
             match name {
                 FieldName::Pseudo(pseudo) => self.pseudo(*pseudo, value),
-                FieldName::Field(name) => self.field(name, value, head, limits),
+                FieldName::Field(name) => self.field(name, value, limits),
                 FieldName::Invalid { .. } => Err(Malformed::FieldName.into()),
             }
         };
@@ -95,53 +100,60 @@ impl RequestReader {
         self.size
     }
 
-    /// Completes `head`, which has been given to [`line`](Self::line), after the last line.
+    /// Completes `head` after the last line. What it held before is lost, but for an authority that is the same.
     ///
     /// An extended CONNECT (RFC 8441 section 4, RFC 9220) becomes a GET that asks to upgrade to its protocol,
     /// as HTTP/1 has it. After an error `head` holds nothing to rely on.
     pub fn finish(
-        self,
+        &mut self,
         head: &mut RequestHead,
         limits: &HeadLimits,
         version: Version,
         content: Content,
     ) -> Result<(), MessageError> {
+        head.headers.clear();
         if let Some(fault) = self.fault {
             return Err(fault);
         }
-        let method = self.method.ok_or(Malformed::MissingPseudo)?;
+        let method = self.method.take().ok_or(Malformed::MissingPseudo)?;
         if method.len() > MAX_METHOD {
             return Err(HeadError::MethodTooLong.into());
         }
-        head.method = Method::from_bytes(&method).map_err(|_| Malformed::Method)?;
+        // Most often it is that of the request before.
+        if head.method.as_str().as_bytes() != method {
+            head.method = Method::from_bytes(&method).map_err(|_| Malformed::Method)?;
+        }
         head.version = version;
         head.keep_alive = true;
         head.upgrade = false;
         head.framing = framing(self.content_length, content)?;
         head.expect_continue = self.expects && !head.framing.is_empty();
         let connects = head.method == Method::CONNECT;
-        if let Some(protocol) = self.protocol {
+        if let Some(protocol) = self.protocol.take() {
             if !connects {
                 return Err(Malformed::Protocol.into());
             }
-            offer_upgrade(head, protocol)?;
+            self.offer_upgrade(head, &protocol)?;
         } else if connects {
             if self.scheme.is_some() || self.path.is_some() {
                 return Err(Malformed::Connect.into());
             }
-            let authority = self.authority.ok_or(Malformed::MissingPseudo)?;
-            (head.target, head.authority) = Target::parse(&head.method, authority)?;
+            let authority = self.authority.take().ok_or(Malformed::MissingPseudo)?;
+            let whole = 0..authority.len();
+            head.authority = head.target.read(&head.method, authority, whole)?;
             return Ok(());
         }
-        let (Some(scheme), Some(path)) = (self.scheme, self.path) else {
+        let (Some(scheme), Some(path)) = (self.scheme.take(), self.path.take()) else {
             return Err(Malformed::MissingPseudo.into());
         };
         if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
             return Err(HeadError::MalformedTarget.into());
         }
-        put_authority(head, self.authority, self.host)?;
-        head.target = parse_path(&head.method, path, limits)?;
-        put_cookies(head, self.cookies)
+        self.put_authority(head)?;
+        read_path(head, path, limits)?;
+        self.put_cookies();
+        head.headers.set_lines(self.fields.split().freeze(), self.count, self.names);
+        Ok(())
     }
 
     fn pseudo(&mut self, pseudo: Pseudo, value: Bytes) -> Result<(), MessageError> {
@@ -166,7 +178,6 @@ impl RequestReader {
         &mut self,
         name: &HeaderName,
         value: Bytes,
-        head: &mut RequestHead,
         limits: &HeadLimits,
     ) -> Result<(), MessageError> {
         self.in_fields = true;
@@ -194,14 +205,85 @@ impl RequestReader {
             EXPECT => return Err(HeadError::Expectation.into()),
             _ => check_name(name)?,
         }
-        let value = HeaderValue::from_maybe_shared(value).map_err(|_| Malformed::FieldValue)?;
-        if head.headers.len() >= limits.fields {
+        if self.count >= limits.fields {
             return Err(HeadError::TooManyFields.into());
         }
-        head.headers.try_append(name, value).map_err(|_| HeadError::TooManyFields)?;
+        self.put(name, &[&value]);
         Ok(())
     }
+
+    /// Puts a field, whose value is made of these parts.
+    fn put(&mut self, name: &HeaderName, parts: &[&[u8]]) {
+        let name = name.as_str().as_bytes();
+        let len = name.len() + parts.iter().map(|part| part.len()).sum::<usize>() + 4;
+        if self.fields.capacity() - self.fields.len() < len {
+            self.fields.reserve(len.max(BLOCK));
+        }
+        self.count += 1;
+        self.names.note(name);
+        self.fields.extend_from_slice(name);
+        self.fields.extend_from_slice(b": ");
+        parts.iter().for_each(|part| self.fields.extend_from_slice(part));
+        self.fields.extend_from_slice(b"\r\n");
+    }
+
+    fn offer_upgrade(
+        &mut self,
+        head: &mut RequestHead,
+        protocol: &[u8],
+    ) -> Result<(), MessageError> {
+        check_value(protocol).map_err(|_| Malformed::Protocol)?;
+        self.put(&UPGRADE, &[protocol]);
+        head.method = Method::GET;
+        head.upgrade = true;
+        // What follows are bytes of that protocol.
+        head.framing = BodyLength::None;
+        head.expect_continue = false;
+        Ok(())
+    }
+
+    /// RFC 9113 section 8.3.1: the authority, or else the Host field; both only if they are the same.
+    fn put_authority(&mut self, head: &mut RequestHead) -> Result<(), MessageError> {
+        let parse = |text| Authority::parse(text).map_err(|_| HeadError::MalformedAuthority);
+        let text = match (self.authority.take(), self.host.take()) {
+            (Some(text), None) | (None, Some(text)) => text,
+            (Some(text), Some(host)) if text == host => text,
+            (Some(text), Some(host)) => {
+                if parse(text.clone())? != parse(host)? {
+                    return Err(Malformed::HostConflict.into());
+                }
+                text
+            }
+            (None, None) => return Err(HeadError::MissingHost.into()),
+        };
+        // The same as that of the request before, most often.
+        if head.authority.as_ref().is_none_or(|known| *known.bytes() != text) {
+            head.authority = None;
+            let authority = parse(Bytes::copy_from_slice(&text))?;
+            if authority.is_empty() {
+                return Err(HeadError::MalformedAuthority.into());
+            }
+            head.authority = Some(authority);
+        }
+        if let Some(authority) = &head.authority {
+            self.put(&HOST, &[authority.bytes()]);
+        }
+        Ok(())
+    }
+
+    /// The crumbs of cookies as one field (RFC 9113 section 8.2.3).
+    fn put_cookies(&mut self) {
+        let crumbs = std::mem::take(&mut self.cookies);
+        if let Some((last, others)) = crumbs.split_last() {
+            let others = others.iter().flat_map(|crumb| [&crumb[..], b"; "]);
+            let parts: Vec<&[u8]> = others.chain([&last[..]]).collect();
+            self.put(&COOKIE, &parts);
+        }
+    }
 }
+
+/// Memory for fields is allocated by this much, for those of a few requests.
+const BLOCK: usize = 512;
 
 /// RFC 9113 section 8.1.1: a length that no content can have is a fault of the message.
 fn framing(length: Option<u64>, content: Content) -> Result<BodyLength, Malformed> {
@@ -227,61 +309,17 @@ fn check_name(name: &HeaderName) -> Result<(), Malformed> {
     }
 }
 
-/// White space at an end of a value; forbidden bytes are found by who makes a `HeaderValue` of it.
+/// No control byte, nor white space at an end (RFC 9113 section 8.2.1).
 fn check_value(value: &[u8]) -> Result<(), Malformed> {
     let is_space = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
-    if is_space(value.first()) || is_space(value.last()) {
+    let is_bad = value.iter().fold(false, |bad, &b| bad | is_forbidden_control(b));
+    if is_bad || is_space(value.first()) || is_space(value.last()) {
         return Err(Malformed::FieldValue);
     }
     Ok(())
 }
 
-fn offer_upgrade(head: &mut RequestHead, protocol: Bytes) -> Result<(), MessageError> {
-    let value = HeaderValue::from_maybe_shared(protocol).map_err(|_| Malformed::Protocol)?;
-    head.headers.try_insert(UPGRADE, value).map_err(|_| HeadError::TooManyFields)?;
-    head.method = Method::GET;
-    head.upgrade = true;
-    // What follows are bytes of that protocol.
-    head.framing = BodyLength::None;
-    head.expect_continue = false;
-    Ok(())
-}
-
-/// RFC 9113 section 8.3.1: the authority, or else the Host field; both only if they are the same.
-fn put_authority(
-    head: &mut RequestHead,
-    authority: Option<Bytes>,
-    host: Option<Bytes>,
-) -> Result<(), MessageError> {
-    let parse = |text| Authority::parse(text).map_err(|_| HeadError::MalformedAuthority);
-    let text = match (authority, host) {
-        (Some(text), None) | (None, Some(text)) => text,
-        (Some(text), Some(host)) if text == host => text,
-        (Some(text), Some(host)) => {
-            if parse(text.clone())? != parse(host)? {
-                return Err(Malformed::HostConflict.into());
-            }
-            text
-        }
-        (None, None) => return Err(HeadError::MissingHost.into()),
-    };
-    // The same as that of the request before, most often.
-    if head.authority.as_ref().is_none_or(|known| *known.bytes() != text) {
-        head.authority = None;
-        let authority = parse(Bytes::copy_from_slice(&text))?;
-        if authority.is_empty() {
-            return Err(HeadError::MalformedAuthority.into());
-        }
-        head.authority = Some(authority);
-    }
-    let known = head.authority.as_ref().map(|authority| authority.bytes().clone());
-    let value = HeaderValue::from_maybe_shared(known.unwrap_or_default())
-        .map_err(|_| HeadError::MalformedAuthority)?;
-    head.headers.try_insert(HOST, value).map_err(|_| HeadError::TooManyFields)?;
-    Ok(())
-}
-
-fn parse_path(method: &Method, path: Bytes, limits: &HeadLimits) -> Result<Target, MessageError> {
+fn read_path(head: &mut RequestHead, path: Bytes, limits: &HeadLimits) -> Result<(), MessageError> {
     if path.len() > limits.target_size {
         return Err(HeadError::TargetTooLong.into());
     }
@@ -289,19 +327,8 @@ fn parse_path(method: &Method, path: Bytes, limits: &HeadLimits) -> Result<Targe
     if !matches!(path.first(), Some(b'/' | b'*')) {
         return Err(Malformed::Path.into());
     }
-    let (target, _) = Target::parse(method, path)?;
-    Ok(target)
-}
-
-/// The crumbs of cookies as one field (RFC 9113 section 8.2.3).
-fn put_cookies(head: &mut RequestHead, mut crumbs: Vec<Bytes>) -> Result<(), MessageError> {
-    let joined = match crumbs.len() {
-        0 => return Ok(()),
-        1 => crumbs.pop().unwrap_or_default(),
-        _ => crumbs.join(&b"; "[..]).into(),
-    };
-    let value = HeaderValue::from_maybe_shared(joined).map_err(|_| Malformed::FieldValue)?;
-    head.headers.try_insert(COOKIE, value).map_err(|_| HeadError::TooManyFields)?;
+    let whole = 0..path.len();
+    head.target.read(&head.method, path, whole)?;
     Ok(())
 }
 

@@ -29,7 +29,7 @@ pub enum Need {
 pub struct Peer {
     /// The program's name, looked for in `PATH` and the system's own directories.
     pub program: &'static str,
-    /// The Debian package that installs it.
+    /// The Debian package that installs it, or the Go module, with the version after `@`.
     pub package: &'static str,
     /// What it is used for.
     pub purpose: &'static str,
@@ -46,6 +46,11 @@ pub const PEERS: &[Peer] = &[
     always("htpasswd", "apache2-utils", "makes files of users and passwords"),
     always("wrk", "wrk", "the client of the bench"),
     always("h2load", "nghttp2-client", "an independent HTTP/2 client"),
+    always(
+        "h2spec",
+        "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1",
+        "tries out every rule of HTTP/2",
+    ),
     always("litmus", "litmus", "a client that tries out WebDAV"),
     always("promtool", "prometheus", "reads what is told in metrics"),
     always("redis-server", "redis-server", "keeps what instances share"),
@@ -58,9 +63,16 @@ pub const PEERS: &[Peer] = &[
     always("python3", "python3-venv", "runs clients in Python"),
     always("node", "nodejs", "runs clients in JavaScript"),
     always("npm", "npm", "installs those"),
-    always("go", "golang-go", "builds servers of the bench"),
+    always("go", "golang-go", "builds programs that tests and the bench use"),
     Peer { program: "chromium", package: "chromium", purpose: "a browser", need: Need::OnDemand },
 ];
+
+impl Peer {
+    /// Whether it is a module of Go, for its tools to install, and no Debian package.
+    pub fn is_go_module(&self) -> bool {
+        self.package.contains('/')
+    }
+}
 
 const fn always(program: &'static str, package: &'static str, purpose: &'static str) -> Peer {
     Peer { program, package, purpose, need: Need::Always }

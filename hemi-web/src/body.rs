@@ -51,6 +51,10 @@ pub enum Piece {
 }
 
 impl Piece {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     fn len(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,

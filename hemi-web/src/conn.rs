@@ -2,6 +2,7 @@
 
 mod exchange;
 pub(crate) mod http1;
+pub(crate) mod http2;
 pub(crate) mod http3;
 mod upload;
 mod watch;

@@ -42,6 +42,14 @@ pub struct HttpConfig {
     pub max_conn_age: Duration,
     /// The `server` field of answers; `""` for none.
     pub server_field: ServerField,
+    /// Whether HTTP/2 is spoken with clients that offer it by ALPN, over TLS.
+    pub http2: bool,
+    /// Whether HTTP/2 is spoken in the clear with clients that begin with it, knowing that it is.
+    pub h2c_prior_knowledge: bool,
+    /// Whether HTTP/2 is spoken in the clear with clients that ask for it by `upgrade: h2c` (RFC 7540,
+    /// section 3.2). Not for a server behind a proxy that passes such requests on: what goes on then gets
+    /// around the rules of the proxy.
+    pub h2c_upgrade: bool,
 }
 
 /// What a `HeaderMap` holds in any case.
@@ -64,6 +72,9 @@ impl Default for HttpConfig {
             max_requests_per_conn: 10_000,
             max_conn_age: Duration::from_secs(3600),
             server_field: ServerField(Some(HeaderValue::from_static("hemi"))),
+            http2: true,
+            h2c_prior_knowledge: false,
+            h2c_upgrade: false,
         }
     }
 }
@@ -134,11 +145,13 @@ pub enum Limit {
     ConnAge,
     /// A host that the TLS connection is not good for: 421.
     Misdirected,
+    /// Frames of HTTP/2 that are of no use, too many of them
+    Glitches,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::BadHead,
         Self::HeadSize,
         Self::Fields,
@@ -153,6 +166,7 @@ impl Limit {
         Self::RequestsPerConn,
         Self::ConnAge,
         Self::Misdirected,
+        Self::Glitches,
     ];
 
     /// What a head was refused for.
@@ -183,6 +197,7 @@ impl Limit {
             Self::RequestsPerConn => "requests_per_conn",
             Self::ConnAge => "conn_age",
             Self::Misdirected => "misdirected",
+            Self::Glitches => "glitches",
         }
     }
 }

@@ -35,13 +35,13 @@ use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 
 use crate::Request;
-use crate::conn::http1;
+use crate::conn::{http1, http2};
 use crate::http_config::{HttpConfig, HttpCounters, Limit};
 use crate::http3::Http3;
 use crate::routes::Routes;
 use crate::webapp::{Webapp, WebappKind};
 
-/// Serves webapps over HTTP/1.1.
+/// Serves webapps over HTTP/1.1 and HTTP/2.
 #[derive(Debug, Deserialize, Explain)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpxConfig {
@@ -239,7 +239,11 @@ impl HttpxServer {
             async move {
                 let Some(stream) = acceptor.accept(socket, &peer, &ticket).await else { return };
                 let info = stream.info().clone();
-                http1::serve(stream, Some(info), peer, ticket, shared).await;
+                if info.alpn.as_deref() == Some(b"h2") {
+                    http2::serve(stream, Some(info), peer, ticket, shared).await;
+                } else {
+                    http1::serve(stream, Some(info), peer, ticket, shared).await;
+                }
             }
         };
         gate.run(cx, serve).await;
@@ -253,7 +257,9 @@ impl Lifecycle for HttpxServer {
             Gate::open(cx, &self.address, &self.gate_config, options, self.gate_counters.clone())?;
         let _ = self.gate.set(gate);
         if let Some(tls) = &self.tls {
-            tls.prepare(&self.shared, &["http/1.1"], cx.cores())?;
+            let both = ["h2", "http/1.1"];
+            let protocols = if self.shared.config.http2 { &both[..] } else { &both[1..] };
+            tls.prepare(&self.shared, protocols, cx.cores())?;
             if let Some(http3) = &self.http3 {
                 // At the same port, if the kernel has chosen it.
                 let address = self.gate.get().map_or(&self.address, Gate::address);

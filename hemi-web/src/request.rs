@@ -83,6 +83,11 @@ impl Request {
         }
     }
 
+    /// Another request of the same connection, which has not come yet.
+    pub(crate) fn sibling(&self) -> Self {
+        Self { id: self.id, ..Self::awaited(self.peer, self.tls.clone()) }
+    }
+
     /// The head, to be read into.
     pub(crate) fn head_mut(&mut self) -> &mut RequestHead {
         &mut self.head

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::{Bytes, BytesMut};
 use hemi_core::BoxFuture;
 use hemi_proto::http1::{encode_content_length, encode_fields};
+use hemi_proto::http2::hpack;
 use hemi_proto::http3::qpack::StaticEncoder;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, SERVER,
@@ -69,9 +70,14 @@ pub struct Prepared {
     /// Where in it the length of the content ends.
     length_end: usize,
     len: Option<u64>,
-    /// The fields as HTTP/3 sends them, then the length of the content; and where the fields end.
-    qpack: OnceLock<(Bytes, usize)>,
+    /// The fields as HTTP/2 sends them,
+    hpack: Encoded,
+    /// and as HTTP/3 does.
+    qpack: Encoded,
 }
+
+/// Fields as they are sent where they are compressed, then the length of the content; and where the fields end.
+type Encoded = OnceLock<(Bytes, usize)>;
 
 impl Prepared {
     /// Encodes the fields of answers with contents of any length, but for those fields that the
@@ -107,8 +113,8 @@ impl Prepared {
         let length_end = http1.len();
         http1.extend_from_slice(b"\r\n");
         http1.extend_from_slice(&content);
-        let (http1, qpack) = (http1.freeze(), OnceLock::new());
-        Self { map, content, http1, fields_end, length_end, len, qpack }
+        let (http1, hpack, qpack) = (http1.freeze(), Encoded::new(), Encoded::new());
+        Self { map, content, http1, fields_end, length_end, len, hpack, qpack }
     }
 
     /// The fields as HTTP/1 sends them; with the length of the content, if it is this one.
@@ -117,22 +123,40 @@ impl Prepared {
         (&self.http1[..if sized { self.length_end } else { self.fields_end }], sized)
     }
 
-    /// The fields as QPACK has them for everybody; with the length of the content, if it is this one.
+    /// The fields as HTTP/2 sends them on any connection; with the length of the content, if it is this one.
+    pub(crate) fn hpack_fields(&self, len: Option<u64>) -> (&[u8], bool) {
+        self.encoded(&self.hpack, len, |name, value, out| hpack::encode_field(out, name, value))
+    }
+
+    /// The same for HTTP/3.
     pub(crate) fn qpack_fields(&self, len: Option<u64>) -> (&[u8], bool) {
-        let (lines, fields_end) = self.qpack.get_or_init(|| {
+        self.encoded(&self.qpack, len, |name, value, out| {
+            StaticEncoder::put_line(name.as_str(), value.as_bytes(), out);
+        })
+    }
+
+    fn encoded<'a>(
+        &self,
+        lines: &'a Encoded,
+        len: Option<u64>,
+        put: impl Fn(&HeaderName, &HeaderValue, &mut BytesMut),
+    ) -> (&'a [u8], bool) {
+        let (lines, fields_end) = lines.get_or_init(|| {
             let mut lines = BytesMut::new();
-            for (name, value) in &self.map {
-                StaticEncoder::put_line(name.as_str(), value.as_bytes(), &mut lines);
-            }
+            self.map.iter().for_each(|(name, value)| put(name, value, &mut lines));
             let fields_end = lines.len();
             if let Some(len) = self.len {
-                let len = len.to_string();
-                StaticEncoder::put_line("content-length", len.as_bytes(), &mut lines);
+                put(&CONTENT_LENGTH, &len.into(), &mut lines);
             }
             (lines.freeze(), fields_end)
         });
         let sized = len.is_some() && len == self.len;
         (if sized { lines } else { &lines[..*fields_end] }, sized)
+    }
+
+    /// The content.
+    pub(crate) fn content(&self) -> &Bytes {
+        &self.content
     }
 
     /// All that HTTP/1 sends after status, server and date.

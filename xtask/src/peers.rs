@@ -25,9 +25,12 @@ pub(crate) fn run(args: &[String]) -> Result {
         return Ok(());
     }
     let missing: Vec<_> = wanted.filter(|peer| peer::find(peer.program).is_none()).collect();
-    if !missing.is_empty() {
-        install(&missing)?;
+    let (programs, packages): (Vec<&Peer>, _) =
+        missing.iter().partition(|peer| peer.is_go_module());
+    if !packages.is_empty() {
+        install(&packages)?;
     }
+    programs.into_iter().try_for_each(install_by_go)?;
     if let Some(peer) = missing.iter().find(|peer| peer::find(peer.program).is_none()) {
         return Err(format!("package {} has no program {}", peer.package, peer.program).into());
     }
@@ -77,6 +80,12 @@ fn install(peers: &[&Peer]) -> Result {
     install.args(["install", "--yes", "--no-install-recommends"]);
     install.args(peers.iter().map(|peer| peer.package));
     run_command(&mut install)
+}
+
+/// Has Go build a program where all programs are found.
+fn install_by_go(peer: &Peer) -> Result {
+    let mut go = as_root("GOBIN=/usr/local/bin")?;
+    run_command(go.args(["go", "install", peer.package]))
 }
 
 /// The program, with sudo in front where this isn't root already. It asks no questions.

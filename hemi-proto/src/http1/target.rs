@@ -63,7 +63,7 @@ impl Target {
     }
 
     /// The same for a part of some bytes, and in the place of another target.
-    pub(super) fn read(
+    pub(crate) fn read(
         &mut self,
         method: &Method,
         head: Bytes,

@@ -72,6 +72,9 @@ pub enum Malformed {
     /// A length that is no number, is repeated, or is not that of the content.
     #[error("malformed or wrong Content-Length")]
     ContentLength,
+    /// A stream that depends on itself (RFC 7540 section 5.3.1).
+    #[error("stream depends on itself")]
+    Priority,
     /// A trailer field that would change how the message is framed or routed.
     #[error("forbidden trailer field")]
     ForbiddenTrailer,
@@ -98,6 +101,7 @@ impl Malformed {
             Self::Te => "te",
             Self::HostConflict => "host-conflict",
             Self::ContentLength => "content-length",
+            Self::Priority => "priority",
             Self::ForbiddenTrailer => "forbidden-trailer",
             Self::TrailersTooLarge => "trailers-too-large",
         }

@@ -13,7 +13,7 @@ fn read_as(lines: Lines<'_>, content: Content) -> Result<RequestHead, MessageErr
     let limits = HeadLimits { head_size: 2048, fields: 8, target_size: 64 };
     for (name, value) in lines {
         let value = Bytes::copy_from_slice(value.as_bytes());
-        reader.line(&FieldName::parse(name.as_bytes()), value, &mut head, &limits);
+        reader.line(&FieldName::parse(name.as_bytes()), value, &limits);
     }
     reader.finish(&mut head, &limits, Version::HTTP_2, content).map(|()| head)
 }
@@ -48,7 +48,7 @@ fn what_the_next_request_does_not_inherit() {
         let mut reader = RequestReader::default();
         for (name, value) in [GET, lines].concat() {
             let value = Bytes::copy_from_slice(value.as_bytes());
-            reader.line(&FieldName::parse(name.as_bytes()), value, &mut head, &limits);
+            reader.line(&FieldName::parse(name.as_bytes()), value, &limits);
         }
         assert_eq!(
             reader.size(),

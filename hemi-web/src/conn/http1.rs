@@ -1,5 +1,6 @@
 //! An HTTP/1 connection: heads in, answers out in their order, all that are ready in one write.
 
+mod h2c;
 mod respond;
 
 use std::future::poll_fn;
@@ -15,19 +16,22 @@ use hemi_core::listen::Peer;
 use hemi_core::panics::catch;
 use hemi_core::tls::TlsInfo;
 use hemi_proto::http1::{HeadError, HeadReader};
+use hemi_proto::http2::Settings;
 use http::{Method, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, error};
 
+use self::h2c::Preface;
 use self::respond::Framing;
 use super::exchange::Moved;
+use super::http2;
 use super::upload::{Line, Upload};
 use super::watch::{Cut, Pace, Watch};
 use crate::http_config::Limit;
 use crate::httpx::Shared;
 use crate::upgrade::Upgraded;
 use crate::webapp::{Answered, Begun, Position, Webapp};
-use crate::{Interim, Request, Response};
+use crate::{Interim, Request, Response, Scheme};
 
 /// Bytes of answers that are gathered before they are sent.
 const GATHERED: usize = 64 << 10;
@@ -65,7 +69,8 @@ pub(crate) async fn serve<I>(
     let served = catch(pin!(conn.run())).await;
     match served {
         Ok(None) => {}
-        Ok(Some(upgrade)) => Box::pin(conn.hand_over(upgrade)).await,
+        Ok(Some(Leave::Upgrade(response))) => Box::pin(conn.hand_over(response)).await,
+        Ok(Some(Leave::Http2(settings))) => Box::pin(conn.go_on(settings)).await,
         Err(panic) => error!(%peer, "connection panicked: {panic}"),
     }
 }
@@ -93,6 +98,8 @@ enum Head {
     Complete,
     /// Nothing: the client has closed.
     None,
+    /// It is HTTP/2 that the client speaks.
+    Http2,
     Bad(HeadError),
 }
 
@@ -102,7 +109,15 @@ enum Next {
     Close,
     /// Close, when the client, who is still sending, has had time to read the answer.
     Linger,
-    Upgrade(Box<Response>),
+    Leave(Box<Leave>),
+}
+
+/// For what a connection leaves HTTP/1.
+enum Leave {
+    /// What this response says.
+    Upgrade(Response),
+    /// HTTP/2; with the client's settings, if it has asked for it.
+    Http2(Option<Settings>),
 }
 
 /// What the head of an answer needs to know of its request.
@@ -124,8 +139,8 @@ impl Asked {
 }
 
 impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
-    /// Serves until the connection is to end, or to be handed over after the response returned.
-    async fn run(&mut self) -> Option<Response> {
+    /// Serves until the connection is to end, or to be handed over.
+    async fn run(&mut self) -> Option<Leave> {
         let next = match self.exchanges().await {
             Ok(next) => next,
             Err(cut) => {
@@ -138,7 +153,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         }
         match (next, self.flush().await) {
             (Next::Linger, Ok(())) => self.linger().await,
-            (Next::Upgrade(response), Ok(())) => return Some(*response),
+            (Next::Leave(leave), Ok(())) => return Some(*leave),
             (_, Ok(())) => {}
             (_, Err(cut)) => self.cut(&cut),
         }
@@ -164,6 +179,12 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 error!(%peer, "upgraded connection panicked: {panic}");
             }
         }
+    }
+
+    /// Goes on with HTTP/2.
+    fn go_on(self, upgraded: Option<Settings>) -> impl Future<Output = ()> + Send {
+        let Self { io, rbuf, out, req, watch, server, .. } = self;
+        http2::go_on(http2::Start { io, rbuf, out, req, upgraded, watch, server })
     }
 
     fn cut(&mut self, cut: &Cut) {
@@ -197,6 +218,14 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             let next = match head {
                 Head::Complete => self.exchange(&server).await?,
                 Head::None => return Ok(Next::Close),
+                Head::Http2 => return Ok(Next::Leave(Box::new(Leave::Http2(None)))),
+                // Who speaks neither, where both are spoken, is not answered in one of them.
+                Head::Bad(HeadError::MalformedVersion)
+                    if self.requests == 0 && server.config.h2c_prior_knowledge =>
+                {
+                    self.hit(Limit::BadHead);
+                    return Ok(Next::Close);
+                }
                 Head::Bad(e) => {
                     self.hit(Limit::of_head(e));
                     debug!(peer = %self.peer, "bad request: {}", e.name());
@@ -217,6 +246,10 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     async fn next_head(&mut self) -> Result<Head, Cut> {
         let mut awaited = None;
         loop {
+            let preface = self.preface();
+            if preface == Preface::Whole {
+                return Ok(Head::Http2);
+            }
             let (head, limits) = (self.req.head_mut(), &self.server.heads);
             match self.heads.read_request(&mut self.rbuf, head, limits) {
                 Ok(true) => {
@@ -224,6 +257,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                     return Ok(Head::Complete);
                 }
                 Ok(false) => {}
+                Err(_) if preface == Preface::Part => {}
                 Err(e) => return Ok(Head::Bad(e)),
             }
             if !self.out.is_empty() {
@@ -248,6 +282,14 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 return Ok(Head::None);
             }
         }
+    }
+
+    /// What the bytes that have come say, if they are the first ones and HTTP/2 may follow.
+    fn preface(&self) -> Preface {
+        let may_follow = self.requests == 0
+            && self.server.config.h2c_prior_knowledge
+            && self.req.scheme() == Scheme::Http;
+        if may_follow { Preface::of(&self.rbuf) } else { Preface::No }
     }
 
     async fn recv(&mut self) -> Result<usize, Cut> {
@@ -310,6 +352,13 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
 
     /// One request and its answer.
     async fn exchange(&mut self, server: &Shared) -> Result<Next, Cut> {
+        if server.config.h2c_upgrade
+            && self.req.scheme() == Scheme::Http
+            && let Some(settings) = h2c::take_offer(self.req.head_mut())
+        {
+            self.out.small().extend_from_slice(h2c::SWITCHING);
+            return Ok(Next::Leave(Box::new(Leave::Http2(Some(settings)))));
+        }
         self.requests += 1;
         server.counters.requests.add(1);
         if !server.config.total_timeout.is_zero() {
@@ -370,7 +419,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             if self.rbuf.is_empty() {
                 pool::give(std::mem::take(&mut self.rbuf));
             }
-            return Ok(Next::Upgrade(Box::new(answered.response)));
+            return Ok(Next::Leave(Box::new(Leave::Upgrade(answered.response))));
         }
         let whole = match upload {
             None => self.respond_whole(&answered.response, asked),

@@ -8,6 +8,7 @@ mod finish;
 mod forms;
 mod framing;
 mod heads;
+mod http2;
 mod http3;
 mod lifecycle;
 mod log;

@@ -28,6 +28,7 @@ pub(super) struct Done {
 pub(super) fn run(addr: SocketAddr, load: &Load, seconds: u32) -> Result<Done> {
     match load.style {
         Style::WebSocket(at_once) => return run_websocket(addr, load, at_once, seconds),
+        Style::Http2(streams) => return run_http2(addr, load, streams, seconds),
         Style::Http3(streams) => return run_http3(addr, load, streams, seconds),
         _ => {}
     }
@@ -35,7 +36,7 @@ pub(super) fn run(addr: SocketAddr, load: &Load, seconds: u32) -> Result<Done> {
     wrk.args(["wrk", "--threads=1", "--script=bench/wrk.lua"]);
     wrk.arg(format!("--connections={}", load.connections)).arg(format!("--duration={seconds}s"));
     let depth = match load.style {
-        Style::KeepAlive | Style::WebSocket(_) | Style::Http3(_) => 1,
+        Style::KeepAlive | Style::WebSocket(_) | Style::Http2(_) | Style::Http3(_) => 1,
         Style::Pipelined(depth) => depth,
         Style::OneEach => {
             wrk.arg("--header=Connection: close");
@@ -64,6 +65,37 @@ fn run_websocket(addr: SocketAddr, load: &Load, at_once: u32, seconds: u32) -> R
     command.arg(client).arg(addr.to_string()).arg(load.path);
     command.args([load.connections, at_once, seconds].map(|number| number.to_string()));
     stdout_of(&mut command)?.parse()
+}
+
+/// Load from h2load, which writes a line for each answer.
+fn run_http2(addr: SocketAddr, load: &Load, streams: u32, seconds: u32) -> Result<Done> {
+    let mut h2load = pinned(CLIENT_CORE);
+    h2load.args(["h2load", "--threads=1", "--log-file=/dev/stdout"]);
+    h2load.arg(format!("--clients={}", load.connections)).arg(format!("--duration={seconds}s"));
+    h2load.arg(format!("--max-concurrent-streams={streams}"));
+    of_lines(&stdout_of(h2load.arg(format!("http://{addr}{}", load.path)))?, seconds)
+}
+
+/// Sums up what h2load says of each answer: when it was asked for, its status, and the microseconds it took,
+/// between tabs. A stream that failed has no status.
+fn of_lines(output: &str, seconds: u32) -> Result<Done> {
+    let answers = output.lines().filter_map(|line| {
+        let mut columns = line.split('\t').skip(1).map(str::parse::<i64>);
+        Some((columns.next()?.ok()?, columns.next()?.ok()?))
+    });
+    let (mut latencies, mut errors) = (Vec::new(), 0);
+    for (status, latency) in answers {
+        if (200..400).contains(&status) {
+            latencies.push(u64::try_from(latency)?);
+        } else {
+            errors += 1;
+        }
+    }
+    latencies.sort_unstable();
+    let at = |percent: usize| latencies.get(latencies.len() * percent / 100).copied().unwrap_or(0);
+    let requests = latencies.len() as u64;
+    let microseconds = u64::from(seconds) * 1_000_000;
+    Ok(Done { requests, errors, microseconds, p50_us: at(50), p99_us: at(99) })
 }
 
 /// Load from `bench-h3load`.
@@ -131,6 +163,14 @@ impl fmt::Display for Done {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_summed_up() {
+        let text = "starting benchmark...\n1\t200\t30\n2\t200\t10\n3\t-1\t5\n4\t404\t5\nfinished\n";
+        let done = of_lines(text, 2).unwrap();
+        assert_eq!((done.requests, done.errors, done.p50_us, done.p99_us), (2, 2, 30, 30));
+        assert_eq!(done.microseconds, 2_000_000);
+    }
 
     #[test]
     fn the_last_line_is_read() {

@@ -68,6 +68,8 @@ pub(super) enum Style {
     OneEach,
     /// Messages of a WebSocket instead, this many at once, then all that come back.
     WebSocket(u32),
+    /// Each after the answer to the one before, on this many streams of HTTP/2 in each connection, by h2load.
+    Http2(u32),
     /// Each after the answer to the one before, on this many streams of HTTP/3 in each connection.
     Http3(u32),
 }
@@ -240,6 +242,30 @@ pub(super) const ROWS: &[Row] = &[
         measure: Measure::IdleMemory { connections: 10_000, over: Over::Tls, max_bytes: 20 << 10 },
     },
     Row {
+        name: "http2-hello",
+        what: "12-byte answer over HTTP/2 in the clear, connections with a stream each",
+        subject: OURS,
+        measure: http2("/hello", 32, 1, 1.35),
+    },
+    Row {
+        name: "http2-hello-32",
+        what: "12-byte answer over HTTP/2 in the clear, connections with 32 streams each",
+        subject: OURS,
+        measure: http2("/hello", 8, 32, 4.0),
+    },
+    Row {
+        name: "http2-100k",
+        what: "file of 100 KiB over HTTP/2 in the clear, connections with a stream each",
+        subject: OURS,
+        measure: http2("/100k.txt", 32, 1, 0.9),
+    },
+    Row {
+        name: "http2-100k-32",
+        what: "file of 100 KiB over HTTP/2 in the clear, connections with 32 streams each",
+        subject: OURS,
+        measure: http2("/100k.txt", 8, 32, 1.0),
+    },
+    Row {
         name: "http3-hello",
         what: "12-byte answer over HTTP/3, connections with a stream each",
         subject: OURS,
@@ -273,6 +299,11 @@ const fn cpu(path: &'static str, style: Style, bar: f64) -> Measure {
 
 const fn tls(path: &'static str, style: Style, bar: f64) -> Measure {
     let load = Load { style, over: Over::Tls, ..Load::get(path) };
+    Measure::Cpu { load, bar: Bar::Ratio(bar), against: &["nginx"] }
+}
+
+const fn http2(path: &'static str, connections: u32, streams: u32, bar: f64) -> Measure {
+    let load = Load { style: Style::Http2(streams), connections, ..Load::get(path) };
     Measure::Cpu { load, bar: Bar::Ratio(bar), against: &["nginx"] }
 }
 

@@ -74,6 +74,7 @@ const SERVERS: &[Server] = &[
             ),
             (&["tls-hello", "tls-100k", "tls-resume", "tls-idle"], "gorox-tls.conf"),
             (&["tls-p256"], "gorox-tls-p256.conf"),
+            (&["http2-hello", "http2-hello-32", "http2-100k", "http2-100k-32"], "gorox-http2.conf"),
             (&["http3-hello", "http3-hello-32", "http3-100k"], "gorox-http3.conf"),
             (&["tls-rsa"], "gorox-tls-rsa.conf"),
         ],
@@ -154,6 +155,10 @@ const SERVERS: &[Server] = &[
             (&["tls-hello", "tls-100k", "tls-resume", "tls-idle"], "peers/nginx-tls.conf"),
             (&["tls-p256"], "peers/nginx-tls-p256.conf"),
             (&["tls-rsa"], "peers/nginx-tls-rsa.conf"),
+            (
+                &["http2-hello", "http2-hello-32", "http2-100k", "http2-100k-32"],
+                "peers/nginx-http2.conf",
+            ),
         ],
     },
     Server {

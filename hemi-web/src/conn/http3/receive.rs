@@ -95,8 +95,7 @@ impl Receiver {
         };
         let section = self.section.as_ref().map_or_else(Bytes::new, Bytes::clone);
         let mut reader = RequestReader::default();
-        let head = req.head_mut();
-        let line = |name: &_, value| reader.line(name, value, head, limits);
+        let line = |name: &_, value| reader.line(name, value, limits);
         ready!(link.decode(self.id, &section, line, cx))?;
         self.section = None;
         let finished = reader.finish(req.head_mut(), limits, Version::HTTP_3, content);
