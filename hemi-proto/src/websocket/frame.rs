@@ -137,20 +137,20 @@ impl Header {
         let fin = if self.fin { FIN } else { 0 };
         let rsv1 = if self.compressed { RSV1 } else { 0 };
         let mask = if self.mask.is_some() { MASK } else { 0 };
-        out.put_u8(fin | rsv1 | self.opcode.bits());
+        let first = fin | rsv1 | self.opcode.bits();
         match len {
-            0..=125 => out.put_u8(mask | len as u8),
+            0..=125 => out.extend_from_slice(&[first, mask | len as u8]),
             126..=0xffff => {
-                out.put_u8(mask | 126);
-                out.put_u16(len as u16);
+                let [high, low] = (len as u16).to_be_bytes();
+                out.extend_from_slice(&[first, mask | 126, high, low]);
             }
             _ => {
-                out.put_u8(mask | 127);
+                out.extend_from_slice(&[first, mask | 127]);
                 out.put_u64(len);
             }
         }
         if let Some(mask) = self.mask {
-            out.put_slice(&mask);
+            out.extend_from_slice(&mask);
         }
     }
 
@@ -158,7 +158,7 @@ impl Header {
     pub fn put_frame(&self, payload: &[u8], out: &mut BytesMut) {
         self.put(payload.len() as u64, out);
         let start = out.len();
-        out.put_slice(payload);
+        out.extend_from_slice(payload);
         if let (Some(mask), Some(payload)) = (self.mask, out.get_mut(start..)) {
             apply_mask(payload, mask, 0);
         }

@@ -26,6 +26,13 @@ const LARGE: usize = 64 << 10;
 
 pub(super) struct Driver {
     shared: Arc<Shared>,
+    line: Line,
+    /// What to close with, once the handle has ended.
+    outcome: Option<Close>,
+}
+
+/// The connection.
+struct Line {
     /// None once it has ended.
     conn: Option<Upgraded>,
     times: Times,
@@ -34,8 +41,6 @@ pub(super) struct Driver {
     sending: bool,
     /// The client was told that nothing more comes, by the end of the stream.
     shut: bool,
-    /// What to close with, once the handle has ended.
-    outcome: Option<Close>,
 }
 
 /// What there was to do.
@@ -50,15 +55,14 @@ enum Done {
 
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>, conn: Upgraded, config: &WebSocketConfig) -> Self {
-        Self {
-            shared,
+        let line = Line {
             conn: Some(conn),
             times: Times::new(config),
             deadline: None,
             sending: false,
             shut: false,
-            outcome: None,
-        }
+        };
+        Self { shared, line, outcome: None }
     }
 
     /// Runs the handle, and the connection to its end.
@@ -80,9 +84,9 @@ impl Driver {
                 if let Poll::Ready(outcome) = work.as_mut().poll(cx) {
                     self.outcome = Some(outcome.close());
                 }
-            } else if self.outcome.is_some() && self.conn.is_none() {
+            } else if self.outcome.is_some() && self.line.conn.is_none() {
                 return Poll::Ready(());
-            } else if done == Done::Nothing && !self.wait(cx) {
+            } else if done == Done::Nothing && !self.line.wait(cx, &mut self.shared.lock()) {
                 return Poll::Pending;
             }
         }
@@ -92,21 +96,18 @@ impl Driver {
 
     /// Sends, receives, and tells those who wait for either.
     fn look_after(&mut self, cx: &mut Context<'_>) -> Done {
-        let shared = self.shared.clone();
-        let mut state = shared.lock();
+        let mut state = self.shared.lock();
         state.begin(cx);
-        if let Some(conn) = &self.conn
-            && conn.outlook().phase() != Phase::Serving
-        {
+        if self.line.is_draining() {
             state.close(Some(&Close::new(CloseCode::GOING_AWAY, "the server goes down")));
         }
         if state.handles == 0 {
             let close = self.outcome.clone().unwrap_or_else(|| CloseCode::NORMAL.into());
             state.close(Some(&close));
         }
-        let moved = self.transfer(cx, &mut state).unwrap_or_else(|e| {
+        let moved = self.line.transfer(cx, &mut state).unwrap_or_else(|e| {
             state.lose(e);
-            self.conn = None;
+            self.line.conn = None;
             false
         });
         if state.wake() {
@@ -116,6 +117,12 @@ impl Driver {
         } else {
             Done::Nothing
         }
+    }
+}
+
+impl Line {
+    fn is_draining(&self) -> bool {
+        self.conn.as_ref().is_some_and(|conn| conn.outlook().phase() != Phase::Serving)
     }
 
     /// Sends what can be sent, and receives once; true if something came.
@@ -179,8 +186,7 @@ impl Driver {
     }
 
     /// Sees to being woken in time; true if it is late already, and something was done about it.
-    fn wait(&mut self, cx: &Context<'_>) -> bool {
-        let mut state = self.shared.lock();
+    fn wait(&mut self, cx: &Context<'_>, state: &mut State) -> bool {
         let Some(conn) = &mut self.conn else {
             state.wait();
             return false;
