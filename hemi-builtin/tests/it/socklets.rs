@@ -5,10 +5,11 @@ use std::process::Command;
 use hemi_proto::websocket::{Header, Opcode};
 use hemi_test::TempDir;
 use hemi_test::peer::modules;
+use hemi_test::tls::{Authority, KeyKind};
 use hemi_web::CloseCode;
 use hemi_web::testing::TestSocket;
 
-use crate::server::{mistake, site};
+use crate::server::{load, mistake, site};
 
 const RULES: &str = r#"
     rule $path == "/echo" { echo {} }
@@ -81,24 +82,75 @@ fn what_asks_for_no_websocket_is_left_to_others() {
     assert_eq!(client.read_response().unwrap().status, 426);
 }
 
-/// Runs a script with the address of a server that has the rules.
-fn run(peer: Option<Command>, name: &str, script: &str) {
+/// Runs a script with these arguments.
+fn run(peer: Option<Command>, name: &str, script: &str, arguments: &[&str]) {
     let Some(mut peer) = peer else { return };
-    let server = site("", RULES);
     let dir = TempDir::new().unwrap();
     let file = dir.write(name, script).unwrap();
-    let output = peer.arg(file).arg(server.addr().to_string()).output().unwrap();
+    let output = peer.arg(file).args(arguments).output().unwrap();
     let said = [&output.stdout[..], &output.stderr[..]].concat();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
-    server.quit();
 }
 
 #[test]
 fn a_client_in_python_understands() {
-    run(modules::python("websockets"), "client.py", include_str!("socklets/client.py"));
+    let server = site("", RULES);
+    let address = server.addr().to_string();
+    run(
+        modules::python("websockets"),
+        "client.py",
+        include_str!("socklets/client.py"),
+        &[&address],
+    );
+    server.quit();
+}
+
+#[test]
+fn a_client_in_python_understands_over_tls() {
+    let authority = Authority::new("ca");
+    let identity = authority.server(&["localhost"], KeyKind::Ecdsa);
+    let config = format!(
+        r#"stage {{
+            webapp "site" {{ .hostnames = ("localhost") {} {RULES} }}
+            httpxServer "main" {{ .address = "127.0.0.1:0"  .webapps = ("site")  .tlsMode = true }}
+        }}"#,
+        identity.properties()
+    );
+    let server = load(2, &config).unwrap();
+    let (address, file) = (format!("localhost:{}", server.addr().port()), authority.certificate());
+    let arguments = [&*address, file.to_str().unwrap()];
+    run(modules::python("websockets"), "client.py", include_str!("socklets/client.py"), &arguments);
+    server.quit();
 }
 
 #[test]
 fn a_client_in_javascript_understands() {
-    run(modules::node("ws"), "client.js", include_str!("socklets/client.js"));
+    let server = site("", RULES);
+    let address = server.addr().to_string();
+    run(modules::node("ws"), "client.js", include_str!("socklets/client.js"), &[&address]);
+    server.quit();
+}
+
+#[tokio::test]
+async fn a_reload_sends_clients_to_the_new_stage() {
+    let config = |rules: &str| {
+        format!(
+            r#"stage {{
+                webapp "site" {{ .hostnames = ("*") {rules} }}
+                httpxServer "main" {{ .address = "127.0.0.1:0"  .webapps = ("site") }}
+            }}"#
+        )
+    };
+    let mut server = load(2, &config(RULES)).unwrap();
+    let mut client = TestSocket::connect(server.addr(), "/echo").await.unwrap();
+    for n in 0..3 {
+        client.send("before").await.unwrap();
+        assert_eq!(client.recv().await.unwrap(), Some("before".into()));
+        server.reload(&config(&format!("{RULES} rule {{ .returnCode = 20{n} }}")));
+        // What a client says that has not heard of it yet is no mistake.
+        client.send("meanwhile").await.unwrap();
+        assert_eq!(client.closed().await.unwrap().unwrap().code, CloseCode::GOING_AWAY);
+        client.ended().await.unwrap();
+        client = TestSocket::connect(server.addr(), "/echo").await.unwrap();
+    }
 }

@@ -163,11 +163,13 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     /// Leaves the connection to what the response to an upgrade said; what only requests need goes now.
     fn hand_over(self, mut response: Response) -> impl Future<Output = ()> + Send {
         let Self { io, rbuf, mut watch, server, peer, .. } = self;
+        watch.unlimited();
+        let work = response
+            .take_upgrade()
+            .map(|go_on| go_on(Upgraded::new(rbuf.freeze(), io, watch.outlook())));
         async move {
-            let Some(go_on) = response.take_upgrade() else { return };
-            drop(response);
-            watch.unlimited();
-            let mut work = catch(go_on(Upgraded::new(rbuf.freeze(), io, watch.outlook())));
+            let Some(work) = work else { return };
+            let mut work = catch(work);
             let done = poll_fn(|cx| match Pin::new(&mut work).poll(cx) {
                 Poll::Ready(done) => Poll::Ready(done),
                 // When the time to drain is over, the work is dropped.

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -66,12 +66,13 @@ impl Driver {
     }
 
     /// Runs the handle, and the connection to its end.
-    pub(super) async fn run<W>(mut self, work: W)
+    pub(super) fn run<W>(mut self, work: W) -> impl Future<Output = ()> + Send
     where
         W: Future<Output: Outcome> + Send,
     {
-        let mut work = pin!(work);
-        poll_fn(|cx| self.poll(cx, work.as_mut())).await;
+        // In a box: else there would be room for it twice, before the first poll and after it.
+        let mut work = Box::pin(work);
+        poll_fn(move |cx| self.poll(cx, work.as_mut()))
     }
 
     fn poll<W>(&mut self, cx: &mut Context<'_>, mut work: Pin<&mut W>) -> Poll<()>

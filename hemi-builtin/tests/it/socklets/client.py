@@ -1,11 +1,20 @@
-"""Speaks with the socklets by the library `websockets`."""
+"""Speaks with the socklets by the library `websockets`: `client.py ADDRESS [CERTIFICATES]`."""
 
+import ssl
 import sys
 
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
-from websockets.sync.client import connect
+from websockets.sync import client
 
-URI = "ws://" + sys.argv[1]
+ADDRESS, *CERTIFICATES = sys.argv[1:]
+
+
+def connect(path, **options):
+    for file in CERTIFICATES:
+        options["ssl"] = ssl.create_default_context(cafile=file)
+    scheme = "wss" if CERTIFICATES else "ws"
+    return client.connect(f"{scheme}://{ADDRESS}{path}", **options)
+
 
 
 def echoes(socket):
@@ -23,19 +32,19 @@ def echoes(socket):
     assert [socket.recv() for _ in range(200)] == [f"message {n}" for n in range(200)]
 
 
-with connect(URI + "/echo", max_size=None) as socket:
+with connect("/echo", max_size=None) as socket:
     assert not socket.protocol.extensions
     echoes(socket)
     socket.close(4000, "enough")
     assert (socket.close_code, socket.close_reason) == (4000, "enough")
 
-with connect(URI + "/deflate", max_size=None) as socket:
+with connect("/deflate", max_size=None) as socket:
     extension, = socket.protocol.extensions
     assert extension.remote_max_window_bits == 12, extension
     echoes(socket)
     echoes(socket)
 
-with connect(URI + "/small") as socket:
+with connect("/small") as socket:
     socket.send("x" * 1024)
     socket.recv()
     socket.send("x" * 1025)
@@ -45,19 +54,19 @@ with connect(URI + "/small") as socket:
     except ConnectionClosedError as error:
         assert error.rcvd.code == 1009, error
 
-with connect(URI + "/rooms/1") as ann, connect(URI + "/rooms/1") as ben:
+with connect("/rooms/1") as ann, connect("/rooms/1") as ben:
     ann.ping().wait(10)
     ben.ping().wait(10)
     ann.send("Hello, Ben")
     assert ben.recv() == "Hello, Ben"
     try:
-        connect(URI + "/rooms/1")
+        connect("/rooms/1")
         raise AssertionError("let in")
     except InvalidStatus as error:
         assert error.response.status_code == 503, error
 
 try:
-    connect(URI + "/echo", origin="https://elsewhere.test")
+    connect("/echo", origin="https://elsewhere.test")
     raise AssertionError("let in")
 except InvalidStatus as error:
     assert error.response.status_code == 403, error
