@@ -2,6 +2,7 @@
 
 use hemi_core::Registry;
 use hemi_core::config::{Constants, Source};
+use hemi_core::io::IoDriver;
 use tracing::warn;
 
 use crate::privileges::User;
@@ -39,7 +40,8 @@ pub(crate) fn enter_sandbox(
     // The mistakes of a config are told by who loads it.
     let needs = hemi_core::needs(&registry, source, constants).unwrap_or_default();
     let mut files = Files::new(needs, source, constants);
-    for missing in call.options.sandbox.enter(&mut files)? {
+    let driver = call.options.io.unwrap_or(IoDriver::DEFAULT);
+    for missing in call.options.sandbox.enter(&mut files, driver)? {
         warn!("{missing}");
     }
     Ok(Confined(Some(files)))

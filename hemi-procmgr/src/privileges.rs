@@ -4,7 +4,7 @@
 //! the thread that starts them. Users and groups are those of `/etc/passwd` and `/etc/group`.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use rustix::process::{DumpableBehavior, Gid, Uid, geteuid, set_dumpable_behavior};
@@ -101,7 +101,10 @@ impl User {
                 let may = self.uid == 0 || (meta.mode() >> class) & 0o3 == 0o3;
                 may.then_some(()).ok_or_else(|| {
                     let (dir, name) = (dir.display(), &self.name);
-                    format!("user {name} cannot write in {dir}: `chown -R {name} {dir}` helps")
+                    format!(
+                        "user {name} cannot write in {dir}: `chgrp {} {dir} && chmod 1770 {dir}` helps",
+                        self.gid
+                    )
                 })
             }
             Err(_) => {
@@ -109,10 +112,13 @@ impl User {
                     fs::create_dir_all(outer).map_err(cannot)?;
                 }
                 fs::DirBuilder::new().mode(0o750).create(dir).map_err(cannot)?;
-                match geteuid().is_root() {
-                    true => chown(dir, Some(self.uid), Some(self.gid)).map_err(cannot),
-                    false => Ok(()),
+                if !geteuid().is_root() {
+                    return Ok(());
                 }
+                // What root keeps there can't be moved away or replaced by him: hence the sticky bit.
+                chown(dir, None, Some(self.gid))
+                    .and_then(|()| fs::set_permissions(dir, PermissionsExt::from_mode(0o1770)))
+                    .map_err(cannot)
             }
         }
     }

@@ -12,6 +12,8 @@ mod syscalls;
 
 use std::str::FromStr;
 
+use hemi_core::io::IoDriver;
+
 pub(crate) use files::Files;
 
 /// Whether there is to be one.
@@ -40,11 +42,11 @@ impl FromStr for Sandbox {
 
 impl Sandbox {
     /// Enters it, for good; comes back with what there is not, to be told.
-    pub(crate) fn enter(self, files: &mut Files) -> Result<Vec<String>, String> {
+    pub(crate) fn enter(self, files: &mut Files, driver: IoDriver) -> Result<Vec<String>, String> {
         if self == Self::Off {
             return Ok(Vec::new());
         }
-        let missing: Vec<String> = [files.confine(), syscalls::confine()]
+        let missing: Vec<String> = [files.confine(), syscalls::confine(driver)]
             .into_iter()
             .filter_map(|done| done.err().map(|why| format!("sandbox: {why}")))
             .collect();

@@ -7,10 +7,11 @@ use std::process::Command;
 
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result};
 use hemi_web::{Handlet, Reply, Request, Response};
+use rustix::net::{AddressFamily, SocketType, socket};
 use serde::Deserialize;
 
-/// Tries to read the passwords of the system, to run a program, and to write beside what it serves; answers
-/// with what came of each.
+/// Tries to read the passwords of the system, to run a program, to look at all packets, and to write beside
+/// what it serves; answers with what came of each.
 #[derive(Debug)]
 pub(crate) struct Misdeeds {
     victim: PathBuf,
@@ -40,6 +41,7 @@ impl Handlet for Misdeeds {
             ("read", told(fs::read("/etc/shadow"))),
             ("list", told(fs::read_dir("/root"))),
             ("run", told(Command::new("/bin/true").status())),
+            ("look at packets", told(socket(AddressFamily::PACKET, SocketType::RAW, None))),
             ("write", told(fs::write(&self.victim, "was here"))),
         ];
         let lines = deeds.iter().map(|(deed, outcome)| format!("{deed}: {outcome}\n"));

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rustix::fs::{FileType, Mode, OFlags};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::{Address, Binder, Bound, Endpoint, ListenOptions};
@@ -37,8 +39,7 @@ impl Binder for Here {
                 let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
                 remove_stale(path)?;
                 socket.bind(&SockAddr::unix(path)?)?;
-                let mode = std::os::unix::fs::PermissionsExt::from_mode(options.mode);
-                std::fs::set_permissions(path, mode)?;
+                set_mode(path, options.mode)?;
                 listen(&socket, options)?;
                 Ok(Bound { address: Address::Unix(path.clone()), sockets: vec![socket.into()] })
             }
@@ -108,6 +109,17 @@ fn bind_to(address: SocketAddr, port: Port, socket: Socket) -> io::Result<Socket
 fn listen(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))
+}
+
+/// Sets who may connect to a socket: to it alone, whatever somebody else puts in its place meanwhile.
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let socket = rustix::fs::open(path, flags, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&socket)?.st_mode) != FileType::Socket {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let itself = format!("/proc/self/fd/{}", socket.as_raw_fd());
+    std::fs::set_permissions(itself, PermissionsExt::from_mode(mode))
 }
 
 /// Takes away the socket file of a program that ended without doing so; one that still listens stays.

@@ -2,21 +2,68 @@
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
+use std::fmt::Display;
 
+use hemi_core::io::IoDriver;
 use libc::c_long;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter_all_threads};
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch, apply_filter_all_threads,
+};
 
 /// Forbids all system calls that are not listed here, to all threads of the process.
-pub(super) fn confine() -> Result<(), String> {
-    let cannot = |e: &dyn std::fmt::Display| format!("system calls can't be forbidden: {e}");
+pub(super) fn confine(driver: IoDriver) -> Result<(), String> {
+    let cannot = |e: &dyn Display| format!("system calls can't be forbidden: {e}");
     let arch = TargetArch::try_from(ARCH).map_err(|e| cannot(&e))?;
-    let rules: BTreeMap<i64, Vec<_>> =
-        ALLOWED.iter().chain(OLD).map(|call| (*call, Vec::new())).collect();
-    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let filter = SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch);
-    let program: BpfProgram = filter.and_then(BpfProgram::try_from).map_err(|e| cannot(&e))?;
-    apply_filter_all_threads(&program).map_err(|e| cannot(&e))
+    for filter in [no_clone3(arch), allowed(arch, driver)] {
+        let program = filter.and_then(BpfProgram::try_from).map_err(|e| cannot(&e))?;
+        apply_filter_all_threads(&program).map_err(|e| cannot(&e))?;
+    }
+    Ok(())
 }
+
+/// Of clone3(2) the flags can't be looked at. Who is told that there is none takes clone(2).
+fn no_clone3(arch: TargetArch) -> Result<SeccompFilter, BackendError> {
+    let rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let absent = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    SeccompFilter::new(rules, SeccompAction::Allow, absent, arch)
+}
+
+fn allowed(arch: TargetArch, driver: IoDriver) -> Result<SeccompFilter, BackendError> {
+    let ring = if driver == IoDriver::Epoll { &[] } else { RING };
+    let calls = ALLOWED.iter().chain(OLD).chain(ring);
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        calls.map(|call| (*call, Vec::new())).collect();
+    rules.insert(libc::SYS_clone, vec![without_namespaces()?]);
+    let families = FAMILIES.iter().map(|family| first_is(SeccompCmpOp::Eq, *family));
+    rules.insert(libc::SYS_socket, families.collect::<Result<_, _>>()?);
+    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch)
+}
+
+fn without_namespaces() -> Result<SeccompRule, BackendError> {
+    let flags = libc::CLONE_NEWNS
+        | libc::CLONE_NEWCGROUP
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUSER
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWNET;
+    first_is(SeccompCmpOp::MaskedEq(u64::from(flags.unsigned_abs())), 0)
+}
+
+/// A rule about the first argument.
+fn first_is(op: SeccompCmpOp, value: libc::c_int) -> Result<SeccompRule, BackendError> {
+    let value = u64::from(value.unsigned_abs());
+    SeccompRule::new(vec![SeccompCondition::new(0, SeccompCmpArgLen::Dword, op, value)?])
+}
+
+/// The sockets that there are: those of NETLINK are how the C library learns of the machine's addresses.
+const FAMILIES: &[libc::c_int] = &[libc::AF_INET, libc::AF_INET6, libc::AF_UNIX, libc::AF_NETLINK];
+
+/// With a ring: what goes through it is not looked at here, only by Landlock.
+const RING: &[c_long] =
+    &[libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
 
 /// What a server, its runtime and the C library have use for. Not among them, above all: execve(2),
 /// ptrace(2), mount(2), bpf(2), whatever changes users or namespaces, and the keys and modules of the kernel.
@@ -84,7 +131,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_pipe2,
     libc::SYS_memfd_create,
     // Sockets, and waiting for them.
-    libc::SYS_socket,
     libc::SYS_socketpair,
     libc::SYS_bind,
     libc::SYS_listen,
@@ -116,9 +162,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_inotify_init1,
     libc::SYS_inotify_add_watch,
     libc::SYS_inotify_rm_watch,
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
     // Memory.
     libc::SYS_brk,
     libc::SYS_mmap,
@@ -133,8 +176,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_get_mempolicy,
     libc::SYS_mbind,
     libc::SYS_membarrier,
-    // Threads: the flags of clone3(2) can't be looked at, but a process that is forked can run nothing else.
-    libc::SYS_clone,
+    // Threads.
     libc::SYS_clone3,
     libc::SYS_exit,
     libc::SYS_exit_group,
@@ -191,10 +233,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_getrusage,
     libc::SYS_prlimit64,
     libc::SYS_prctl,
-    libc::SYS_landlock_create_ruleset,
-    libc::SYS_landlock_add_rule,
-    libc::SYS_landlock_restrict_self,
-    libc::SYS_seccomp,
 ];
 
 /// Those that newer architectures do without.
