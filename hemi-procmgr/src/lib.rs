@@ -145,7 +145,10 @@ impl Program {
         match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(Failure { status, message }) => {
-                term::complain(message.trim_end());
+                // Programs have read it already.
+                if !message.is_empty() {
+                    term::complain(message.trim_end());
+                }
                 status.into()
             }
         }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hemi_core::config::{Constants, Source};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,6 +20,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use crate::channel;
+use crate::confine::Confined;
 use crate::control::Refused;
 use crate::dirs::{self, Home};
 use crate::journal::Journal;
@@ -38,9 +40,7 @@ const JOBS: usize = 16;
 pub(crate) fn run(call: &Call<'_>) -> Result<(), Failure> {
     let cannot = |e| format!("cannot start as a worker: {e}");
     let (source, constants) = dirs::locate(call)?;
-    confine::become_user(call, &constants)?;
-    let confined = confine::enter_sandbox(call, &source, &constants)?;
-    let setting = Setting { source, constants, confined };
+    confine::become_user(call)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(cannot)?.block_on(async {
         let journal = Journal::new().map_err(cannot)?;
@@ -49,11 +49,41 @@ pub(crate) fn run(call: &Call<'_>) -> Result<(), Failure> {
         let (sender, receiver) = channel::to_parent().map_err(cannot)?;
         let leader = Arc::new(Leader::new(sender));
         leader.tell(&ToLeader::Hello { serves: None }, vec![journal.share().map_err(cannot)?]);
-        let rescue = Home::new(call, &setting.constants).rescue();
+        let mut orders = receiver.queue();
+        let first = orders.recv().await;
+        let confined = match enter_sandbox(call, &first, &source, &constants) {
+            Ok(confined) => confined,
+            Err(failure) => {
+                if let Some((ToWorker::Do { id, .. }, _)) = first {
+                    let outcome = Err(Refused::from(failure.message.clone()));
+                    leader.tell(&ToLeader::Done { id, outcome }, vec![]);
+                    leader.flush().await;
+                }
+                return Err(failure);
+            }
+        };
+        let rescue = Home::new(call, &constants).rescue();
+        let setting = Setting { source, constants, confined };
         let (jobs, engine) = engine::start(call, setting, leader.clone(), recent)?;
         let worker = Worker { leader, jobs, journal, rescue, engine };
-        Ok(worker.work(receiver.queue()).await.map_err(cannot)?)
+        Ok(worker.work(first, orders).await.map_err(cannot)?)
     })
+}
+
+/// Enters the sandbox for the config that the first order is about.
+fn enter_sandbox(
+    call: &Call<'_>,
+    first: &Option<(ToWorker, Vec<OwnedFd>)>,
+    source: &Source,
+    constants: &Constants,
+) -> Result<Confined, Failure> {
+    let served = match first {
+        Some((ToWorker::Do { order: Order::Load { config: Some(text) }, .. }, _)) => {
+            Some(Source::text("the config that was served", text.as_str()))
+        }
+        _ => None,
+    };
+    confine::enter_sandbox(call, served.as_ref().unwrap_or(source), source, constants)
 }
 
 struct Worker {
@@ -76,10 +106,18 @@ enum Then {
 }
 
 impl Worker {
-    async fn work(self, orders: Orders) -> std::io::Result<()> {
+    async fn work(
+        self,
+        first: Option<(ToWorker, Vec<OwnedFd>)>,
+        orders: Orders,
+    ) -> std::io::Result<()> {
         let mut signals = Signals::watch()?;
         let beating = tokio::spawn(beat(self.engine.clone(), self.leader.clone()));
-        let (mut orders, mut draining, mut then) = (Some(orders), false, Then::Go);
+        let (mut orders, mut draining) = (Some(orders), false);
+        let mut then = match first {
+            Some((message, descriptors)) => self.obey(message, descriptors, &mut draining),
+            None => self.lose_leader(),
+        };
         while then == Then::Go {
             then = match &mut orders {
                 Some(from_leader) => tokio::select! {

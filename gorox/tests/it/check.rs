@@ -309,3 +309,21 @@ fn nothing_of_the_surroundings_is_touched() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn mistakes_are_told_to_programs() {
+    let dir = TempDir::new().unwrap();
+    let bad = dir.write("bad.conf", "stage {\n\thtpxServer \"s\" {}\n}").unwrap();
+    let good = dir.write("good.conf", "stage {}").unwrap();
+    let checked = |file: &std::path::Path, status: i32| -> serde_json::Value {
+        let ended = gorox(&["check", "--json", file.to_str().unwrap()]);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(status), ""));
+        serde_json::from_str(&ended.stdout).unwrap()
+    };
+    assert!(checked(&good, 0)["error"].is_null());
+    let told = checked(&bad, 1);
+    let mistake = &told["mistakes"][0];
+    assert_eq!((&mistake["line"], &mistake["column"]), (&2.into(), &2.into()));
+    assert_eq!(mistake["message"], "unknown component `htpxServer`");
+    assert_eq!(mistake["help"], "did you mean `httpxServer`?");
+}

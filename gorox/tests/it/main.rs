@@ -15,3 +15,4 @@ mod processes;
 mod refused;
 mod serve;
 mod signals;
+mod systemd;

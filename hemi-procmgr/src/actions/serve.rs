@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use hemi_core::Engine;
 use hemi_core::io::IoDriver;
+use rustix::fs::OFlags;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
@@ -32,8 +33,9 @@ fn serve_alone(call: &Call<'_>) -> Result<(), Failure> {
     logging::begin(options.debug, None);
     worker::allow_many_files();
     let (source, constants) = dirs::locate(call)?;
-    confine::become_user(call, &constants)?;
-    let _ = confine::enter_sandbox(call, &source, &constants)?;
+    confine::provide(call, &constants)?;
+    confine::become_user(call)?;
+    confine::enter_sandbox(call, &source, &source, &constants)?;
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| format!("cannot start: {e}"))?;
     runtime.block_on(async {
@@ -58,6 +60,7 @@ fn detach(call: &Call<'_>) -> Result<(), Failure> {
     let (_, constants) = dirs::locate(call)?;
     let dir = &constants.log_dir;
     let cannot = |e| format!("cannot write to {}: {e}", dir.display());
+    confine::provide(call, &constants)?;
     std::fs::create_dir_all(dir).map_err(cannot)?;
     let name = call.program.name;
     let output = ["out", "err"].map(|end| append_to(&dir.join(format!("{name}.{end}"))));
@@ -75,7 +78,10 @@ fn detach(call: &Call<'_>) -> Result<(), Failure> {
 }
 
 fn append_to(path: &Path) -> std::io::Result<Stdio> {
-    Ok(OpenOptions::new().append(true).create(true).mode(0o640).open(path)?.into())
+    let mut options = OpenOptions::new();
+    // The directory may be a worker's, which must not point elsewhere.
+    options.mode(0o640).custom_flags(OFlags::NOFOLLOW.bits() as i32);
+    Ok(options.append(true).create(true).open(path)?.into())
 }
 
 /// The signals that end a program.

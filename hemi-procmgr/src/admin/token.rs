@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use hemi_core::status::Timestamp;
 use hemi_web::CookieKey;
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
 use sha2::{Digest, Sha512};
 
 /// A token. Whoever knows it may do all there is to do.
@@ -47,8 +49,15 @@ impl Token {
         match make(path) {
             Ok(token) => Self::new(&token),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                let mut file = fs::File::open(path).map_err(cannot)?;
-                if file.metadata().map_err(cannot)?.mode() & 0o077 != 0 {
+                let mut options = OpenOptions::new();
+                options.read(true).custom_flags(OFlags::NOFOLLOW.bits() as i32);
+                let mut file = options.open(path).map_err(cannot)?;
+                let meta = file.metadata().map_err(cannot)?;
+                // Who serves may be another user, and able to write in the directory.
+                if meta.uid() != geteuid().as_raw() {
+                    return Err(format!("`{}` belongs to somebody else", path.display()));
+                }
+                if meta.mode() & 0o077 != 0 {
                     return Err(format!("others may read `{0}`: chmod 600 {0}", path.display()));
                 }
                 let mut token = String::new();

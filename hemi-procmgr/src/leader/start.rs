@@ -25,10 +25,9 @@ use crate::control::Refused;
 use crate::dirs::{self, Home};
 use crate::messages::FromSuccessor;
 use crate::options::Options;
-use crate::privileges::User;
 use crate::recent::Recent;
 use crate::systemd::{self, Notifier};
-use crate::{Call, Failure, logging};
+use crate::{Call, Failure, confine, logging};
 
 /// The first argument of a process that is to be a leader, and has a parent that waits for it to serve.
 pub(crate) const LEADER: &str = "@leader";
@@ -108,6 +107,8 @@ async fn begin(
         _ = signals.end() => Err(refused("it was told to end before it served")),
     };
     if let Err(refused) = begun {
+        // One that has just begun to serve would go on without a leader.
+        leader.workers.borrow().iter().for_each(|worker| worker.signal(Signal::KILL));
         if !leader.predecessor.get() {
             leader.remove_files();
         }
@@ -123,6 +124,7 @@ impl Leader {
         let (source, constants) = dirs::locate(call)?;
         let inherited = Inherited::take(systemd::sockets(&call.env, std::process::id()))
             .map_err(|e| format!("cannot take over the sockets that this was started with: {e}"))?;
+        confine::provide(call, &constants)?;
         let home = Home::new(call, &constants);
         let home = match home.prepare() {
             Ok(()) => Some(home),
@@ -135,8 +137,8 @@ impl Leader {
             program: *call.program,
             args: call.args.clone(),
             drain: call.options.grace() + DRAIN,
-            worker_user: match &call.options.user {
-                Some(user) => User::find(user, call.options.group.as_deref())?.uid,
+            worker_user: match confine::user(call)? {
+                Some(user) => user.uid,
                 None => rustix::process::geteuid().as_raw(),
             },
             source,

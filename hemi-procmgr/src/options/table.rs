@@ -219,7 +219,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
         about: "for programs, as JSON",
         default: "",
         of: &[
-            "explain", "advise", "status", "pids", "leader", "worker", "reload", "rework",
+            "check", "explain", "advise", "status", "pids", "leader", "worker", "reload", "rework",
             "upgrade", "reopen", "quit", "stop", "recmd", "reweb",
         ],
     },

@@ -5,7 +5,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 use std::time::Duration;
 
-use hemi_test::{Program, TempDir, eventually, free_port};
+use hemi_test::{Program, Signal, TempDir, eventually, free_port};
+use rustix::process::{Pid, kill_process};
 
 use crate::MULECAR;
 
@@ -96,6 +97,36 @@ fn in_the_sandbox_it_serves_and_does_nothing_else() {
 }
 
 #[test]
+fn a_sandbox_is_made_for_what_is_served() {
+    let mut served = serve(&["--sandbox", "on"]);
+    let config = served.dir.path().join("conf/test.conf");
+    let good = fs::read_to_string(&config).unwrap();
+    let other = TempDir::new().unwrap();
+    other.write("index.html", "other").unwrap();
+    let reload = |served: &Served| {
+        let mut command = Command::new(MULECAR);
+        command.arg("reload").arg("--top-dir").arg(served.dir.path()).output().unwrap()
+    };
+    let elsewhere = format!(".webRoot = \"{}\"", other.path().display());
+    fs::write(&config, good.replace(".webRoot = \"site\"", &elsewhere)).unwrap();
+    let refused = reload(&served);
+    let stderr = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("the sandbox of this worker forbids"), "{stderr}");
+    // A worker that takes the place of another serves what that one did, whatever the file says now.
+    let worker = *served.program.pids().last().unwrap();
+    let pid = Pid::from_raw(i32::try_from(worker).unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    let another = || served.program.pids().last().is_some_and(|pid| *pid != worker);
+    assert!(eventually(SOON, || another() && served.program.pids().len() == 2));
+    assert_eq!(served.get("/index.html"), PAGE);
+    fs::write(&config, good).unwrap();
+    assert!(reload(&served).status.success());
+    served.program.signal(Signal::TERM).unwrap();
+    assert!(served.program.wait(SOON).unwrap().success());
+}
+
+#[test]
 fn without_a_sandbox_nothing_is_forbidden() {
     let served = serve(&[]);
     assert!(served.get("/misdeeds").contains("run: done"));
@@ -137,6 +168,9 @@ fn it_becomes_another_user_for_good() {
     assert!(eventually(SOON, || served.log().lines().count() == 2));
     let log = fs::metadata(served.dir.path().join("data/log/access.log")).unwrap();
     assert_eq!(log.uid(), 65_534);
+    // What the leader keeps beside it can't be replaced by the worker.
+    let var = fs::metadata(served.dir.path().join("data/var")).unwrap();
+    assert_eq!((var.uid(), var.mode() & 0o7777), (0, 0o1770));
 }
 
 #[test]
