@@ -19,6 +19,8 @@ mod options;
 mod privileges;
 mod recent;
 mod sandbox;
+mod signals;
+mod single;
 mod systemd;
 mod term;
 mod worker;

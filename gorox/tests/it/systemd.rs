@@ -26,13 +26,13 @@ impl Manager {
         Self { socket, dir }
     }
 
-    fn start(&self, config: &str, watchdog: Duration) -> Program {
+    fn start(&self, config: &str, watchdog: Duration, args: &[&str]) -> Program {
         let port = free_port().unwrap();
         let file =
             self.dir.write("test.conf", config.replace("@PORT@", &port.to_string())).unwrap();
         let mut command = Command::new(GOROX);
         command.args(["serve", "--config"]).arg(file).arg("--var-dir").arg(self.dir.path());
-        command.env("NOTIFY_SOCKET", self.dir.path().join("notify"));
+        command.args(args).env("NOTIFY_SOCKET", self.dir.path().join("notify"));
         command.env("WATCHDOG_USEC", watchdog.as_micros().to_string());
         Program::start(command, ([127, 0, 0, 1], port).into()).unwrap()
     }
@@ -52,8 +52,17 @@ impl Manager {
 
 #[test]
 fn the_service_manager_hears_how_it_is() {
+    hears_how_it_is(&[]);
+}
+
+#[test]
+fn the_service_manager_hears_of_a_single_process_too() {
+    hears_how_it_is(&["--single"]);
+}
+
+fn hears_how_it_is(args: &[&str]) {
     let manager = Manager::new();
-    let mut gorox = manager.start(&pong(""), Duration::from_millis(100));
+    let mut gorox = manager.start(&pong(""), Duration::from_millis(100), args);
     let ready = manager.hear("READY=1\n");
     assert!(ready.contains(&format!("\nMAINPID={}\n", gorox.pid())), "{ready}");
     ping(&mut gorox.connect().unwrap());

@@ -5,54 +5,22 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
-use hemi_core::Engine;
-use hemi_core::io::IoDriver;
 use rustix::fs::OFlags;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
 
 use crate::leader::{self, StartedBy};
 use crate::messages::ToSuccessor;
-use crate::{Call, Failure, confine, dirs, logging, worker};
+use crate::{Call, Failure, confine, dirs, single};
 
 pub(crate) fn serve(call: &Call<'_>) -> Result<(), Failure> {
     match (call.options.single, call.options.daemon) {
         (true, true) => {
             Err("--single serves in the foreground: leave --daemon out".to_owned().into())
         }
-        (true, false) => serve_alone(call),
+        (true, false) => single::run(call),
         (false, true) => detach(call),
         (false, false) => leader::run(call, StartedBy::Somebody),
     }
-}
-
-/// Serves in this process.
-fn serve_alone(call: &Call<'_>) -> Result<(), Failure> {
-    let (program, options) = (call.program, call.options);
-    logging::begin(options.debug, None);
-    worker::allow_many_files();
-    let (source, constants) = dirs::locate(call)?;
-    confine::provide(call, &constants)?;
-    confine::become_user(call)?;
-    confine::enter_sandbox(call, &source, &source, &constants)?;
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| format!("cannot start: {e}"))?;
-    runtime.block_on(async {
-        let engine = Engine::start(program.registry())?;
-        let engine = engine.io(options.io.unwrap_or(IoDriver::DEFAULT))?;
-        let mut engine = engine.constants(constants).grace(options.grace());
-        let mut ends = Ends::watch().map_err(|e| format!("cannot watch for signals: {e}"))?;
-        engine.load(&source)?;
-        info!(cores = engine.cores(), "{} {} serves", program.name, program.version);
-        ends.next().await;
-        info!("draining; once more to stop at once");
-        tokio::select! {
-            () = engine.quit() => {}
-            () = ends.next() => {}
-        }
-        Ok(())
-    })
 }
 
 /// Starts a leader that has no terminal, and waits until it serves.
@@ -82,26 +50,4 @@ fn append_to(path: &Path) -> std::io::Result<Stdio> {
     // The directory may be a worker's, which must not point elsewhere.
     options.mode(0o640).custom_flags(OFlags::NOFOLLOW.bits() as i32);
     Ok(options.append(true).create(true).open(path)?.into())
-}
-
-/// The signals that end a program.
-struct Ends {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Ends {
-    fn watch() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

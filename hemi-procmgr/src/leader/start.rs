@@ -9,7 +9,6 @@ use std::time::Duration;
 use hemi_core::listen::Inherited;
 use hemi_core::status::Timestamp;
 use rustix::process::Signal;
-use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::{Mutex, Notify, broadcast, mpsc};
 use tokio::task::{LocalSet, spawn_local};
 use tracing::{info, warn};
@@ -26,6 +25,7 @@ use crate::dirs::{self, Home};
 use crate::messages::FromSuccessor;
 use crate::options::Options;
 use crate::recent::Recent;
+use crate::signals::Signals;
 use crate::systemd::{self, Notifier};
 use crate::{Call, Failure, confine, logging};
 
@@ -99,7 +99,7 @@ async fn begin(
     estate: Option<Estate>,
     recent: Recent,
 ) -> Result<(Rc<Leader>, Signals, mpsc::Receiver<Asked>), Failure> {
-    let mut signals = Signals::watch().map_err(|e| format!("cannot watch for signals: {e}"))?;
+    let mut signals = Signals::watch()?;
     let leader = Rc::new(Leader::new(call, recent)?);
     leader.take_over(estate)?;
     let begun = tokio::select! {
@@ -350,49 +350,5 @@ fn own_binary() -> PathBuf {
     match path.to_str().and_then(|path| path.strip_suffix(" (deleted)")) {
         Some(path) => path.into(),
         None => path,
-    }
-}
-
-/// The signals that a leader heeds.
-struct Signals {
-    interrupt: unix::Signal,
-    terminate: unix::Signal,
-    quit: unix::Signal,
-    hang_up: unix::Signal,
-    user1: unix::Signal,
-    user2: unix::Signal,
-}
-
-impl Signals {
-    fn watch() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: unix::signal(SignalKind::interrupt())?,
-            terminate: unix::signal(SignalKind::terminate())?,
-            quit: unix::signal(SignalKind::quit())?,
-            hang_up: unix::signal(SignalKind::hangup())?,
-            user1: unix::signal(SignalKind::user_defined1())?,
-            user2: unix::signal(SignalKind::user_defined2())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::INT,
-            _ = self.terminate.recv() => Signal::TERM,
-            _ = self.quit.recv() => Signal::QUIT,
-            _ = self.hang_up.recv() => Signal::HUP,
-            _ = self.user1.recv() => Signal::USR1,
-            _ = self.user2.recv() => Signal::USR2,
-        }
-    }
-
-    /// One that asks for the end.
-    async fn end(&mut self) -> Signal {
-        loop {
-            let signal = self.next().await;
-            if matches!(signal, Signal::INT | Signal::TERM | Signal::QUIT) {
-                return signal;
-            }
-        }
     }
 }

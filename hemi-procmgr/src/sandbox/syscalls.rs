@@ -30,7 +30,7 @@ fn no_clone3(arch: TargetArch) -> Result<SeccompFilter, BackendError> {
 }
 
 fn allowed(arch: TargetArch, driver: IoDriver) -> Result<SeccompFilter, BackendError> {
-    let ring = if driver == IoDriver::Epoll { &[] } else { RING };
+    let ring = if driver == IoDriver::Uring { RING } else { &[] };
     let calls = ALLOWED.iter().chain(OLD).chain(ring);
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         calls.map(|call| (*call, Vec::new())).collect();
@@ -61,7 +61,7 @@ fn first_is(op: SeccompCmpOp, value: libc::c_int) -> Result<SeccompRule, Backend
 /// The sockets that there are: those of NETLINK are how the C library learns of the machine's addresses.
 const FAMILIES: &[libc::c_int] = &[libc::AF_INET, libc::AF_INET6, libc::AF_UNIX, libc::AF_NETLINK];
 
-/// With a ring: what goes through it is not looked at here, only by Landlock.
+/// For who asks for a ring, and for nothing else: what goes through it is looked at by Landlock only.
 const RING: &[c_long] =
     &[libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
 
