@@ -413,9 +413,9 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             answered.response = status.into();
         }
         server.finish(webapp, &mut self.req, &mut answered.response);
-        let mut moved = Moved { began, ..Moved::default() };
         if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.put_head(&answered.response, asked, Framing::None, false);
+            let moved = Moved { began, ..Moved::default() };
             server.record(webapp, &mut self.req, &answered, moved);
             self.watch.total(Moment::NEVER);
             if self.rbuf.is_empty() {
@@ -428,15 +428,14 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             Some(_) => None,
         };
         let next = if let Some(sent) = whole {
-            moved.sent = sent;
-            server.record(webapp, &mut self.req, &answered, moved);
+            server.record(webapp, &mut self.req, &answered, Moved { began, received: 0, sent });
             Next::Another
         } else {
             let responded = self.respond(&mut answered.response, asked, &mut upload).await;
             // Who was cut under way has a line in the log too.
-            moved.sent = responded.as_ref().map_or(0, |(_, sent)| *sent);
-            moved.received = upload.map_or(0, |upload| upload.received());
-            server.record(webapp, &mut self.req, &answered, moved);
+            let sent = responded.as_ref().map_or(0, |(_, sent)| *sent);
+            let received = upload.map_or(0, |upload| upload.received());
+            server.record(webapp, &mut self.req, &answered, Moved { began, received, sent });
             responded?.0
         };
         if self.out.in_memory() >= GATHERED {
