@@ -56,7 +56,8 @@ fn start_seconds() -> Option<f64> {
     let since_boot = Duration::try_from(clock_gettime(ClockId::Boottime)).ok()?;
     let boot = SystemTime::now().checked_sub(since_boot)?;
     let boot = boot.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    Some(boot.as_secs_f64() + ticks / TICKS)
+    // No more digits than are known, so that it is the same whenever it is asked for.
+    Some(((boot.as_secs_f64() * TICKS) + ticks).round() / TICKS)
 }
 
 #[cfg(test)]
