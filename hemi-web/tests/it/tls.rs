@@ -6,6 +6,8 @@ mod shown;
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use hemi_test::eventually;
 use hemi_test::raw::Client;
@@ -288,16 +290,27 @@ fn certificates_that_change_are_shown_without_a_handshake_lost() {
         Arc::new(config)
     };
     let first = serial_of(&connect(&site, "one.test", &fresh()));
-    for _ in 0..3 {
-        // The same names: the same files.
-        let newer = setting.ca.server(&["one.test", "*.one.test"], KeyKind::Ecdsa);
-        let seen = eventually(PATIENCE, || {
-            let mut client = connect(&site, "one.test", &fresh());
-            assert_eq!(get(&mut client, "one.test", "/now").0, 200);
-            newer.serial.as_ref() == serial_of(&client)
+    let (stop, addr) = (AtomicBool::new(false), site.addr());
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            // Every handshake of these has to be one, whatever happens to the files.
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let mut client = Client::connect_tls(addr, "one.test", &fresh()).unwrap();
+                    assert_eq!(get(&mut client, "one.test", "/now").0, 200);
+                }
+            });
+        }
+        let shown = (0..3).all(|_| {
+            // The same names: the same files.
+            let newer = setting.ca.server(&["one.test", "*.one.test"], KeyKind::Ecdsa);
+            eventually(PATIENCE, || {
+                newer.serial.as_ref() == serial_of(&connect(&site, "one.test", &fresh()))
+            })
         });
-        assert!(seen, "the newer certificate is not shown");
-    }
+        stop.store(true, Ordering::Relaxed);
+        assert!(shown, "a newer certificate is not shown");
+    });
     assert_ne!(serial_of(&connect(&site, "one.test", &fresh())), first);
 }
 
