@@ -44,6 +44,9 @@ enum Source {
     Installed(&'static str),
 }
 
+/// The rows about files as they are.
+const STATIC: &[&str] = &["static-1k", "static-100k", "static-10m"];
+
 const SERVERS: &[Server] = &[
     Server {
         name: OURS,
@@ -57,9 +60,6 @@ const SERVERS: &[Server] = &[
                     "hello",
                     "pipeline",
                     "close",
-                    "static-1k",
-                    "static-100k",
-                    "static-10m",
                     "gzip-1",
                     "gzip-6",
                     "gzip-kept",
@@ -72,6 +72,7 @@ const SERVERS: &[Server] = &[
                 ],
                 "gorox.conf",
             ),
+            (STATIC, "gorox-static.conf"),
             (&["tls-hello", "tls-100k", "tls-resume", "tls-idle"], "gorox-tls.conf"),
             (&["tls-p256"], "gorox-tls-p256.conf"),
             (&["http2-hello", "http2-hello-32", "http2-100k", "http2-100k-32"], "gorox-http2.conf"),
@@ -126,20 +127,10 @@ const SERVERS: &[Server] = &[
         source: Source::Package("gorox"),
         arguments: &["serve", "--single", "--io", "epoll", "--config", "@CONFIG@"],
         version: &["version"],
-        configs: &[(
-            &[
-                "hello",
-                "pipeline",
-                "close",
-                "static-1k",
-                "static-100k",
-                "static-10m",
-                "websocket",
-                "websocket-16",
-                "idle",
-            ],
-            "gorox.conf",
-        )],
+        configs: &[
+            (&["hello", "pipeline", "close", "websocket", "websocket-16", "idle"], "gorox.conf"),
+            (STATIC, "gorox-static.conf"),
+        ],
     },
     Server {
         name: "nginx",

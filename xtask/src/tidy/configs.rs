@@ -17,6 +17,7 @@ const TEMPLATES: &[&str] = &[
     "bench/gorox.conf",
     "bench/gorox-log.conf",
     "bench/gorox-metrics.conf",
+    "bench/gorox-static.conf",
     "bench/gorox-tls.conf",
     "bench/gorox-tls-p256.conf",
     "bench/gorox-tls-rsa.conf",
