@@ -14,7 +14,7 @@ use crate::io::IoDriver;
 use crate::listen::{Binder, Listeners};
 use crate::logger::LoggerKind;
 use crate::metrics::Measures;
-use crate::stage::{Build, Built, Carried, Needs, Parts, Running, Shut, Stage};
+use crate::stage::{Build, Built, Carried, Metering, Needs, Parts, Running, Shut, Stage};
 use crate::status::{Pace, StageStatus, Status, Timestamp};
 use crate::{Error, Registry, Result};
 
@@ -50,6 +50,7 @@ pub struct Engine {
     current: Option<Running>,
     draining: Vec<Draining>,
     pace: Pace,
+    metering: Metering,
     stages: u64,
     /// Fires when it quits.
     ending: Shut,
@@ -85,6 +86,7 @@ impl Engine {
             current: None,
             draining: Vec::new(),
             pace: Pace::default(),
+            metering: Metering::Asked,
             stages: 0,
             ending: Shut::new(),
         };
@@ -111,6 +113,14 @@ impl Engine {
     #[must_use]
     pub fn constants(mut self, constants: Constants) -> Self {
         self.constants = Arc::new(constants);
+        self
+    }
+
+    /// Has it measured what the components of its stages do, also where that has a price, such as how long
+    /// requests take. Without this it is measured if a component asks for it.
+    #[must_use]
+    pub fn metered(mut self) -> Self {
+        self.metering = Metering::Always;
         self
     }
 
@@ -145,7 +155,7 @@ impl Engine {
     fn swap(&mut self, parts: Parts, carried: Carried, config: &str) -> Result<Arc<Stage>> {
         let (id, ending) = (self.stages + 1, self.ending.clone());
         let stage = Arc::new(Stage::new(id, parts, carried, config, ending));
-        stage.prepare(&self.listeners, self.cores.count())?;
+        stage.prepare(&self.listeners, self.cores.count(), self.metering)?;
         self.stages += 1;
         let running = stage.start(&self.cores);
         info!(stage = stage.id(), "stage is serving");

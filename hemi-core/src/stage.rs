@@ -109,8 +109,14 @@ impl Stage {
     }
 
     /// Prepares every component in the order of ranks.
-    pub(crate) fn prepare(self: &Arc<Self>, listeners: &Listeners, cores: usize) -> Result<()> {
-        let cx = Prepare { stage: self, listeners, cores, metered: Cell::new(false) };
+    pub(crate) fn prepare(
+        self: &Arc<Self>,
+        listeners: &Listeners,
+        cores: usize,
+        metering: Metering,
+    ) -> Result<()> {
+        let metered = Cell::new(metering == Metering::Always);
+        let cx = Prepare { stage: self, listeners, cores, metered };
         for life in self.parts.lives() {
             catch_call(|| life.component.prepare(&cx)).unwrap_or_else(|panic| {
                 Err(Error::other(format!("{} \"{}\" panicked: {panic}", life.kind, life.name)))
@@ -184,6 +190,14 @@ impl Running {
             }
         }
     }
+}
+
+/// When what the components of stages do is measured, also where that has a price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Metering {
+    /// When one of them asks for it.
+    Asked,
+    Always,
 }
 
 /// What [`crate::Lifecycle::prepare`] may ask for.

@@ -245,6 +245,9 @@ impl Lifecycle for Webapp {
         if let Some(meter) = self.meter.get() {
             meter.measure(out);
         }
+        if let Some((site, _)) = &self.site {
+            site.measure(out);
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use super::identity::{by_cost, read_file};
 use super::{ClientAuth, IdentityError, provider, read_identity};
 use crate::clock;
 use crate::config::{Diagnostic, Several, Span, Spanned};
+use crate::metrics::Measures;
 use crate::watched::{self, Stamp};
 use crate::{CreateCx, Error, Explain, Result};
 
@@ -88,6 +89,20 @@ impl Site {
     /// What is shown now, if there is something.
     pub(super) fn shown(&self) -> Option<Arc<Shown>> {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells when the certificates expire that are shown, for the component that they are of.
+    pub fn measure(&self, out: &mut Measures) {
+        let Some(shown) = self.shown() else { return };
+        for (index, key) in shown.keys.0.iter().enumerate() {
+            let Some(cert) = key.cert.first().and_then(|cert| Certificate::parse(cert)) else {
+                continue;
+            };
+            let number = (index + 1).to_string();
+            let help = "When a certificate expires, in seconds since 1970.";
+            let labels = [("certificate", &*number)];
+            out.gauge("hemi_tls_certificate_expiry_seconds", help, &labels, cert.not_after as f64);
+        }
     }
 
     /// Whether a certificate is shown that is for this host.

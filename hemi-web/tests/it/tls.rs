@@ -97,6 +97,9 @@ fn both_versions_are_spoken_and_sessions_resumed() {
     }
     site.expect_counter("handshakes", 2);
     site.expect_counter("resumed", 2);
+    let measures = site.status().measures;
+    let (labels, expiry) = measures.series("hemi_tls_certificate_expiry_seconds").next().unwrap();
+    assert!(labels.value("webapp").is_some() && expiry.number().unwrap() > 1.8e9, "{expiry:?}");
 }
 
 #[test]

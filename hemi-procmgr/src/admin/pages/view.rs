@@ -354,9 +354,10 @@ fn tables(measures: &Measures) -> Vec<Table> {
             "Node",
             &[
                 ("Up", "hemi_backend_node_up", yes),
-                ("Connections", "hemi_backend_conns", show::count),
                 ("Requests", "hemi_backend_requests", show::count),
                 ("Failures", "hemi_backend_failures", show::count),
+                ("Active", "hemi_backend_active", show::count),
+                ("Begins in", "hemi_backend_latency_seconds", |s| show::took(Some(s))),
             ],
         ),
         (

@@ -182,6 +182,15 @@ fn measures() -> Measures {
         let failed = [labels[0], labels[1], ("status", "5xx")];
         out.counter("hemi_webapp_requests", "Requests.", &failed, 3);
     }
+    for (node, up) in [("a", 1), ("b", 0)] {
+        let node = [("backend", "api"), ("node", node), ("address", "127.0.0.1:7001")];
+        out.gauge("hemi_backend_node_up", "Up.", &node, up);
+        out.counter("hemi_backend_requests", "Requests.", &node, 4711);
+        out.gauge("hemi_backend_latency_seconds", "Latency.", &node, 0.0042);
+    }
+    let certificate = [("webapp", "shop"), ("certificate", "1")];
+    let expiry = Timestamp::now().after(Duration::from_secs(60 * 86_400)).0 as f64 / 1e3;
+    out.gauge("hemi_tls_certificate_expiry_seconds", "Expiry.", &certificate, expiry);
     let job = [("cronjob", "clean")];
     let next = Timestamp::now().after(Duration::from_secs(600)).0 as f64 / 1e3;
     out.gauge("hemi_cronjob_next_start_seconds", "Next.", &job, next);
