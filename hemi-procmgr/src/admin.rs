@@ -23,7 +23,7 @@ use hemi_core::listen::Address;
 use hemi_core::server::ServerKind;
 use hemi_core::{Engine, Parts, Registry, Result, Run};
 use hemi_web::{Handlet, HttpConfig, HttpxServer, Rule, Webapp};
-use tracing::info;
+use tracing::debug;
 
 use guard::{Door, Guard};
 
@@ -78,7 +78,7 @@ impl Admin {
         let stage = self.engine.load_parts(self.parts(&places)?)?;
         for (name, server) in stage.all::<ServerKind>() {
             for address in server.addresses() {
-                info!("{name} is at {address}");
+                debug!("{name} is at {address}");
             }
         }
         self.places = places;

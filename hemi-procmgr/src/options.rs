@@ -109,6 +109,8 @@ pub(crate) struct Options {
     pub(crate) cmdui: Option<String>,
     /// The address of the admin pages.
     pub(crate) webui: Option<String>,
+    /// By which names these may be asked for.
+    pub(crate) admin_hosts: Vec<String>,
     /// In seconds.
     pub(crate) grace: Option<u16>,
     pub(crate) single: bool,

@@ -1,6 +1,7 @@
 //! The binary, run and spoken to from outside.
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod admin;
 mod cert;
 mod check;
 mod cli;

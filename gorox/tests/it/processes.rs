@@ -14,14 +14,14 @@ use crate::cli::{Ended, GOROX, run};
 use crate::pong::PATIENCE;
 
 /// A program that serves by leader and worker, in a directory of its own.
-struct Served {
-    program: Program,
-    dir: TempDir,
+pub(crate) struct Served {
+    pub(crate) program: Program,
+    pub(crate) dir: TempDir,
 }
 
 impl Served {
     /// Serves this text at `/`, and a large file at `/large`.
-    fn start(text: &str) -> Self {
+    pub(crate) fn start(text: &str) -> Self {
         let attempt = || {
             let (dir, port) = (TempDir::new()?, free_port()?);
             std::fs::File::create(dir.path().join("large"))?.set_len(LARGE)?;
@@ -40,7 +40,7 @@ impl Served {
     }
 
     /// Writes the config anew, to serve this text.
-    fn configure(&self, text: &str) {
+    pub(crate) fn configure(&self, text: &str) {
         let port = self.program.addr().port();
         self.dir.write("gorox.conf", config(self.dir.path(), port, text)).unwrap();
     }
@@ -54,7 +54,7 @@ impl Served {
 
     /// The same, which must do.
     #[track_caller]
-    fn does(&self, args: &[&str]) -> String {
+    pub(crate) fn does(&self, args: &[&str]) -> String {
         let ended = self.ask(args);
         assert_eq!(ended.code, Some(0), "{args:?}: {}{}", ended.stderr, self.program.stderr());
         ended.stdout
@@ -70,20 +70,20 @@ impl Served {
     }
 
     /// The worker that serves; 0, if there is none.
-    fn worker(&self) -> u32 {
+    pub(crate) fn worker(&self) -> u32 {
         id(&self.status()["worker"]["pid"])
     }
 
     /// Waits for another worker than this one.
     #[track_caller]
-    fn worker_after(&self, before: u32) -> u32 {
+    pub(crate) fn worker_after(&self, before: u32) -> u32 {
         let another = || ![0, before].contains(&self.worker());
         assert!(eventually(PATIENCE, another), "{}", self.program.stderr());
         self.worker()
     }
 
     /// What it serves at `/`.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let reply = self.get();
         assert_eq!(reply.status, 200);
         reply.text()
@@ -148,7 +148,7 @@ fn id(value: &serde_json::Value) -> u32 {
     value.as_u64().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0)
 }
 
-fn kill(pid: u32, signal: Signal) {
+pub(crate) fn kill(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     // It may have ended.
     let _ = rustix::process::kill_process(pid.unwrap(), signal);

@@ -219,7 +219,8 @@ impl Leader {
     fn open_control(&self, control: Asker, options: &Options) {
         let Some(home) = &self.home else { return };
         let opened = Token::in_file(&home.token()).and_then(|token| {
-            let site = Site::new(self.program.name, Arc::new(control), token, Vec::new());
+            let hosts = options.admin_hosts.clone();
+            let site = Site::new(self.program.name, Arc::new(control), token, hosts);
             let admin = Admin::open(Arc::new(site), Places::default());
             *self.admin.borrow_mut() = Some(admin.map_err(|e| e.to_string())?);
             self.place_socket(home.socket())
@@ -232,10 +233,10 @@ impl Leader {
             (Place::Cmdui, options.cmdui.as_ref().filter(is_port)),
             (Place::Webui, options.webui.as_ref()),
         ] {
-            if let Some(address) = address
-                && let Err(refused) = self.place(place, Some(address))
-            {
-                warn!("{}", refused.message);
+            match address.map(|address| self.place(place, Some(address))) {
+                None => {}
+                Some(Ok(placed)) => info!("{placed}"),
+                Some(Err(refused)) => warn!("{}", refused.message),
             }
         }
         if let Some(lock) = &*self.lock.borrow()
@@ -280,7 +281,9 @@ impl Leader {
         admin.place(places).map_err(|e| refused(e.to_string()))?;
         let name = place.name();
         let at = admin.addresses().into_iter().find(|(server, _)| server == name);
-        Ok(at.map_or(format!("{name} is closed"), |(_, at)| format!("{name} is at {at}")))
+        let token = self.home.as_ref().map(Home::token).unwrap_or_default();
+        let open = |(_, at)| format!("{name} is at {at}, with the token in {}", token.display());
+        Ok(at.map_or(format!("{name} is closed"), open))
     }
 
     /// Does what it is asked, until the end.

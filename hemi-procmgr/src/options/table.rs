@@ -95,6 +95,16 @@ pub(crate) const OPTIONS: &[Opt] = &[
         of: &["serve"],
     },
     Opt {
+        names: &["admin-host"],
+        set: Set::Value(Value { name: "NAME", is: Is::Text }, |o, v| {
+            o.admin_hosts.push(v.to_ascii_lowercase());
+            Ok(())
+        }),
+        about: "a name by which the ports of cmdui and webui may be asked for; may be given several times",
+        default: "addresses and localhost only",
+        of: &["serve"],
+    },
+    Opt {
         names: &["grace"],
         set: Set::Value(Value { name: "SECONDS", is: Is::File }, |o, v| {
             o.grace = Some(v.parse().map_err(|_| "takes a number of seconds")?);

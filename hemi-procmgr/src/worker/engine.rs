@@ -79,6 +79,10 @@ pub(super) fn start(
     let engine = engine.io(call.options.io.unwrap_or(IoDriver::DEFAULT))?;
     let engine = engine.constants(setting.constants.clone()).grace(call.options.grace());
     let engine = engine.binder(leader.clone());
+    let engine = match &call.options.webui {
+        Some(_) => engine.metered(),
+        None => engine,
+    };
     let shared = Arc::new(Shared {
         listeners: engine.listeners().clone(),
         pulse: engine.pulse(),
