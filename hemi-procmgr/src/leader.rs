@@ -31,6 +31,7 @@ use crate::admin::Admin;
 use crate::channel::Receiver;
 use crate::control::{Event, Refused, What};
 use crate::dirs::Home;
+use crate::logging::{self, Output};
 use crate::messages::{Next, Order, Outcome, ToLeader, ToWorker};
 use crate::recent::Recent;
 use crate::systemd::Notifier;
@@ -73,6 +74,8 @@ pub(crate) struct Leader {
     since: Timestamp,
     binary: PathBuf,
     sockets: Sockets,
+    /// None if it says what it says to who has started it.
+    output: Option<Output>,
     notifier: Notifier,
     /// All that live.
     workers: RefCell<Vec<Rc<Worker>>>,
@@ -284,11 +287,15 @@ impl Leader {
         }
     }
 
-    /// Has the worker open its log files anew.
+    /// Has the worker open its log files anew, and both processes what they say things to.
     async fn reopen(&self) -> Result<String, Refused> {
+        let output = self.output.as_ref().map(Output::open).transpose().map_err(refused)?;
+        if let Some(output) = &output {
+            logging::redirect(output).map_err(|e| refused(format!("cannot write a log: {e}")))?;
+        }
         let current = self.current.borrow().clone();
         let worker = current.ok_or_else(|| refused("no worker serves"))?;
-        worker.order(Order::Reopen).await?;
+        worker.order_with(Order::Reopen, output.map(Vec::from).unwrap_or_default()).await?;
         info!("log files are opened anew");
         Ok("log files are opened anew".to_owned())
     }

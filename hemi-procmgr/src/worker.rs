@@ -158,6 +158,12 @@ impl Worker {
             }
             ToWorker::Do { id, order } => {
                 *draining |= matches!(order, Order::Drain(_));
+                // What a daemon says things to comes along with the order to open logs anew.
+                if let Ok(output) = sockets.try_into()
+                    && let Err(e) = logging::redirect(&output)
+                {
+                    warn!("cannot write to another log: {e}");
+                }
                 self.give(id, order);
             }
         }

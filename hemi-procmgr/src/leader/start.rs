@@ -22,6 +22,7 @@ use super::{DRAIN, Leader, refused};
 use crate::admin::{self, Admin, Places, Site, Token};
 use crate::control::Refused;
 use crate::dirs::{self, Home};
+use crate::logging::Output;
 use crate::messages::FromSuccessor;
 use crate::options::Options;
 use crate::recent::Recent;
@@ -133,6 +134,7 @@ impl Leader {
                 None
             }
         };
+        let output = Output::of(call, &constants);
         Ok(Self {
             program: *call.program,
             args: call.args.clone(),
@@ -147,6 +149,7 @@ impl Leader {
             since: Timestamp::now(),
             binary: own_binary(),
             sockets: Sockets::new(inherited),
+            output,
             notifier: Notifier::new(&call.env, std::process::id()),
             workers: RefCell::default(),
             current: RefCell::default(),

@@ -121,11 +121,20 @@ impl Worker {
 
     /// Has it do something, and waits until it has.
     pub(super) async fn order(&self, order: Order) -> Result<Outcome, Refused> {
+        self.order_with(order, Vec::new()).await
+    }
+
+    /// The same with what it needs for that.
+    pub(super) async fn order_with(
+        &self,
+        order: Order,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Outcome, Refused> {
         let id = self.next.replace(self.next.get() + 1);
         let (done, outcome) = oneshot::channel();
         self.waiting.borrow_mut().insert(id, done);
         let ended = |_| refused("the worker has ended");
-        self.tell(&ToWorker::Do { id, order }, vec![]).await.map_err(ended)?;
+        self.tell(&ToWorker::Do { id, order }, descriptors).await.map_err(ended)?;
         match outcome.await {
             Ok(outcome) => outcome,
             Err(_) => {

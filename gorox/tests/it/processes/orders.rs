@@ -146,6 +146,13 @@ fn a_daemon_is_left_alone_once_it_serves() {
     assert_eq!(served.text(), "one");
     let said = std::fs::read_to_string(log.join("gorox.err")).unwrap();
     assert!(said.contains("worker is serving"), "{said}");
+    // What both processes say can be moved away.
+    std::fs::rename(log.join("gorox.err"), log.join("gorox.err.1")).unwrap();
+    served.does(&["reopen"]);
     served.does(&["quit"]);
     assert!(eventually(PATIENCE, || served.processes().is_empty()));
+    let said = std::fs::read_to_string(log.join("gorox.err")).unwrap();
+    for words in ["log files are opened anew", "stage has ended"] {
+        assert!(said.contains(words), "{said}");
+    }
 }
