@@ -314,7 +314,8 @@ fn it_may_be_behind_a_unix_socket() {
 fn bad_properties_are_mistakes() {
     for (properties, message) in [
         ("", "url"),
-        (r#".url = "https://a.test/""#, "https is not supported yet"),
+        (r#".url = "ftp://a.test/""#, "not a URL like"),
+        (r#".url = "https://a.test/"  .tlsIdentity = "a.pem""#, "need each other"),
         (r#".url = "a.test""#, "not a URL like"),
         (r#".url = "http://a.test/"  .cacheKey = "all""#, "`.cacheKey` is the same for all"),
         (r#".url = "http://a.test/"  .copyFields = ("host")"#, "about the connection"),

@@ -536,7 +536,7 @@ fn mistakes_are_told() {
         (r#".secret = "too short""#, "the secret is too short: HS256 needs 32 bytes"),
         (r#".algorithms = ("HS256")  .keys = ("a.pem")"#, "HS256 needs a `.secret`"),
         (r#".algorithms = ("none")"#, "tokens are not verified by \"none\""),
-        (r#".jwksUrl = "https://a.test/keys""#, "https is not supported yet"),
+        (r#".jwksUrl = "ftp://a.test/keys""#, "not a URL like"),
         (r#".keys = ("/no/such/file")"#, "cannot read /no/such/file"),
         (&*format!(".secret = \"{SECRET}\"  .scopes = (\"a b\")"), "a scope has letters"),
         (&*format!(".secret = \"{SECRET}\"  .realm = \"a\\nb\""), "a realm has no control"),
