@@ -45,7 +45,7 @@ class Client(QuicConnectionProtocol):
         loop = asyncio.get_event_loop()
         self.answers[stream] = {
             "heads": [],
-            "content": b"",
+            "content": bytearray(),
             "came": asyncio.Event(),
             "ended": loop.create_future(),
             "reset": loop.create_future(),
