@@ -33,6 +33,9 @@ use crate::listen::Datagrams;
 /// Datagrams on their way from one core to another, at most; what is too much is lost, as on any network.
 const FORWARDED: usize = 512;
 
+/// Bytes of datagrams that the kernel keeps for a core, each way.
+const BUFFER: usize = 4 << 20;
+
 /// The endpoints on one UDP address, one per core, and the keys that all of them and all stages share.
 #[derive(Debug)]
 pub struct Endpoints {
@@ -115,6 +118,9 @@ impl Endpoints {
         let forwarded = place.forwarded.lock().unwrap_or_else(PoisonError::into_inner).take();
         let forwarded = forwarded.ok_or_else(|| io::Error::other("it could not be made before"))?;
         let socket = self.datagrams.std_socket(core)?;
+        // As much as the system allows (`net.core.rmem_max`): what finds no room is lost.
+        let buffers = socket2::SockRef::from(&socket);
+        let _ = (buffers.set_recv_buffer_size(BUFFER), buffers.set_send_buffer_size(BUFFER));
         let socket = Steered::new(socket, core, forwarded, self.senders.clone())?;
         let mut config = EndpointConfig::new(self.keys.reset.clone());
         config.cid_generator(move || Box::new(CoreIds::new(core)));

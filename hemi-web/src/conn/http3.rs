@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use hemi_core::clock::{self, Moment};
 use hemi_core::gate::{Phase, Ticket};
 use hemi_core::panics::catch;
@@ -295,7 +295,7 @@ impl Conn {
     /// Sends what concerns the connection.
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let Some(out) = &mut self.out else { return Ok(()) };
-        let (encoder, decoder): (Bytes, Bytes) = self.link.take_instructions();
+        let (encoder, decoder) = self.link.take_instructions();
         out.encoder.waiting.extend_from_slice(&encoder);
         out.decoder.waiting.extend_from_slice(&decoder);
         out.control.flush(cx)?;

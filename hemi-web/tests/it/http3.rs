@@ -116,6 +116,27 @@ fn answers_that_break_off_do_not_look_whole() {
 }
 
 #[test]
+fn answers_that_nobody_waits_for_are_given_up() {
+    let setting = Setting::new();
+    let site = setting.site("");
+    block_on(async {
+        let client = Client::connect(&setting, &site).await;
+        for path in ["/wait/600000", "/never"] {
+            let task = tokio::spawn({
+                let client = client.clone();
+                async move { client.get(path).await }
+            });
+            // It has arrived before this one is answered.
+            assert_eq!(client.get("/wait/1").await.text(), "waited");
+            task.abort();
+        }
+        client.quic.close(0u32.into(), b"");
+        client.endpoint.wait_idle().await;
+    });
+    site.expect_idle();
+}
+
+#[test]
 fn what_a_request_may_not_be_has_its_status() {
     let setting = Setting::new();
     let site = setting.site(".maxTargetSize = 1K");

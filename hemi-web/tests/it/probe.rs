@@ -132,6 +132,15 @@ impl Handlet for Probe {
                     (0..count.parse().unwrap()).filter(|_| req.early_hints(HeaderMap::new()));
                 told.count().to_string().into()
             }
+            // Begins to answer, and never goes on.
+            ["never"] => {
+                let (sender, body) = Body::channel(1);
+                tokio::spawn(async move {
+                    let _ = sender.send("begun").await;
+                    sender.unread().await;
+                });
+                Response::text(body).into()
+            }
             ["trailers"] => stream("2", "3", End::Trailers),
             ["fails"] => stream("100", "10000", End::Error),
             ["long"] => stream("2", "3", End::Long),

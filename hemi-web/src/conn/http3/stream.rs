@@ -336,13 +336,17 @@ impl Stream {
     async fn send(&mut self, response: &mut Response, body: Option<Body>) -> Result<(), End> {
         if let Some(mut body) = body {
             self.watch.unlimited();
+            let mut taken_back = pin!(self.out.stopped());
             loop {
                 let until_drain = response.until() == Until::Drain;
                 let frame = poll_fn(|cx| {
                     if until_drain && self.watch.phase() != Phase::Serving {
                         return Poll::Ready(Ok(None));
                     }
-                    self.poll_frame(cx, &mut body)
+                    match self.poll_frame(cx, &mut body) {
+                        Poll::Pending => taken_back.as_mut().poll(cx).map(|why| Err(why.into())),
+                        ready => ready,
+                    }
                 });
                 let Some(frame) = frame.await? else { break };
                 let over = self.out.put_frame(&self.link, self.id, frame)?;
