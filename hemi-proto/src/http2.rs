@@ -15,6 +15,7 @@ pub mod hpack;
 mod block;
 mod budget;
 mod connection;
+mod control;
 mod error;
 mod frame;
 mod head;

@@ -18,6 +18,7 @@ pub struct Module {
 /// Those of Python, from PyPI.
 pub const PYTHON: &[Module] = &[
     Module { name: "websockets", purpose: "an independent client of WebSockets" },
+    Module { name: "h2", purpose: "an independent client of HTTP/2" },
     Module { name: "aioquic", purpose: "an independent client of HTTP/3" },
 ];
 

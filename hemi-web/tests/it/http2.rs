@@ -6,7 +6,7 @@ mod floods;
 use std::process::Command;
 use std::sync::Arc;
 
-use hemi_test::peer::peer;
+use hemi_test::peer::{modules, peer};
 use hemi_test::raw::Client;
 use hemi_test::tls::{Authority, KeyKind};
 use rustls::version::{TLS12, TLS13};
@@ -340,6 +340,11 @@ fn clients_of_others() {
             let text = String::from_utf8_lossy(&output.stdout);
             assert!(text.ends_with("x2 200") && text.len() == 300_005, "{version}: {output:?}");
         }
+    }
+    if let Some(mut python) = modules::python("h2") {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/http2/client.py");
+        let output = python.arg(script).arg(site.addr().port().to_string()).output().unwrap();
+        assert_eq!(output.stdout, b"all is well\n", "{output:?}");
     }
     if let Some(h2load) = peer("h2load") {
         let mut command = Command::new(h2load);

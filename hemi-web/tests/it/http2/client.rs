@@ -181,6 +181,11 @@ impl Http2 {
             let frame = known.and_then(|at| others.remove(at)).or_else(|| self.next_new());
             let Some(frame) = frame else { panic!("the connection ended: {answer:?}") };
             if frame.stream != stream {
+                // The streams share a window, too.
+                if frame.kind == DATA && !frame.payload.is_empty() {
+                    let increment = (frame.payload.len() as u32).to_be_bytes();
+                    self.send(WINDOW_UPDATE, 0, 0, &increment);
+                }
                 others.push_back(frame);
                 continue;
             }
