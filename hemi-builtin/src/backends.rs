@@ -1,5 +1,12 @@
 //! Backends: groups of servers that do the work.
 
+mod cgi;
+mod conns;
+mod exchange;
+mod fcgi;
 mod http1;
 
-pub use http1::Http1Backend;
+pub use conns::ConnsConfig;
+pub use exchange::TimesConfig;
+pub use fcgi::{FcgiBackend, FcgiConfig};
+pub use http1::{Http1Backend, Http1Config};

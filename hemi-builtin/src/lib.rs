@@ -6,6 +6,7 @@ mod authority;
 pub mod backends;
 mod clients;
 pub mod cronjobs;
+mod failover;
 mod field_edits;
 pub mod handlets;
 pub mod hstates;
@@ -14,6 +15,7 @@ mod realm;
 mod redis;
 pub mod revisers;
 pub mod servers;
+mod site_path;
 pub mod socklets;
 mod uri_template;
 mod vary;
@@ -23,18 +25,21 @@ use hemi_core::cronjob::CronjobRegistry;
 use hemi_core::logger::LoggerRegistry;
 use hemi_core::server::ServerRegistry;
 use hemi_web::{
-    HandletRegistry, HstateRegistry, HttpBackendRegistry, ReviserRegistry, SockletRegistry,
+    GatewayRegistry, HandletRegistry, HstateRegistry, HttpBackendRegistry, ReviserRegistry,
+    SockletRegistry,
 };
 
 /// Adds this crate's components.
 pub fn register(registry: &mut Registry) {
     registry
         .http_backend::<backends::Http1Backend>()
+        .gateway::<backends::FcgiBackend>()
         .handlet::<handlets::Static>()
         .handlet::<handlets::Favicon>()
         .handlet::<handlets::Access>()
         .handlet::<handlets::BasicAuth>()
         .handlet::<handlets::Cors>()
+        .handlet::<handlets::FcgiProxy>()
         .handlet::<handlets::ForwardAuth>()
         .handlet::<handlets::Headers>()
         .handlet::<handlets::Health>()

@@ -51,6 +51,7 @@ pub const PEERS: &[Peer] = &[
         "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1",
         "tries out every rule of HTTP/2",
     ),
+    always("php-fpm8.2", "php8.2-fpm", "runs scripts for a FastCGI client"),
     always("litmus", "litmus", "a client that tries out WebDAV"),
     always("promtool", "prometheus", "reads what is told in metrics"),
     always("redis-server", "redis-server", "keeps what instances share"),

@@ -32,7 +32,7 @@ pub struct Outgoing<'a> {
     /// Path and query.
     pub target: &'a [u8],
     /// Host and port that are asked for.
-    pub authority: &'a HeaderValue,
+    pub authority: HeaderValue,
     /// Fields, of which those are left out that `drops` says so of.
     pub headers: &'a HeaderMap,
     /// Whether a field is not sent. Those about the connection and the content's length never are.

@@ -29,7 +29,7 @@ mod forwarded;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hemi_core::backend::{By, NoNode, Pick};
+use hemi_core::backend::{By, Pick};
 use hemi_core::config::{Ref, Template};
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result};
 use hemi_proto::path::is_dot_segment;
@@ -39,9 +39,9 @@ use hemi_web::{
 use http::StatusCode;
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE, VIA};
 use serde::Deserialize;
-use tracing::warn;
 
 use crate::clients::Clients;
+use crate::failover::Failover;
 use crate::field_edits::{FieldEdits, FieldName, FieldValue};
 use crate::uri_template::encode_path;
 
@@ -146,7 +146,7 @@ impl Handlet for HttpProxy {
 
 impl HttpProxy {
     /// Sends a request to one node after the other; the status if none answers.
-    async fn pass_on(&self, req: &mut Request, mut body: Body) -> Result<Response, StatusCode> {
+    async fn pass_on(&self, req: &mut Request, body: Body) -> Result<Response, StatusCode> {
         let nominated = Nominated::of(req.headers());
         let trusts = self.trusts(req);
         let drops = |name: &HeaderName| {
@@ -154,53 +154,31 @@ impl HttpProxy {
         };
         let mut added = forwarded::fields(req, trusts);
         added.extend(self.request.render_list(req));
-        let key = self.hash_key.as_ref().map(|key| key.render(req));
-        let by = By { client: req.remote_ip(), key: key.as_deref() };
+        let key = self.hash_key.as_ref().map(|key| key.render(req).into_owned());
         let host = req.authority().map(|host| host.as_str().as_bytes());
         let host = host.and_then(|host| HeaderValue::from_bytes(host).ok());
-        let target = target(req);
-        let (nodes, mut tried) = (self.backend.nodes(), Vec::<Pick>::new());
-        let mut status = StatusCode::SERVICE_UNAVAILABLE;
-        loop {
-            let pick = nodes.pick(&by, &tried).map_err(|e| {
-                if e == NoNode::Fit {
-                    warn!(request = %req.id(), "cannot pass the request on: {e}");
-                }
-                status
-            })?;
-            let node = pick.endpoint().clone();
+        let (target, id) = (target(req), req.id().into_owned());
+        let upgrade = req.headers().get(UPGRADE).filter(|_| req.wants_upgrade());
+        let failover = Failover {
+            nodes: self.backend.nodes(),
+            by: By { client: req.remote_ip(), key: key.as_deref() },
+            max_tries: self.max_tries,
+            repeatable: req.method().is_idempotent(),
+            request: &id,
+        };
+        let (method, headers) = (req.method(), req.headers());
+        let send = |pick: Pick, body| {
             let authority = match (self.host, &host) {
                 (HostPolicy::Client, Some(host)) => host.clone(),
-                _ => HeaderValue::try_from(node.authority()).map_err(|_| status)?,
+                _ => pick.endpoint().authority(),
             };
-            let outgoing = Outgoing {
-                method: req.method(),
-                target: &target,
-                authority: &authority,
-                headers: req.headers(),
-                drops: &drops,
-                added: &added,
-                upgrade: req.headers().get(UPGRADE).filter(|_| req.wants_upgrade()),
-                body,
-            };
-            let undelivered = match self.backend.send(pick, outgoing).await {
-                Ok(response) => return Ok(self.revise(req, response)),
-                Err(undelivered) => *undelivered,
-            };
-            let error = undelivered.error;
-            warn!(request = %req.id(), node = %node.target(), "no answer from the node: {error}");
-            status = error.status();
-            if !error.is_of_node() {
-                return Err(status);
-            }
-            nodes.failed(&undelivered.pick);
-            tried.push(undelivered.pick);
-            let may_repeat = undelivered.unseen || req.method().is_idempotent();
-            match undelivered.body.filter(|_| may_repeat && tried.len() < self.max_tries) {
-                Some(untouched) => body = untouched,
-                None => return Err(status),
-            }
-        }
+            let (drops, added, target) = (&drops, &added[..], &target[..]);
+            let outgoing =
+                Outgoing { method, target, authority, headers, drops, added, upgrade, body };
+            self.backend.send(pick, outgoing)
+        };
+        let response = failover.run(body, send).await?;
+        Ok(self.revise(req, response))
     }
 
     /// Whether what the client says about others is believed.

@@ -56,11 +56,12 @@ use serde::Deserialize;
 
 use super::{is_get_or_head, only_get_and_head, redirect_to};
 
+use crate::site_path::SitePath;
 use answer::{CacheControl, Common};
 use listing::{Lister, Wish};
 use media_types::Charset;
 pub(crate) use media_types::MediaType;
-use paths::{Kept, SitePath, join};
+use paths::{Kept, join};
 use precompressed::{Choice, FileCoding, Siblings};
 use try_list::{Candidate, TryList};
 

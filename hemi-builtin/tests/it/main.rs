@@ -7,6 +7,7 @@ mod cors;
 mod cronjobs;
 mod echo;
 mod favicon;
+mod fcgi_proxy;
 mod forward_auth;
 mod headers;
 mod http_proxy;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::balancer::hash;
 use crate::clock::Moment;
 
@@ -81,10 +83,14 @@ impl Endpoint {
 
     /// How it is asked for by its own name, as in a `host` field.
     #[must_use]
-    pub fn authority(&self) -> String {
+    pub fn authority(&self) -> HeaderValue {
+        let localhost = || HeaderValue::from_static("localhost");
         match &self.target {
-            Target::Tcp(address) => address.to_string(),
-            Target::Unix(_) => "localhost".to_owned(),
+            // An address has no byte that a value can't have.
+            Target::Tcp(address) => {
+                HeaderValue::try_from(address.to_string()).unwrap_or_else(|_| localhost())
+            }
+            Target::Unix(_) => localhost(),
         }
     }
 

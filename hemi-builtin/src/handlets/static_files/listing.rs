@@ -16,7 +16,8 @@ use rustix::fs::{AtFlags, Dir, FileType, fstat, statat};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
-use super::paths::{Kept, SitePath, join};
+use super::paths::{Kept, join};
+use crate::site_path::SitePath;
 
 /// Directories that are read at once, at most; others wait for their turn.
 const AT_ONCE: usize = 4;

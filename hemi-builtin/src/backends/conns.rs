@@ -1,14 +1,38 @@
-//! Idle connections to nodes. They belong to a core, and hold no buffer.
+//! Connections to nodes. Idle ones are kept: they belong to a core, and hold no buffer.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hemi_core::Run;
 use hemi_core::backend::Endpoint;
 use hemi_core::clock::{self, Moment};
 use hemi_core::cores::PerCore;
 use hemi_core::io::Socket;
+use hemi_core::{Explain, Run};
+use hemi_web::SendError;
+use serde::Deserialize;
+use tokio::time::timeout;
+
+/// Properties of a backend's connections.
+#[derive(Clone, Debug, Deserialize, Explain)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConnsConfig {
+    /// How long connecting to a node may take.
+    pub connect_timeout: Duration,
+    /// Idle connections that each core keeps to a node, at most.
+    pub keep_conns: usize,
+    /// How long an idle connection is kept.
+    pub keep_time: Duration,
+    /// Requests on a connection, at most.
+    pub max_requests_per_conn: u32,
+}
+
+impl Default for ConnsConfig {
+    fn default() -> Self {
+        let (connect_timeout, keep_time) = (Duration::from_secs(3), Duration::from_secs(30));
+        Self { connect_timeout, keep_conns: 64, keep_time, max_requests_per_conn: 10_000 }
+    }
+}
 
 /// A connection to a node.
 #[derive(Debug)]
@@ -19,21 +43,16 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) fn new(socket: Socket) -> Self {
-        Self { socket, requests: 0 }
-    }
-
     /// Whether it has been used before: then the node may have closed it meanwhile.
     pub(super) fn is_used(&self) -> bool {
         self.requests > 0
     }
 }
 
-/// Idle connections of all cores, by node.
+/// Connections of all cores, by node.
 #[derive(Debug)]
-pub(super) struct Pool {
-    most: usize,
-    keep: Duration,
+pub(super) struct Conns {
+    config: ConnsConfig,
     idle: PerCore<HashMap<usize, VecDeque<Idle>>>,
 }
 
@@ -45,17 +64,17 @@ struct Idle {
     _endpoint: Arc<Endpoint>,
 }
 
-impl Pool {
-    pub(super) fn new(most: usize, keep: Duration, cores: usize) -> Self {
-        Self { most, keep, idle: PerCore::new(cores, HashMap::new) }
+impl Conns {
+    pub(super) fn new(config: ConnsConfig, cores: usize) -> Self {
+        Self { config, idle: PerCore::new(cores, HashMap::new) }
     }
 
-    /// The connection to a node that was used last, if it is still good.
+    /// The idle connection to a node that was used last, if there is one that is still good.
     pub(super) fn take(&self, endpoint: &Arc<Endpoint>) -> Option<Conn> {
         let mut idle = self.idle.mine();
         let of_node = idle.get_mut(&key(endpoint))?;
         while let Some(Idle { conn, since, .. }) = of_node.pop_back() {
-            if clock::now().since(since) > self.keep {
+            if clock::now().since(since) > self.config.keep_time {
                 // The others have been idle for longer.
                 of_node.clear();
                 return None;
@@ -67,30 +86,44 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection for later.
+    /// A new connection to a node.
+    pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<Conn, SendError> {
+        let limit = self.config.connect_timeout;
+        match timeout(limit, Socket::connect(endpoint.target())).await {
+            Ok(Ok(socket)) => Ok(Conn { socket, requests: 0 }),
+            Ok(Err(e)) => Err(SendError::Connect(e)),
+            Err(_) => Err(SendError::Timeout { what: "connection", limit }),
+        }
+    }
+
+    /// Keeps a connection for later, if it may be used again.
     pub(super) fn give(&self, endpoint: &Arc<Endpoint>, conn: Conn) {
+        if conn.requests >= self.config.max_requests_per_conn {
+            return;
+        }
         let mut idle = self.idle.mine();
         let of_node = idle.entry(key(endpoint)).or_default();
-        if of_node.len() < self.most {
+        if of_node.len() < self.config.keep_conns {
             let since = clock::now();
             of_node.push_back(Idle { conn, since, _endpoint: endpoint.clone() });
         }
     }
 
-    /// Closes all connections to a node, which has closed one of them.
+    /// Closes all idle connections to a node, which has closed one of them.
     pub(super) fn forget(&self, endpoint: &Arc<Endpoint>) {
         self.idle.mine().remove(&key(endpoint));
     }
 
     /// Closes connections that have been idle for too long, until the stage ends.
     pub(super) async fn run(&self, run: &Run) {
+        let keep = self.config.keep_time;
         let rounds = async {
             loop {
-                tokio::time::sleep((self.keep / 2).max(Duration::from_secs(1))).await;
+                tokio::time::sleep((keep / 2).max(Duration::from_secs(1))).await;
                 let now = clock::now();
                 for mut idle in self.idle.each() {
                     idle.retain(|_, of_node| {
-                        of_node.retain(|idle| now.since(idle.since) <= self.keep);
+                        of_node.retain(|idle| now.since(idle.since) <= keep);
                         !of_node.is_empty()
                     });
                 }

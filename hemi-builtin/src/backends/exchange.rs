@@ -1,0 +1,417 @@
+//! One request and its answer on a connection to a node: both contents flow at the same time, each no
+//! faster than the other side takes it. How they are framed is the business of a [`Codec`].
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hemi_core::Explain;
+use hemi_core::backend::Pick;
+use hemi_core::clock;
+use hemi_core::deadline::Patience;
+use hemi_core::io::{Io, Outbox, pool, relay};
+use hemi_web::{Body, BodyError, BoxError, Response, SendError, Undelivered, Upgraded};
+use http::{HeaderMap, StatusCode};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use serde::Deserialize;
+
+use super::conns::{Conn, Conns};
+
+/// Bytes of a request that are gathered before they are sent.
+const GATHERED: usize = 64 << 10;
+
+/// Room for the next piece of an answer that is known to be long.
+const PIECE: usize = 64 << 10;
+
+/// How a protocol frames the content of a request, and an answer.
+pub(super) trait Codec: Send + Unpin + 'static {
+    /// Frames a piece of the request's content, which is not empty.
+    fn put_data(&mut self, out: &mut Outbox, data: Bytes);
+
+    /// Ends the request's content.
+    fn put_end(&mut self, out: &mut Outbox, trailers: &HeaderMap);
+
+    /// Takes the head of the answer from what has come, when all of it is there.
+    fn read_head(&mut self, buf: &mut BytesMut) -> Result<Option<Head>, BoxError>;
+
+    /// Takes the next piece of its content.
+    fn decode(&mut self, buf: &mut BytesMut) -> Result<Decoded, BoxError>;
+
+    /// Bytes of content that are still to come, if that is known.
+    fn remaining(&self) -> Option<u64>;
+
+    /// The node has closed its side: an error, if that is not how an answer ends.
+    fn close(&mut self) -> Result<(), BoxError>;
+
+    /// Whether all of the content has been taken.
+    fn is_ended(&self) -> bool;
+
+    /// Whether the connection can carry another request then.
+    fn may_keep(&self) -> bool;
+}
+
+/// The head of an answer.
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// Both sides go on in another protocol, in which nothing may pass for as long as this.
+    pub(super) upgrades: Option<Duration>,
+}
+
+/// One step of reading content.
+pub(super) enum Decoded {
+    /// Some, never empty.
+    Data(Bytes),
+    /// There was no more in what has come.
+    NeedMore,
+    /// The end.
+    End(Option<HeaderMap>),
+}
+
+/// How long the nodes of a backend may take.
+#[derive(Clone, Copy, Debug, Deserialize, Explain)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TimesConfig {
+    /// How long a node may take from the whole request to the head of its answer.
+    pub answer_timeout: Duration,
+    /// How long the next piece of an answer's content may take.
+    pub read_timeout: Duration,
+    /// How long a node may take to make room for more of a request.
+    pub write_timeout: Duration,
+}
+
+impl Default for TimesConfig {
+    fn default() -> Self {
+        let minute = Duration::from_secs(60);
+        Self { answer_timeout: minute, read_timeout: minute, write_timeout: minute / 2 }
+    }
+}
+
+/// What all exchanges of a backend share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) conns: Conns,
+    pub(super) times: TimesConfig,
+}
+
+impl Shared {
+    /// Sends a request on an idle connection to the node, or else on a new one, by the exchange that
+    /// `begin` makes.
+    pub(super) async fn send<C: Codec>(
+        &self,
+        mut pick: Pick,
+        mut body: Body,
+        mut begin: impl FnMut(Conn, Pick, Body) -> Exchange<C> + Send,
+    ) -> Result<Response, Box<Undelivered>> {
+        if let Some(conn) = self.conns.take(pick.endpoint()) {
+            match begin(conn, pick, body).run().await {
+                // A connection that was idle may be found closed just when it is used: nobody's fault.
+                Err(undelivered) if undelivered.unseen => match *undelivered {
+                    Undelivered { body: Some(untouched), pick: again, .. } => {
+                        (body, pick) = (untouched, again);
+                        self.conns.forget(pick.endpoint());
+                    }
+                    undelivered => return Err(Box::new(undelivered)),
+                },
+                done => return done,
+            }
+        }
+        match self.conns.connect(pick.endpoint()).await {
+            Ok(conn) => begin(conn, pick, body).run().await,
+            Err(error) => {
+                Err(Box::new(Undelivered { error, pick, unseen: true, body: Some(body) }))
+            }
+        }
+    }
+}
+
+/// A request, and the answer to it.
+pub(super) struct Exchange<C> {
+    shared: Arc<Shared>,
+    conn: Conn,
+    pick: Pick,
+    codec: C,
+    rbuf: BytesMut,
+    out: Outbox,
+    upload: Upload,
+    patience: Patience,
+}
+
+/// The content of the request.
+struct Upload {
+    body: Body,
+    /// Bytes that are still to come, if that is known.
+    left: Option<u64>,
+    /// Something was taken of the body.
+    begun: bool,
+    /// All of it has been framed.
+    ended: bool,
+}
+
+impl<C: Codec> Exchange<C> {
+    /// A request whose head is in `out` already, and whose content follows.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        conn: Conn,
+        pick: Pick,
+        codec: C,
+        out: Outbox,
+        body: Body,
+    ) -> Self {
+        let left = body.len();
+        let upload = Upload { body, left, begun: false, ended: false };
+        let (rbuf, patience) = (BytesMut::new(), Patience::default());
+        Self { shared, conn, pick, codec, rbuf, out, upload, patience }
+    }
+
+    /// Sends the request, and receives the head of the answer.
+    pub(super) async fn run(mut self) -> Result<Response, Box<Undelivered>> {
+        let used = self.conn.is_used();
+        self.conn.requests += 1;
+        let began = clock::exact();
+        let mut seen = false;
+        match poll_fn(|cx| self.poll_head(cx, &mut seen)).await {
+            Ok(head) => {
+                self.pick.answered(began.elapsed());
+                self.patience.renew();
+                Ok(self.respond(head))
+            }
+            Err(error) => {
+                // A connection that was idle may have been closed just when the request was sent.
+                let broken = matches!(error, SendError::Broken(_) | SendError::Closed);
+                let unseen = used && broken && !seen;
+                let body = (!self.upload.begun).then(|| std::mem::take(&mut self.upload.body));
+                Err(Box::new(Undelivered { error, pick: self.pick, unseen, body }))
+            }
+        }
+    }
+
+    /// `seen`: whether something has come.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        seen: &mut bool,
+    ) -> Poll<Result<Head, SendError>> {
+        loop {
+            // Who answers early need not take all of the content.
+            let sent = match self.poll_upload(cx) {
+                Poll::Ready(Ok(())) => true,
+                Poll::Ready(Err(e @ SendError::Content(_))) => return Poll::Ready(Err(e)),
+                // It may have answered before it closed the connection.
+                Poll::Ready(Err(_)) => true,
+                Poll::Pending => false,
+            };
+            if let Some(head) =
+                self.codec.read_head(&mut self.rbuf).map_err(SendError::Malformed)?
+            {
+                return Poll::Ready(Ok(head));
+            }
+            match self.conn.socket.poll_recv(cx, reserve(&mut self.rbuf, pool::BUFFER)) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(SendError::Closed)),
+                Poll::Ready(Ok(_)) => *seen = true,
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(SendError::Broken(e))),
+                Poll::Pending => {
+                    let (what, limit) = match sent {
+                        true => ("answer", self.shared.times.answer_timeout),
+                        false => ("room for the request", self.shared.times.write_timeout),
+                    };
+                    return match self.patience.is_over(cx, limit) {
+                        true => Poll::Ready(Err(SendError::Timeout { what, limit })),
+                        false => Poll::Pending,
+                    };
+                }
+            }
+        }
+    }
+
+    /// Sends what there is of the request; ready when all of it has gone.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        loop {
+            while !self.upload.ended && self.out.in_memory() < GATHERED {
+                match self.upload.poll_put(cx, &mut self.codec, &mut self.out) {
+                    Poll::Ready(put) => put.map_err(SendError::Content)?,
+                    Poll::Pending => break,
+                }
+            }
+            let waiting = self.out.len();
+            if waiting == 0 {
+                // Else the client is waited for, who has a deadline of his own.
+                return if self.upload.ended { Poll::Ready(Ok(())) } else { Poll::Pending };
+            }
+            let sent = self.conn.socket.poll_send(cx, &mut self.out);
+            if self.out.len() < waiting {
+                self.patience.renew();
+            }
+            ready!(sent).map_err(SendError::Broken)?;
+        }
+    }
+
+    fn respond(self, head: Head) -> Response {
+        let mut response = match head.upgrades {
+            Some(idle) => self.into_tunnel(idle),
+            None => Response::new(head.status).with_body(self.into_body()),
+        };
+        *response.headers_mut() = head.headers;
+        response
+    }
+
+    /// The content of the answer: at once, if all of it has come.
+    fn into_body(mut self) -> Body {
+        let len = self.codec.remaining();
+        if len.is_none_or(|len| len > self.rbuf.len() as u64) {
+            return Body::stream(Answer { left: len, exchange: Some(Box::new(self)) });
+        }
+        match self.codec.decode(&mut self.rbuf) {
+            Ok(Decoded::Data(content)) if Some(content.len() as u64) == len => {
+                self.finish();
+                content.into()
+            }
+            _ => {
+                self.finish();
+                Body::empty()
+            }
+        }
+    }
+
+    /// The answer is over: keeps the connection, if nothing is left on it in either direction.
+    fn finish(mut self) {
+        let clean = self.rbuf.is_empty()
+            && self.out.is_empty()
+            && self.upload.ended
+            && self.codec.is_ended()
+            && self.codec.may_keep();
+        pool::give(std::mem::take(&mut self.rbuf));
+        self.out.release();
+        if clean {
+            self.shared.conns.give(self.pick.endpoint(), self.conn);
+        }
+    }
+
+    fn poll_content(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame<Bytes>>, BoxError>> {
+        // Whether the node takes the rest of the request is its business now.
+        if !self.upload.ended || !self.out.is_empty() {
+            let _ = self.poll_upload(cx);
+        }
+        loop {
+            match self.codec.decode(&mut self.rbuf)? {
+                Decoded::Data(data) => return Poll::Ready(Ok(Some(Frame::data(data)))),
+                Decoded::End(trailers) => return Poll::Ready(Ok(trailers.map(Frame::trailers))),
+                Decoded::NeedMore => {}
+            }
+            let long = self.codec.remaining().is_none_or(|left| left > pool::BUFFER as u64);
+            let room = if long { PIECE } else { pool::BUFFER };
+            match self.conn.socket.poll_recv(cx, reserve(&mut self.rbuf, room)) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(self.codec.close().map(|()| None)),
+                Poll::Ready(Ok(_)) => self.patience.renew(),
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(e.into())),
+                Poll::Pending => {
+                    return match self.patience.is_over(cx, self.shared.times.read_timeout) {
+                        true => Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut).into())),
+                        false => Poll::Pending,
+                    };
+                }
+            }
+        }
+    }
+
+    /// An answer after which both sides go on in another protocol.
+    fn into_tunnel(self, idle: Duration) -> Response {
+        let Self { mut conn, pick, mut rbuf, .. } = self;
+        let early = rbuf.split().freeze();
+        Response::upgrade(move |mut client: Upgraded| async move {
+            // However it ends, both connections do.
+            let _ = relay(&mut conn.socket, &mut client, early, idle).await;
+            drop(pick);
+        })
+    }
+}
+
+impl Upload {
+    /// Frames the next piece.
+    fn poll_put<C: Codec>(
+        &mut self,
+        cx: &mut Context<'_>,
+        codec: &mut C,
+        out: &mut Outbox,
+    ) -> Poll<Result<(), BodyError>> {
+        let frame = match self.left {
+            Some(0) => None,
+            _ => ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?,
+        };
+        self.begun |= frame.is_some();
+        match frame.map(Frame::into_data) {
+            Some(Ok(data)) => {
+                if let Some(left) = &mut self.left {
+                    // Whoever made the body has said how long it is.
+                    *left = left.checked_sub(data.len() as u64).ok_or(BodyError::Cut)?;
+                }
+                if !data.is_empty() {
+                    codec.put_data(out, data);
+                }
+            }
+            Some(Err(trailers)) => {
+                codec.put_end(out, &trailers.into_trailers().unwrap_or_default());
+                self.ended = true;
+            }
+            None if matches!(self.left, Some(1..)) => return Poll::Ready(Err(BodyError::Cut)),
+            None => {
+                codec.put_end(out, &HeaderMap::new());
+                self.ended = true;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The content of an answer that has not come whole.
+struct Answer<C> {
+    left: Option<u64>,
+    exchange: Option<Box<Exchange<C>>>,
+}
+
+impl<C: Codec> HttpBody for Answer<C> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let Some(exchange) = &mut this.exchange else { return Poll::Ready(None) };
+        let frame = ready!(exchange.poll_content(cx));
+        if let (Ok(Some(frame)), Some(left)) = (&frame, &mut this.left) {
+            *left -= frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        let over = exchange.codec.is_ended() && frame.is_ok();
+        if over && let Some(exchange) = this.exchange.take() {
+            exchange.finish();
+        }
+        Poll::Ready(frame.transpose())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.exchange.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+fn reserve(buf: &mut BytesMut, room: usize) -> &mut BytesMut {
+    if buf.capacity() == 0 {
+        *buf = pool::take();
+    }
+    if buf.capacity() == buf.len() {
+        buf.reserve(room);
+    }
+    buf
+}

@@ -1,0 +1,113 @@
+//! The backend `fcgiBackend`: servers that speak FastCGI, such as PHP-FPM.
+//!
+//! ```gorox
+//! stage {
+//! 	fcgiBackend "php" { node { .address = "/run/php/php8.2-fpm.sock" } }
+//! 	webapp "blog" {
+//! 		.hostnames = ("*")
+//! 		.webRoot = %topDir + "/blog"
+//! 		rule $path $= ".php" { fcgiProxy { .toBackend = "php" } }
+//! 		rule { static {} }
+//! 	}
+//! 	httpxServer "main" { .address = "127.0.0.1:3080"  .webapps = ("blog") }
+//! }
+//! ```
+//!
+//! What a program writes to its error stream goes to the log.
+
+mod codec;
+
+use std::sync::Arc;
+
+use hemi_core::backend::{BackendConfig, Nodes, Pick};
+use hemi_core::io::Outbox;
+use hemi_core::metrics::Measures;
+use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run};
+use hemi_proto::fcgi::{KeepConn, encode_begin, encode_params};
+use hemi_web::{Body, Gateway, Response, SendError, Undelivered, Variables};
+use http::Method;
+use serde::Deserialize;
+
+use super::conns::{Conns, ConnsConfig};
+use super::exchange::{Exchange, Shared, TimesConfig};
+use codec::Fcgi;
+
+/// Passes requests on to servers that speak FastCGI.
+#[derive(Clone, Debug, Deserialize, Explain)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FcgiConfig {
+    /// Whether connections are kept for further requests, which some applications do not know of.
+    pub keep_conn: bool,
+}
+
+impl Default for FcgiConfig {
+    fn default() -> Self {
+        Self { keep_conn: true }
+    }
+}
+
+/// Servers that speak FastCGI.
+#[derive(Debug)]
+pub struct FcgiBackend {
+    nodes: Nodes,
+    keep: KeepConn,
+    shared: Arc<Shared>,
+}
+
+impl Component for FcgiBackend {
+    const SIGN: &'static str = "fcgiBackend";
+    type Config = (BackendConfig, ConnsConfig, TimesConfig, FcgiConfig);
+
+    fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+        let (backend, conns, times, own) = config;
+        Ok(Self {
+            nodes: Nodes::of(backend, cx)?,
+            keep: if own.keep_conn { KeepConn::Yes } else { KeepConn::No },
+            shared: Arc::new(Shared { conns: Conns::new(conns, cx.cores()), times }),
+        })
+    }
+}
+
+impl Lifecycle for FcgiBackend {
+    fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
+        self.nodes.prepare(cx)
+    }
+
+    async fn run(&self, cx: &Run) {
+        tokio::join!(self.nodes.run(cx), self.shared.conns.run(cx));
+    }
+
+    fn measure(&self, out: &mut Measures) {
+        self.nodes.measure(out);
+    }
+}
+
+impl Gateway for FcgiBackend {
+    fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    async fn send(
+        &self,
+        pick: Pick,
+        method: &Method,
+        variables: &Variables<'_>,
+        body: Body,
+    ) -> Result<Response, Box<Undelivered>> {
+        let mut head = Outbox::default();
+        encode_begin(head.small(), self.keep);
+        let params = variables.iter().map(|(name, value)| (name.as_bytes(), &**value));
+        if encode_params(head.small(), params).is_err() {
+            let error = SendError::Unsendable("a parameter is larger than a record of FastCGI");
+            return Err(Box::new(Undelivered { error, pick, unseen: true, body: None }));
+        }
+        let head = head.small().split().freeze();
+        let begin = |conn, pick: Pick, body| {
+            let mut out = Outbox::default();
+            out.push(head.clone());
+            let codec = Fcgi::new(method, self.keep, pick.endpoint().target().to_string());
+            Exchange::new(self.shared.clone(), conn, pick, codec, out, body)
+        };
+        self.shared.send(pick, body, begin).await
+    }
+}
