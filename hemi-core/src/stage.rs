@@ -161,11 +161,24 @@ impl Running {
     /// Ends the components, highest rank first, each rank when the one above it is done. What is still
     /// under way after `grace` is told to stop, and a second later is given up.
     ///
+    /// Servers are told at once, before what comes back is awaited: they take nothing new, however long
+    /// cronjobs are busy.
+    ///
     /// `linger`: see [`Run::linger`].
-    pub(crate) async fn drain(mut self, grace: Duration, linger: Duration) {
+    pub(crate) fn drain(
+        self,
+        grace: Duration,
+        linger: Duration,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let _ = self.stage.linger.set(linger);
+        let shuts = self.stage.shuts.iter();
+        shuts.filter(|(rank, _)| **rank >= Rank::SERVER).for_each(|(_, shut)| shut.cancel());
+        self.end(grace)
+    }
+
+    async fn end(mut self, grace: Duration) {
         let stage = self.stage.clone();
         let stop = stage.stop.clone();
-        let _ = stage.linger.set(linger);
         let aborts: Vec<_> = self.tasks.iter().map(|(_, task)| task.abort_handle()).collect();
         let drained = async {
             while let Some(rank) = self.tasks.iter().map(|(rank, _)| *rank).max() {

@@ -7,6 +7,7 @@
 mod answers;
 mod history;
 mod lock;
+mod places;
 mod sockets;
 mod start;
 mod succession;
@@ -84,7 +85,7 @@ pub(crate) struct Leader {
     history: RefCell<History>,
     /// Held while the worker or its config is being changed.
     changing: Mutex<()>,
-    /// How often in a row a worker was started in the place of one that did not live long.
+    /// How often in a row it was tried to start a worker in the place of one that did not live long.
     attempts: Cell<u32>,
     ending: Cell<bool>,
     /// Another leader has taken over.

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hemi_core::config::{Constants, Source};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Signal, getrlimit, setrlimit};
+use rustix::thread::disable_transparent_huge_pages;
 use tokio::net::UnixListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
@@ -25,6 +25,7 @@ use crate::control::Refused;
 use crate::dirs::{self, Home};
 use crate::journal::Journal;
 use crate::messages::{Next, Order, ToLeader, ToWorker};
+use crate::signals::Signals;
 use crate::{Call, Failure, confine, logging};
 
 use binder::Leader;
@@ -38,6 +39,7 @@ const JOBS: usize = 16;
 
 /// Serves until the leader has had enough, or there is no leader and a signal says so.
 pub(crate) fn run(call: &Call<'_>) -> Result<(), Failure> {
+    let _ = disable_transparent_huge_pages(false);
     let cannot = |e| format!("cannot start as a worker: {e}");
     let (source, constants) = dirs::locate(call)?;
     confine::become_user(call)?;
@@ -66,7 +68,7 @@ pub(crate) fn run(call: &Call<'_>) -> Result<(), Failure> {
         let setting = Setting { source, constants, confined };
         let (jobs, engine) = engine::start(call, setting, leader.clone(), recent)?;
         let worker = Worker { leader, jobs, journal, rescue, engine };
-        Ok(worker.work(first, orders).await.map_err(cannot)?)
+        Ok(worker.work(first, orders).await?)
     })
 }
 
@@ -110,7 +112,7 @@ impl Worker {
         self,
         first: Option<(ToWorker, Vec<OwnedFd>)>,
         orders: Orders,
-    ) -> std::io::Result<()> {
+    ) -> Result<(), String> {
         let mut signals = Signals::watch()?;
         let beating = tokio::spawn(beat(self.engine.clone(), self.leader.clone()));
         let (mut orders, mut draining) = (Some(orders), false);
@@ -131,6 +133,7 @@ impl Worker {
                         }
                     },
                     () = self.engine.ended() => Then::End,
+                    // While there is a leader they are its business: a terminal sends them to both.
                     _ = signals.next() => Then::Go,
                 },
                 None => tokio::select! {
@@ -139,7 +142,7 @@ impl Worker {
                         Then::Go
                     }
                     () = self.engine.ended() => Then::End,
-                    asked = signals.next() => self.heed(asked, &mut draining),
+                    signal = signals.next() => self.heed(signal, &mut draining),
                 },
             };
         }
@@ -181,19 +184,16 @@ impl Worker {
     }
 
     /// Does what a signal asks for, when there is no leader to do it.
-    fn heed(&self, asked: Asked, draining: &mut bool) -> Then {
-        match asked {
-            Asked::Quit if !std::mem::replace(draining, true) => {
+    fn heed(&self, signal: Signal, draining: &mut bool) -> Then {
+        match signal {
+            Signal::INT | Signal::TERM if !std::mem::replace(draining, true) => {
                 self.give(0, Order::Drain(Next::Nobody));
-                Then::Go
             }
-            Asked::Quit | Asked::Stop => Then::End,
-            Asked::Reopen => {
-                self.give(0, Order::Reopen);
-                Then::Go
-            }
-            Asked::Nothing => Then::Go,
+            Signal::INT | Signal::TERM | Signal::QUIT => return Then::End,
+            Signal::USR1 => self.give(0, Order::Reopen),
+            _ => {}
         }
+        Then::Go
     }
 
     fn give(&self, id: u64, order: Order) {
@@ -262,47 +262,4 @@ pub(crate) fn allow_many_files() {
     limit.current = limit.maximum;
     // If it is refused, the limit that there is decides how many connections are served.
     let _ = setrlimit(Resource::Nofile, limit);
-}
-
-/// What a signal asks for.
-enum Asked {
-    Quit,
-    Stop,
-    Reopen,
-    Nothing,
-}
-
-/// The signals that a leader heeds. While there is one they are its business alone: a terminal sends them
-/// to both.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    quit: Signal,
-    hang_up: Signal,
-    user1: Signal,
-    user2: Signal,
-}
-
-impl Signals {
-    fn watch() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            quit: signal(SignalKind::quit())?,
-            hang_up: signal(SignalKind::hangup())?,
-            user1: signal(SignalKind::user_defined1())?,
-            user2: signal(SignalKind::user_defined2())?,
-        })
-    }
-
-    async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.interrupt.recv() => Asked::Quit,
-            _ = self.terminate.recv() => Asked::Quit,
-            _ = self.quit.recv() => Asked::Stop,
-            _ = self.user1.recv() => Asked::Reopen,
-            _ = self.hang_up.recv() => Asked::Nothing,
-            _ = self.user2.recv() => Asked::Nothing,
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use hemi_test::{Program, Reply, Signal, Site, TempDir, free_port};
+use hemi_test::{Program, Reply, Signal, Site, TempDir, eventually, free_port};
 
 use crate::cli::{GOROX, run};
 
@@ -162,5 +162,19 @@ fn both_signals_end_it_with_status_0() {
         program.signal(signal).unwrap();
         assert_eq!(program.wait(SOON).unwrap().code(), Some(0), "{}", program.stderr());
         assert!(program.connect().is_err(), "it still listens");
+    }
+}
+
+#[test]
+fn a_single_process_reloads_by_a_signal() {
+    let dir = TempDir::new().unwrap();
+    dir.write("conf/gorox.conf", config("\"one\"")).unwrap();
+    let mut program = serve(dir.path(), &[]);
+    for (text, serves) in [(config(""), "one"), (config("\"two\""), "two")] {
+        dir.write("conf/gorox.conf", text).unwrap();
+        program.signal(Signal::HUP).unwrap();
+        let heard = || program.stderr().contains("the config is refused");
+        assert!(eventually(SOON, heard), "{}", program.stderr());
+        assert!(eventually(SOON, || get(&program, "/").text() == serves), "{}", program.stderr());
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::error;
 
-use super::start::Place;
+use super::places::Place;
 use super::worker::{Phase, Worker};
 use super::{Leader, refused};
 use crate::control::{self, Act, ConfigView, Control, Done, Event, Overview, Refused};

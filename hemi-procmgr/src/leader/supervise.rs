@@ -73,12 +73,12 @@ impl Leader {
 
     /// Starts a worker in the place of one that has ended after so long, for as long as it takes.
     async fn restart(self: Rc<Self>, lived: Duration) {
-        let mut attempt = self.attempts.get() + 1;
         if lived >= SETTLED {
-            attempt = 0;
+            self.attempts.set(0);
         }
         loop {
-            self.attempts.set(attempt);
+            let attempt = self.attempts.get();
+            self.attempts.set(attempt.saturating_add(1));
             sleep(pause(attempt)).await;
             let _changing = self.changing.lock().await;
             if self.ending.get() || self.succeeded.get() || self.current.borrow().is_some() {
@@ -89,7 +89,6 @@ impl Leader {
                 Ok(worker) => return self.enthrone(worker),
                 Err(refused) => warn!("no worker serves, trying again: {}", refused.message),
             }
-            attempt += 1;
         }
     }
 

@@ -127,6 +127,8 @@ async fn work(
                 let text = config.map(|text| Source::text("the config that was served", text));
                 let source = text.as_ref().unwrap_or(&setting.source);
                 let loading = setting.load(&mut engine, source);
+                // By then every core has heard that the stage before takes nothing new.
+                shared.pulse.beat().await;
                 loading.map(|stage| {
                     let outcome = Outcome::Loaded(loaded(&stage));
                     *shared.stage() = Some(stage);
