@@ -86,6 +86,8 @@ impl Site {
         loop {
             match events.recv().await {
                 Ok(event) => {
+                    // What was seen before is not so any more.
+                    *self.overview.lock().await = None;
                     let mut happened = self.happened.lock().unwrap_or_else(PoisonError::into_inner);
                     if happened.len() == EVENTS {
                         happened.pop_front();

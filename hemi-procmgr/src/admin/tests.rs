@@ -5,7 +5,8 @@ mod fake;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -141,6 +142,23 @@ fn the_socket_is_of_one_user_and_tells_all() {
     let file = under.dir.write("metrics", &metrics).unwrap();
     let check = format!("exec {} check metrics < {}", promtool.display(), file.display());
     assert!(Command::new("sh").args(["-c", &check]).status().unwrap().success());
+}
+
+#[test]
+fn strangers_are_cut_off_whatever_the_permission_bits_say() {
+    let root = rustix::process::geteuid().is_root();
+    let (Some(curl), true) = (peer("curl"), root) else { return };
+    let under = Under::new();
+    for (path, mode) in [(under.dir.path().to_owned(), 0o755), (under.socket(), 0o666)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let ask = |user: u32| {
+        let mut command = Command::new(&curl);
+        command.args(["-s", "http://x/v1/pids", "--unix-socket"]).arg(under.socket()).uid(user);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    assert_eq!(ask(65_534), "");
+    assert!(ask(0).contains("leader"));
 }
 
 #[test]
