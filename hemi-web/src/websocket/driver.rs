@@ -161,7 +161,10 @@ impl Line {
             }
             Poll::Pending => {
                 self.sending = true;
-                self.times.stalled(state.out.len() < before);
+                if state.out.len() < before {
+                    self.times.sent();
+                }
+                self.times.stalled();
             }
         }
         Ok(())

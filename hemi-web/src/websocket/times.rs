@@ -49,15 +49,14 @@ impl Times {
         self.missed = 0;
     }
 
+    /// The client has taken something.
     pub(super) fn sent(&mut self) {
         self.stalled = None;
     }
 
-    /// There is more to be sent than the client takes; it may have taken some.
-    pub(super) fn stalled(&mut self, some: bool) {
-        if some || self.stalled.is_none() {
-            self.stalled = Some(clock::now());
-        }
+    /// There is more to be sent than the client takes.
+    pub(super) fn stalled(&mut self) {
+        self.stalled.get_or_insert_with(clock::now);
     }
 
     pub(super) fn closing(&mut self) {
