@@ -283,6 +283,9 @@ impl Nodes {
                         new.insert(endpoint).clone()
                     }
                 };
+                if let NodeAddress::Tcp { host, .. } = &node.address {
+                    endpoint.set_hostname(host);
+                }
                 if !places.iter().any(|p: &Place| Arc::ptr_eq(&p.endpoint, &endpoint)) {
                     places.push(Place { endpoint, node: node.clone() });
                 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use hemi_core::backend::Endpoint;
 use hemi_core::clock::{self, Moment};
 use hemi_core::cores::PerCore;
-use hemi_core::io::Socket;
-use hemi_core::{Explain, Run};
+use hemi_core::tls::{Connector, Link};
+use hemi_core::{Explain, Result, Run};
 use hemi_web::SendError;
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -37,7 +37,7 @@ impl Default for ConnsConfig {
 /// A connection to a node.
 #[derive(Debug)]
 pub(super) struct Conn {
-    pub(super) socket: Socket,
+    pub(super) socket: Link,
     /// Requests that it has carried.
     pub(super) requests: u32,
 }
@@ -53,6 +53,8 @@ impl Conn {
 #[derive(Debug)]
 pub(super) struct Conns {
     config: ConnsConfig,
+    /// There if connections are encrypted.
+    connector: Option<Arc<Connector>>,
     idle: PerCore<HashMap<usize, VecDeque<Idle>>>,
 }
 
@@ -66,7 +68,18 @@ struct Idle {
 
 impl Conns {
     pub(super) fn new(config: ConnsConfig, cores: usize) -> Self {
-        Self { config, idle: PerCore::new(cores, HashMap::new) }
+        Self { config, connector: None, idle: PerCore::new(cores, HashMap::new) }
+    }
+
+    /// The same with connections encrypted, if there is a connector.
+    pub(super) fn over(mut self, connector: Option<Connector>) -> Self {
+        self.connector = connector.map(Arc::new);
+        self
+    }
+
+    /// Reads the files that TLS needs, if it is spoken. Blocks.
+    pub(super) fn prepare(&self) -> Result<()> {
+        self.connector.as_ref().map_or(Ok(()), |connector| connector.prepare())
     }
 
     /// The idle connection to a node that was used last, if there is one that is still good.
@@ -89,7 +102,8 @@ impl Conns {
     /// A new connection to a node.
     pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<Conn, SendError> {
         let limit = self.config.connect_timeout;
-        match timeout(limit, Socket::connect(endpoint.target())).await {
+        let (host, connector) = (endpoint.hostname(), self.connector.as_ref());
+        match timeout(limit, Link::connect(endpoint.target(), &host, connector)).await {
             Ok(Ok(socket)) => Ok(Conn { socket, requests: 0 }),
             Ok(Err(e)) => Err(SendError::Connect(e)),
             Err(_) => Err(SendError::Timeout { what: "connection", limit }),

@@ -25,6 +25,7 @@ use hemi_core::backend::{BackendConfig, Nodes, Pick};
 use hemi_core::config::Size;
 use hemi_core::io::Outbox;
 use hemi_core::metrics::Measures;
+use hemi_core::tls::{Connector, ConnectorConfig};
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run};
 use hemi_proto::http1::HeadLimits;
 use hemi_web::{HttpBackend, Outgoing, Response, Undelivered};
@@ -38,6 +39,8 @@ use codec::Http1;
 #[derive(Clone, Debug, Deserialize, Explain)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Http1Config {
+    /// Whether nodes are spoken to over TLS. Their certificates must be for their hosts, or for `tlsPeerName`.
+    pub tls_mode: bool,
     /// How long nothing may pass on a connection that has been upgraded, to WebSocket most often.
     pub tunnel_timeout: Duration,
     /// Bytes of an answer's head, at most.
@@ -46,7 +49,8 @@ pub struct Http1Config {
 
 impl Default for Http1Config {
     fn default() -> Self {
-        Self { tunnel_timeout: Duration::from_secs(3600), max_head_size: Size(64 << 10) }
+        let tunnel_timeout = Duration::from_secs(3600);
+        Self { tls_mode: false, tunnel_timeout, max_head_size: Size(64 << 10) }
     }
 }
 
@@ -61,13 +65,18 @@ pub struct Http1Backend {
 
 impl Component for Http1Backend {
     const SIGN: &'static str = "http1Backend";
-    type Config = (BackendConfig, ConnsConfig, TimesConfig, Http1Config);
+    type Config = (BackendConfig, ConnsConfig, TimesConfig, Http1Config, ConnectorConfig);
 
     fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
-        let (backend, conns, times, config) = config;
+        let (backend, conns, times, config, tls) = config;
+        let connector = match config.tls_mode {
+            true => Some(Connector::new(tls, &["http/1.1"], cx)?),
+            false => None,
+        };
         let head_size = usize::try_from(config.max_head_size.0).unwrap_or(usize::MAX);
         let heads = HeadLimits { head_size, fields: 1024, ..HeadLimits::default() };
-        let shared = Arc::new(Shared { conns: Conns::new(conns, cx.cores()), times });
+        let conns = Conns::new(conns, cx.cores()).over(connector);
+        let shared = Arc::new(Shared { conns, times });
         let tunnel_timeout = config.tunnel_timeout;
         Ok(Self { nodes: Nodes::of(backend, cx)?, heads, tunnel_timeout, shared })
     }
@@ -75,6 +84,7 @@ impl Component for Http1Backend {
 
 impl Lifecycle for Http1Backend {
     fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
+        self.shared.conns.prepare()?;
         self.nodes.prepare(cx)
     }
 

@@ -72,3 +72,28 @@ fn a_certificate_is_shown_to_servers_that_want_one() {
     let seen = "https dns:guard.test,uri:spiffe://test/guard 0";
     assert_eq!(ask(&server, &shown), (200, seen.into()));
 }
+
+/// Passes a request on to the server: the status, and what it has seen.
+fn pass(asked: &Running, properties: &str) -> (u16, String) {
+    let port = asked.addr().port();
+    let backend = format!(
+        r#"http1Backend "nodes" {{
+            .tlsMode = true  {properties}  node {{ .address = "localhost:{port}" }}
+        }}"#
+    );
+    let reply = site_on(1, &backend, r#"rule { httpProxy { .toBackend = "nodes" } }"#).get("/");
+    (reply.status, reply.header("x-seen").unwrap_or_default().to_owned())
+}
+
+#[test]
+fn requests_are_passed_on_over_tls_to_nodes_that_are_believed() {
+    let ca = Authority::new("ca");
+    let trust = format!(".tlsTrustedCa = \"{}\"", ca.certificate().display());
+    let server = asked(&ca.server(&["localhost"], KeyKind::Ecdsa), "");
+    assert_eq!(pass(&server, &trust), (204, "https  0".into()));
+    assert_eq!(pass(&server, &format!("{trust} .tlsPeerName = \"other.test\"")).0, 502);
+    assert_eq!(pass(&server, "").0, 502);
+    let server = asked(&ca.server(&["node.test"], KeyKind::Ecdsa), "");
+    assert_eq!(pass(&server, &trust).0, 502);
+    assert_eq!(pass(&server, &format!("{trust} .tlsPeerName = \"node.test\"")).0, 204);
+}

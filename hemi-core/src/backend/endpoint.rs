@@ -1,10 +1,11 @@
 //! Where connections to a node go, and whether it is fit to get any.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -34,6 +35,7 @@ impl fmt::Display for Target {
 #[derive(Debug)]
 pub struct Endpoint {
     pub(super) target: Target,
+    hostname: OnceLock<Box<str>>,
     /// Of its target, for rendezvous hashing.
     pub(super) hash: u64,
     /// What checks have found: see [`Health`].
@@ -67,6 +69,7 @@ impl Endpoint {
         Self {
             hash: hash(target.to_string().as_bytes()),
             target,
+            hostname: OnceLock::new(),
             health: AtomicU8::new(Health::Unknown as u8),
             ejected_until: AtomicU64::new(0),
             ejections: AtomicU32::new(0),
@@ -79,6 +82,21 @@ impl Endpoint {
     #[must_use]
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The name that it was found by, or else its address: what its certificate is to be for.
+    #[must_use]
+    pub fn hostname(&self) -> Cow<'_, str> {
+        match (self.hostname.get(), &self.target) {
+            (Some(name), _) => Cow::Borrowed(name),
+            (None, Target::Tcp(address)) => address.ip().to_string().into(),
+            (None, Target::Unix(_)) => "localhost".into(),
+        }
+    }
+
+    pub(super) fn set_hostname(&self, name: &str) {
+        // Of several nodes at one address the first has given it its name.
+        let _ = self.hostname.set(name.into());
     }
 
     /// How it is asked for by its own name, as in a `host` field.
