@@ -23,7 +23,7 @@ const RULES: &[(&str, May)] = &[
     ("hemi-rpc", May::Use(&["hemi-core", "hemi-proto", "hemi-web"])),
     ("hemi-builtin", May::Use(KINDS)),
     ("hemi-contrib", May::Use(KINDS)),
-    ("hemi-procmgr", May::Use(&["hemi-core", "hemi-web"])),
+    ("hemi-procmgr", May::Use(&["hemi-core", "hemi-proto", "hemi-web"])),
     ("hemi-test", May::Use(&[])),
     ("xtask", May::Use(&["hemi-test"])),
     ("gorox", May::UseAll),
