@@ -28,7 +28,9 @@ fn check(name: &FieldName, value: &[u8]) {
     // At most the table's own, or 8/5 times those of the block.
     assert!(value.len() <= 256);
     match name {
-        FieldName::Field(name) => assert_eq!(FieldName::parse(name.as_str().as_bytes()), FieldName::Field(name.clone())),
+        FieldName::Field(name) => {
+            assert_eq!(FieldName::parse(name.as_str().as_bytes()), FieldName::Field(name.clone()))
+        }
         FieldName::Pseudo(pseudo) => assert!(pseudo.as_str().starts_with(':')),
         FieldName::Invalid { len } => assert!(*len <= 256),
     }

@@ -84,11 +84,15 @@ fn write(role: Role, incoming: &Incoming, deflater: Option<&mut Deflater>) -> By
     let header = |opcode| Header { mask, ..Header::whole(opcode) };
     let mut wire = BytesMut::new();
     match incoming {
-        Incoming::Message(message) => write_message(message, header(message.opcode()), deflater, &mut wire),
+        Incoming::Message(message) => {
+            write_message(message, header(message.opcode()), deflater, &mut wire)
+        }
         Incoming::Ping(payload) => header(Opcode::Ping).put_frame(payload, &mut wire),
         Incoming::Pong(payload) => header(Opcode::Pong).put_frame(payload, &mut wire),
         Incoming::Close(None) => header(Opcode::Close).put_frame(b"", &mut wire),
-        Incoming::Close(Some(close)) => header(Opcode::Close).put_frame(&close.payload(), &mut wire),
+        Incoming::Close(Some(close)) => {
+            header(Opcode::Close).put_frame(&close.payload(), &mut wire)
+        }
     }
     wire
 }
