@@ -11,6 +11,8 @@ pub(crate) struct Signals {
     hang_up: unix::Signal,
     user1: unix::Signal,
     user2: unix::Signal,
+    /// One that came before it could be heeded.
+    early: Option<Signal>,
 }
 
 impl Signals {
@@ -23,11 +25,15 @@ impl Signals {
             hang_up: watch(SignalKind::hangup())?,
             user1: watch(SignalKind::user_defined1())?,
             user2: watch(SignalKind::user_defined2())?,
+            early: None,
         })
     }
 
     /// The next one.
     pub(crate) async fn next(&mut self) -> Signal {
+        if let Some(early) = self.early.take() {
+            return early;
+        }
         tokio::select! {
             _ = self.interrupt.recv() => Signal::INT,
             _ = self.terminate.recv() => Signal::TERM,
@@ -36,6 +42,11 @@ impl Signals {
             _ = self.user1.recv() => Signal::USR1,
             _ = self.user2.recv() => Signal::USR2,
         }
+    }
+
+    /// Has one that came too early be the next.
+    pub(crate) fn repeat(&mut self, early: Signal) {
+        self.early = Some(early);
     }
 
     /// The next one that asks for the end.

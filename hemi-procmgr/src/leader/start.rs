@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -87,9 +88,18 @@ async fn begin(
     let mut signals = Signals::watch()?;
     let leader = Rc::new(Leader::new(call, recent)?);
     leader.take_over(estate)?;
+    let starting = leader.clone();
+    let mut finding = pin!(starting.find_worker());
     let begun = tokio::select! {
-        begun = leader.find_worker() => begun,
-        _ = signals.end() => Err(refused("it was told to end before it served")),
+        begun = &mut finding => begun,
+        early = signals.end() => tokio::select! {
+            // It may have answered somebody already, and ends like any other.
+            begun = finding => {
+                signals.repeat(early);
+                begun
+            }
+            _ = signals.end() => Err(refused("it was told to end before it served")),
+        }
     };
     if let Err(refused) = begun {
         // One that has just begun to serve would go on without a leader.
