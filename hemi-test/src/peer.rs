@@ -29,7 +29,7 @@ pub enum Need {
 pub struct Peer {
     /// The program's name, looked for in `PATH` and the system's own directories.
     pub program: &'static str,
-    /// The Debian package that installs it, or the Go module, with the version after `@`.
+    /// The Debian package that installs it, or `MODULE@VERSION/PATH`: the package PATH of a Go module.
     pub package: &'static str,
     /// What it is used for.
     pub purpose: &'static str,
@@ -48,7 +48,7 @@ pub const PEERS: &[Peer] = &[
     always("h2load", "nghttp2-client", "an independent HTTP/2 client"),
     always(
         "h2spec",
-        "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1",
+        "github.com/summerwind/h2spec@v2.2.1+incompatible/cmd/h2spec",
         "tries out every rule of HTTP/2",
     ),
     always("php-fpm8.2", "php8.2-fpm", "runs scripts for a FastCGI client"),
@@ -69,9 +69,11 @@ pub const PEERS: &[Peer] = &[
 ];
 
 impl Peer {
-    /// Whether it is a module of Go, for its tools to install, and no Debian package.
-    pub fn is_go_module(&self) -> bool {
-        self.package.contains('/')
+    /// The module, its version and the path of the package in it, where Go's tools install it.
+    pub fn go_module(&self) -> Option<(&'static str, &'static str, &'static str)> {
+        let (module, rest) = self.package.split_once('@')?;
+        let (version, path) = rest.split_once('/')?;
+        Some((module, version, path))
     }
 }
 

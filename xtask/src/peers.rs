@@ -26,7 +26,7 @@ pub(crate) fn run(args: &[String]) -> Result {
     }
     let missing: Vec<_> = wanted.filter(|peer| peer::find(peer.program).is_none()).collect();
     let (programs, packages): (Vec<&Peer>, _) =
-        missing.iter().partition(|peer| peer.is_go_module());
+        missing.iter().partition(|peer| peer.go_module().is_some());
     if !packages.is_empty() {
         install(&packages)?;
     }
@@ -82,10 +82,18 @@ fn install(peers: &[&Peer]) -> Result {
     run_command(&mut install)
 }
 
-/// Has Go build a program where all programs are found.
+/// Has Go build a program where all programs are found. A module of its own requires that of the
+/// program: `go install PATH@VERSION` would also ask the proxy for modules of longer names, and
+/// fails when that refuses what it does not know.
 fn install_by_go(peer: &Peer) -> Result {
+    let Some((module, version, path)) = peer.go_module() else { return Ok(()) };
+    let directory = modules::directory().join("go").join(peer.program);
+    std::fs::create_dir_all(&directory)?;
+    let requires = format!("module peer\n\ngo 1.20\n\nrequire {module} {version}\n");
+    std::fs::write(directory.join("go.mod"), requires)?;
     let mut go = as_root("GOBIN=/usr/local/bin")?;
-    run_command(go.args(["go", "install", peer.package]))
+    go.args(["go", "install", "-mod=mod"]).arg(format!("{module}/{path}"));
+    run_command(go.current_dir(directory))
 }
 
 /// The program, with sudo in front where this isn't root already. It asks no questions.
