@@ -31,6 +31,7 @@ pub mod params;
 pub mod path;
 pub mod prefix_int;
 pub mod priority;
+pub mod proxy_protocol;
 pub mod query;
 pub mod range;
 pub mod replace;
