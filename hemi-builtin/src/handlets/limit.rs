@@ -20,11 +20,9 @@
 //! as long as the handlet stays as it is. Time goes in ticks of 1 to 10 ms: a burst should be no less
 //! than what comes in one.
 
-mod buckets;
 mod shared;
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,15 +30,14 @@ use std::time::Duration;
 
 use hemi_core::config::{ConfigType, Diagnostic, Template};
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result};
-use hemi_proto::cidr::Cidr;
 use hemi_web::{Handlet, Reply, Request, Response, WebVar};
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use serde::Deserialize;
 use tracing::{info, warn};
 
-use self::buckets::{Buckets, Left, Quota, Taken, UnderWay};
 use self::shared::Shared;
+use crate::buckets::{Buckets, Left, Quota, Taken, UnderWay, network_of};
 use crate::redis::{RedisFault, RedisUrl};
 
 /// Limits how many requests there are.
@@ -353,14 +350,6 @@ impl Limit {
             OnStoreFailure::Allow => self.pass(req, key, None),
             OnStoreFailure::Deny => self.refuse(req, Refused::Store),
         }
-    }
-}
-
-/// The address that counts for a client: in IPv6 that of its network.
-fn network_of(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        ip @ IpAddr::V4(_) => ip,
-        ip @ IpAddr::V6(_) => Cidr::around(ip, 64).base(),
     }
 }
 

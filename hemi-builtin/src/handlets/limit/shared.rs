@@ -7,11 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 use redis::Script;
 use sha2::{Digest, Sha256};
 
-use super::buckets::{Quota, Taken};
+use crate::buckets::{Quota, Taken};
 use crate::redis::{Redis, RedisFault, RedisUrl};
 
 /// Takes one of the quota of a key, all at once, by the clock of Redis: the algorithm of
-/// [`Quota`](super::buckets::Quota), in microseconds. Keys vanish when they would be forgotten.
+/// [`Quota`](crate::buckets::Quota), in microseconds. Keys vanish when they would be forgotten.
 const TAKE: &str = r"
 local interval, window, patience = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')

@@ -5,15 +5,17 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use hemi_core::clock::{self, Moment};
+use hemi_proto::cidr::Cidr;
 
 /// How many requests there may be: a burst at once, and then one per interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Quota {
+pub(crate) struct Quota {
     /// Nanoseconds.
     interval: u64,
     /// Nanoseconds in which a burst is forgotten.
@@ -22,7 +24,7 @@ pub(super) struct Quota {
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(crate) enum Taken {
     /// It may go on after `wait`; then there is still so much.
     Passed { wait: Duration, left: Left },
     /// It would have to wait so long.
@@ -31,33 +33,33 @@ pub(super) enum Taken {
 
 /// What is left of a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Left {
+pub(crate) struct Left {
     /// Requests.
-    pub(super) requests: u64,
+    pub(crate) requests: u64,
     /// How long until there is one more.
-    pub(super) more_in: Duration,
+    pub(crate) more_in: Duration,
 }
 
 impl Quota {
     /// So many requests in a time, evenly, but for bursts; none if they follow each other by less than a
     /// nanosecond, or a burst is remembered for centuries.
-    pub(super) fn new(rate: u32, per: Duration, burst: u32) -> Option<Self> {
+    pub(crate) fn new(rate: u32, per: Duration, burst: u32) -> Option<Self> {
         let interval = u64::try_from(per.as_nanos() / u128::from(rate)).ok()?;
         let window = interval.checked_mul(u64::from(burst))?;
         (interval > 0 && window < u64::MAX / 4).then_some(Self { interval, window })
     }
 
-    pub(super) fn interval(&self) -> Duration {
+    pub(crate) fn interval(&self) -> Duration {
         Duration::from_nanos(self.interval)
     }
 
     /// How long it takes until a burst is forgotten.
-    pub(super) fn window(&self) -> Duration {
+    pub(crate) fn window(&self) -> Duration {
         Duration::from_nanos(self.window)
     }
 
     /// What is left when `used` of the window is.
-    pub(super) fn left(&self, used: Duration) -> Left {
+    pub(crate) fn left(&self, used: Duration) -> Left {
         let used = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX).min(self.window);
         let requests = (self.window - used) / self.interval;
         let whole = used.saturating_sub(1) / self.interval * self.interval;
@@ -80,7 +82,7 @@ impl Quota {
 
 /// The counts of a limit, in parts, so that cores seldom want the same.
 #[derive(Debug)]
-pub(super) struct Buckets {
+pub(crate) struct Buckets {
     began: Moment,
     /// Not known outside: nobody can choose keys that are taken for each other.
     hasher: RandomState,
@@ -114,7 +116,7 @@ const CONSIDERED: usize = 8;
 
 impl Buckets {
     /// Counts for this many keys; further ones take the places of the stalest.
-    pub(super) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         let shards = (most / SHARD_SIZE).clamp(1, SHARDS);
         Self {
             began: clock::now(),
@@ -125,7 +127,7 @@ impl Buckets {
     }
 
     /// What stands for a key here.
-    pub(super) fn hash(&self, key: impl std::hash::Hash) -> u64 {
+    pub(crate) fn hash(&self, key: impl std::hash::Hash) -> u64 {
         self.hasher.hash_one(key)
     }
 
@@ -135,7 +137,7 @@ impl Buckets {
     }
 
     /// Takes one of the key's quota for a request that may wait so long.
-    pub(super) fn take(&self, key: u64, quota: &Quota, patience: Duration) -> Taken {
+    pub(crate) fn take(&self, key: u64, quota: &Quota, patience: Duration) -> Taken {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let (now, patience) = (nanos(clock::now().since(self.began)), nanos(patience));
         let mut counts = self.counts(key);
@@ -153,7 +155,7 @@ impl Buckets {
     }
 
     /// Lets one more request of the key be under way, if there are fewer than `most`.
-    pub(super) fn enter(self: &Arc<Self>, key: u64, most: u32) -> Option<UnderWay> {
+    pub(crate) fn enter(self: &Arc<Self>, key: u64, most: u32) -> Option<UnderWay> {
         let mut counts = self.counts(key);
         let count = counts.under_way.entry(key).or_default();
         if *count >= most {
@@ -191,7 +193,7 @@ impl Counts {
 
 /// A request under way, which counts until this is dropped.
 #[derive(Debug)]
-pub(super) struct UnderWay {
+pub(crate) struct UnderWay {
     buckets: Arc<Buckets>,
     key: u64,
 }
@@ -205,6 +207,14 @@ impl Drop for UnderWay {
                 counts.under_way.remove(&self.key);
             }
         }
+    }
+}
+
+/// The address that counts for a client: in IPv6 that of its network.
+pub(crate) fn network_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        ip @ IpAddr::V4(_) => ip,
+        ip @ IpAddr::V6(_) => Cidr::around(ip, 64).base(),
     }
 }
 
