@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         default_config: include_str!("default.conf"),
         register: |registry| {
             hemi_web::register(registry);
+            hemi_net::register(registry);
             hemi_builtin::register(registry);
             hemi_contrib::register(registry);
             welcome::register(registry);

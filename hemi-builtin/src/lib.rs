@@ -2,10 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+mod access_list;
 mod authority;
 pub mod backends;
+mod buckets;
 mod clients;
 pub mod cronjobs;
+pub mod dealets;
 mod failover;
 mod field_edits;
 pub mod handlets;
@@ -24,6 +27,7 @@ use hemi_core::Registry;
 use hemi_core::cronjob::CronjobRegistry;
 use hemi_core::logger::LoggerRegistry;
 use hemi_core::server::ServerRegistry;
+use hemi_net::DealetRegistry;
 use hemi_web::{
     GatewayRegistry, HandletRegistry, HstateRegistry, HttpBackendRegistry, ReviserRegistry,
     SockletRegistry,
@@ -32,6 +36,9 @@ use hemi_web::{
 /// Adds this crate's components.
 pub fn register(registry: &mut Registry) {
     registry
+        .dealet::<dealets::AccessDealet>()
+        .dealet::<dealets::LimitDealet>()
+        .dealet::<dealets::TcpxProxy>()
         .http_backend::<backends::Http1Backend>()
         .gateway::<backends::FcgiBackend>()
         .handlet::<handlets::Static>()

@@ -5,8 +5,10 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -63,6 +65,20 @@ impl Patience {
         self.deadline.get_or_insert_with(new).1.set(at);
         false
     }
+}
+
+/// Waits for a future, for so long at most; none if that was too short.
+///
+/// It must be used on a core's thread, within its runtime. What is ready at once costs no deadline.
+pub async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut patience = Patience::default();
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if patience.is_over(cx, limit) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 struct Slot {
@@ -217,9 +233,6 @@ async fn turn(earlier: Arc<Notify>) {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-    use std::task::Poll;
-
     use super::*;
 
     /// Waits until a deadline `after` from now, moved once to `then` from now, fires.

@@ -3,12 +3,14 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -20,7 +22,7 @@ use tracing::{debug, warn};
 use crate::clock::{self, Moment};
 use crate::config::ConfigType;
 use crate::cores::{Cores, Counter};
-use crate::deadline::{self, Group};
+use crate::deadline::{self, Deadline, Group};
 use crate::io::Socket;
 use crate::listen::{Address, ListenOptions, Listening, Peer};
 use crate::metrics::Measures;
@@ -310,6 +312,20 @@ impl Ticket {
     #[must_use]
     pub fn linger(&self, now: Moment) -> Option<Moment> {
         self.state.linger(now)
+    }
+
+    /// Works on a future of the connection's task until it is ready; none if the server has to end first.
+    pub async fn until_ending<F: Future>(&self, future: F) -> Option<F::Output> {
+        let (mut future, mut place) = (pin!(future), None);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if self.phase() == Phase::Ending => Poll::Ready(None),
+            Poll::Pending => {
+                place.get_or_insert_with(|| Deadline::new(self.group(), cx.waker()));
+                Poll::Pending
+            }
+        })
+        .await
     }
 
     /// The group of this server's connections, woken when the phase changes.

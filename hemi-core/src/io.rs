@@ -4,8 +4,10 @@
 //! things copied together into one write, large ones by reference, files by `sendfile`.
 //! [`Socket`] has two drivers: one on epoll, through tokio, and one on io_uring; see [`IoDriver`].
 
+mod dial;
 mod foreign;
 pub(crate) mod outbox;
+mod pipe;
 pub mod pool;
 mod relay;
 pub(crate) mod socket;
@@ -20,7 +22,7 @@ use bytes::BytesMut;
 pub use crate::sys::watch_readable;
 pub use foreign::Foreign;
 pub use outbox::{Outbox, SharedFile};
-pub use relay::{Relayed, relay};
+pub use relay::{Relay, Relayed, relay};
 pub(crate) use socket::Family;
 pub use socket::Socket;
 
@@ -79,4 +81,9 @@ pub trait Io: Send + Unpin + 'static {
     /// Has the connection end with an error for the peer, instead of an end, when it is dropped; what was
     /// sent and not taken is lost. A Unix socket can't tell the difference.
     fn reset(&mut self);
+
+    /// The socket, if its bytes are those of the stream: then they may pass without being looked at.
+    fn socket(&mut self) -> Option<&mut Socket> {
+        None
+    }
 }

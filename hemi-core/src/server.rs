@@ -1,4 +1,4 @@
-//! The kind `server`: whatever accepts from outside and is not a router.
+//! The kind `server`: whatever accepts from outside, routers too.
 
 use std::sync::Arc;
 

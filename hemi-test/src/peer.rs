@@ -55,6 +55,7 @@ pub const PEERS: &[Peer] = &[
     always("litmus", "litmus", "a client that tries out WebDAV"),
     always("promtool", "prometheus", "reads what is told in metrics"),
     always("redis-server", "redis-server", "keeps what instances share"),
+    always("redis-benchmark", "redis-tools", "a client of Redis with many connections"),
     always("groff", "groff-base", "sets man pages"),
     always("systemd-socket-activate", "systemd", "opens sockets for those it starts"),
     always("zsh", "zsh", "a shell that completes command lines"),

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         default_config: include_str!("../conf/mulecar.conf"),
         register: |registry| {
             hemi_web::register(registry);
+            hemi_net::register(registry);
             hemi_builtin::register(registry);
             registry.handlet::<dump::Dump>().handlet::<misdeeds::Misdeeds>();
             registry.cronjob::<heartbeat::HeartbeatCronjob>();

@@ -7,6 +7,7 @@ mod check;
 mod cli;
 mod explain;
 mod fmt;
+mod layer4;
 mod limits;
 mod log;
 mod memory;

@@ -29,4 +29,5 @@ mod simple_logger;
 mod socklets;
 mod static_files;
 mod syslog_logger;
+mod tcpx;
 mod upstream;

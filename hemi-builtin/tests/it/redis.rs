@@ -27,6 +27,11 @@ impl RedisServer {
         format!("unix://{}", socket(self.dir.path()).display())
     }
 
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> PathBuf {
+        socket(self.dir.path())
+    }
+
     pub(crate) fn stop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -23,6 +23,7 @@ pub(crate) struct Running {
 pub(crate) fn load(cores: usize, config: &str) -> Result<Running> {
     let mut registry = Registry::new();
     hemi_web::register(&mut registry);
+    hemi_net::register(&mut registry);
     hemi_builtin::register(&mut registry);
     registry.handlet::<crate::mirror::Mirror>();
     crate::sessions::register(&mut registry);

@@ -11,8 +11,15 @@ pub const BUFFER: usize = 16 << 10;
 /// Buffers a core keeps at most: 4 MiB.
 const KEPT: usize = 256;
 
+/// Bytes of a large buffer.
+const LARGE: usize = 64 << 10;
+
+/// Large buffers a core keeps at most: 2 MiB.
+const LARGE_KEPT: usize = 32;
+
 thread_local! {
     static POOL: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    static LARGE_POOL: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
 }
 
 /// An empty buffer with room for at least [`BUFFER`] bytes.
@@ -21,10 +28,27 @@ pub fn take() -> BytesMut {
     POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| BytesMut::with_capacity(BUFFER))
 }
 
+/// One with room for 64 KiB, for those who expect much.
+#[must_use]
+pub fn take_large() -> BytesMut {
+    LARGE_POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| BytesMut::with_capacity(LARGE))
+}
+
 /// Gives a buffer back; what it holds is lost. One that is shared, grown or lent out is dropped.
 pub fn give(mut buf: BytesMut) {
     buf.clear();
-    if buf.capacity() == 0 || !buf.try_reclaim(BUFFER) || buf.capacity() > 2 * BUFFER {
+    if buf.capacity() == 0 || !buf.try_reclaim(BUFFER) {
+        return;
+    }
+    if (LARGE..=2 * LARGE).contains(&buf.capacity()) {
+        LARGE_POOL.with_borrow_mut(|pool| {
+            if pool.len() < LARGE_KEPT {
+                pool.push(buf);
+            }
+        });
+        return;
+    }
+    if buf.capacity() > 2 * BUFFER {
         return;
     }
     POOL.with_borrow_mut(|pool| {

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -16,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::Io;
 use super::outbox::{Next, Outbox};
+use super::pipe::Pipe;
 use super::uring::{Conn, Left};
 use crate::backend::Target;
 
@@ -103,7 +105,7 @@ impl Socket {
     }
 
     /// Makes the socket known to the ring of the core, if it has one, or else to epoll.
-    fn register(&mut self) -> io::Result<()> {
+    pub(super) fn register(&mut self) -> io::Result<()> {
         self.driver = match std::mem::replace(&mut self.driver, Driver::Gone) {
             Driver::Fresh(fd, family) => match Conn::join(fd, family) {
                 Ok(conn) => Driver::Ring(conn),
@@ -160,6 +162,58 @@ impl Socket {
             self.early = None;
         }
         Some(taken)
+    }
+
+    /// The address that it has on this machine; none of a Unix socket.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        let address = rustix::net::getsockname(self.fd().ok()?).ok()?;
+        let mut address = SocketAddr::try_from(address).ok()?;
+        address.set_ip(address.ip().to_canonical());
+        Some(address)
+    }
+
+    /// Has the socket be one that splices; false if it has received bytes that come before.
+    pub(super) fn poll_spliceable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        ready!(self.poll_watched(cx))?;
+        Poll::Ready(Ok(self.early.is_none()))
+    }
+
+    /// Moves what was received into an empty pipe; returns how much, 0 at the end. See `poll_spliceable`.
+    pub(super) fn poll_splice_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut call = || Ok(pipe.fill(self.fd()?)?);
+            let received = match &self.driver {
+                Driver::Tcp(s) => s.try_io(Interest::READABLE, call),
+                Driver::Unix(s) => s.try_io(Interest::READABLE, call),
+                _ => call(),
+            };
+            match received {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_readable(cx))?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    /// Sends from a pipe once.
+    pub(super) fn poll_splice_from(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            match self.try_send(|fd| pipe.empty(fd)) {
+                Ok(_) => return Poll::Ready(Ok(())),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable(cx))?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
     }
 
     fn fd(&self) -> io::Result<BorrowedFd<'_>> {
@@ -381,6 +435,10 @@ impl Io for Socket {
             // If it is refused, the connection is gone already.
             let _ = rustix::net::sockopt::set_socket_linger(fd, Some(Duration::ZERO));
         }
+    }
+
+    fn socket(&mut self) -> Option<&mut Socket> {
+        Some(self)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::config::ConfigType;
 #[derive(Clone, Debug, Deserialize, Explain)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TlsConfig {
-    /// Whether connections are encrypted. The certificates are those of the webapps.
+    /// Whether connections are encrypted. The certificates are those of the webapps, or a router's own.
     pub tls_mode: bool,
     /// The versions of TLS that are spoken.
     pub tls_versions: Vec<TlsVersion>,

@@ -38,6 +38,22 @@ impl Link {
         }
     }
 
+    /// The same for a connection that is all one task's business: see [`Socket::dial`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn dial(
+        target: &Target,
+        host: &str,
+        connector: Option<&Arc<Connector>>,
+    ) -> io::Result<Self> {
+        let socket = Socket::dial(target).await?;
+        match connector {
+            None => Ok(Self::Plain(socket)),
+            Some(connector) => Ok(Self::Tls(Box::new(connector.connect(socket, host).await?))),
+        }
+    }
+
     /// Whether nothing has come since all was received, not even the end: see [`Socket::is_quiet`].
     #[must_use]
     pub fn is_quiet(&self) -> bool {
@@ -80,6 +96,13 @@ impl Io for Link {
 
     fn reset(&mut self) {
         on_either!(self, io => io.reset());
+    }
+
+    fn socket(&mut self) -> Option<&mut Socket> {
+        match self {
+            Self::Plain(socket) => Some(socket),
+            Self::Tls(_) => None,
+        }
     }
 }
 

@@ -167,7 +167,7 @@ fn suits(key: &CertifiedKey, hello: &ClientHello<'_>) -> bool {
 #[derive(Debug, Default, Deserialize, Explain)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SiteConfig {
-    /// The file with the certificate that servers with `tlsMode` show to who asks for a host of this
+    /// The file with the certificate that servers with `tlsMode` show to who asks for a host of this router or
     /// webapp, in PEM, followed by those between it and its CA; or several, as of ECDSA and of RSA, of which a client is
     /// shown the first it can verify. Files that change are read again.
     pub tls_certificate: Several<Spanned<PathBuf>>,

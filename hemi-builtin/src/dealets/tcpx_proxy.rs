@@ -1,0 +1,98 @@
+//! The dealet `tcpxProxy`: passes connections on to the nodes of a backend.
+//!
+//! ```gorox
+//! stage {
+//! 	tcpxBackend "mail" { .balancer = "hash"  node { .address = "127.0.0.1:2143" } }
+//! 	tcpxRouter "mail" {
+//! 		.address = "127.0.0.1:3143"
+//! 		case { tcpxProxy { .toBackend = "mail"  .hashKey = $srcHost  .idleTimeout = 30m } }
+//! 	}
+//! }
+//! ```
+//!
+//! The end of what one side sends is passed on, and the other way goes on until it ends too. What is cut
+//! off ends with an error on both sides, so that it does not look whole. Long streams in the clear go
+//! from socket to socket within the kernel.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hemi_core::backend::By;
+use hemi_core::clock::Moment;
+use hemi_core::config::{Ref, Size, Template};
+use hemi_core::io::Relay;
+use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result};
+use hemi_net::{Deal, Dealet, NetVar, TcpxBackend, TcpxBackendKind, TcpxConn};
+use serde::Deserialize;
+
+/// Passes connections on to a backend.
+#[derive(Debug, Deserialize, Explain)]
+#[serde(rename_all = "camelCase")]
+pub struct TcpxProxyConfig {
+    /// The backend.
+    to_backend: Ref<TcpxBackendKind>,
+    /// How long nothing may pass either way.
+    #[serde(default = "ten_minutes")]
+    idle_timeout: Duration,
+    /// How long a connection may last; any time by default.
+    #[serde(default)]
+    total_timeout: Option<Duration>,
+    /// Bytes that may pass in a second, each way of each connection, such as `1M`; any number by default.
+    #[serde(default)]
+    bandwidth: Option<Size>,
+    /// What connections that are to go to the same node have in common, if the backend's balancer is `hash`.
+    #[serde(default)]
+    hash_key: Option<Template<NetVar>>,
+}
+
+fn ten_minutes() -> Duration {
+    Duration::from_secs(600)
+}
+
+/// Passes connections on.
+#[derive(Debug)]
+pub struct TcpxProxy {
+    backend: Arc<TcpxBackend>,
+    idle: Duration,
+    total: Option<Duration>,
+    rate: Option<NonZeroU64>,
+    hash_key: Option<Template<NetVar>>,
+}
+
+impl Component for TcpxProxy {
+    const SIGN: &'static str = "tcpxProxy";
+    type Config = TcpxProxyConfig;
+
+    fn create(config: TcpxProxyConfig, cx: &mut CreateCx<'_>) -> Result<Self> {
+        Ok(Self {
+            backend: cx.follow(&config.to_backend)?,
+            idle: config.idle_timeout,
+            total: config.total_timeout,
+            rate: config.bandwidth.and_then(|bytes| NonZeroU64::new(bytes.0)),
+            hash_key: config.hash_key,
+        })
+    }
+}
+
+impl Lifecycle for TcpxProxy {}
+
+impl Dealet for TcpxProxy {
+    async fn deal(&self, conn: &mut TcpxConn) -> Deal {
+        let key = self.hash_key.as_ref().map(|key| key.render(&*conn).into_owned());
+        let by = By { client: conn.ip(), key: key.as_deref() };
+        let Ok(dialed) = self.backend.dial(&by).await else {
+            conn.end_as("unreachable");
+            conn.reset();
+            return Deal::Done;
+        };
+        let until = self.total.map_or(Moment::NEVER, |total| conn.since().after(total));
+        conn.relay(dialed, Relay { idle: self.idle, until, rate: self.rate }).await;
+        Deal::Done
+    }
+
+    fn peeks(&self) -> bool {
+        let mut variables = self.hash_key.iter().flat_map(Template::variables);
+        variables.any(NetVar::is_peeked)
+    }
+}

@@ -1,0 +1,154 @@
+//! The backend `tcpxBackend`: servers that connections are passed on to, whatever they speak.
+//!
+//! ```gorox
+//! stage {
+//! 	tcpxBackend "redis" {
+//! 		.balancer = "leastConn"
+//! 		node { .address = "127.0.0.1:6379" }
+//! 		node { .address = "/run/redis.sock"  .backup = true }
+//! 		tcpCheck { .interval = 5s }
+//! 	}
+//! 	tcpxRouter "redis" {
+//! 		.address = "127.0.0.1:3379"
+//! 		case { tcpxProxy { .toBackend = "redis" } }
+//! 	}
+//! }
+//! ```
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hemi_core::backend::{BackendConfig, By, NoNode, Nodes, Pick};
+use hemi_core::clock;
+use hemi_core::config::KindName;
+use hemi_core::deadline::within;
+use hemi_core::metrics::Measures;
+use hemi_core::tls::{Connector, ConnectorConfig, Link};
+use hemi_core::{Component, CreateCx, Explain, Kind, Lifecycle, Place, Prepare, Rank, Result, Run};
+use serde::Deserialize;
+use tracing::warn;
+
+/// The kind of the one component [`TcpxBackend`].
+#[derive(Debug)]
+pub struct TcpxBackendKind;
+
+impl KindName for TcpxBackendKind {
+    const NAME: &'static str = "tcpxBackend";
+}
+
+impl Kind for TcpxBackendKind {
+    type Object = TcpxBackend;
+    const RANK: Rank = Rank::BACKEND;
+    const PLACE: Place = Place::Referred;
+}
+
+/// Passes connections on to servers.
+#[derive(Clone, Debug, Deserialize, Explain)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TcpxBackendConfig {
+    /// Whether nodes are spoken to over TLS. Their certificates must be for their hosts, or for `tlsPeerName`.
+    pub tls_mode: bool,
+    /// The protocols that are offered to them by TLS (RFC 7301), most liked first.
+    pub tls_protocols: Vec<String>,
+    /// How long connecting to a node may take, with the handshake of TLS.
+    pub connect_timeout: Duration,
+    /// Nodes that a connection is tried with, at most, until one takes it.
+    pub max_tries: usize,
+}
+
+impl Default for TcpxBackendConfig {
+    fn default() -> Self {
+        let connect_timeout = Duration::from_secs(5);
+        Self { tls_mode: false, tls_protocols: Vec::new(), connect_timeout, max_tries: 3 }
+    }
+}
+
+/// Servers that connections are passed on to.
+#[derive(Debug)]
+pub struct TcpxBackend {
+    nodes: Nodes,
+    config: TcpxBackendConfig,
+    /// There if connections are encrypted.
+    connector: Option<Arc<Connector>>,
+}
+
+/// A connection to a node.
+#[derive(Debug)]
+pub struct Dialed {
+    /// The connection.
+    pub link: Link,
+    /// The node, which counts it until this is dropped.
+    pub pick: Pick,
+}
+
+impl Component for TcpxBackend {
+    const SIGN: &'static str = "tcpxBackend";
+    type Config = (BackendConfig, TcpxBackendConfig, ConnectorConfig);
+
+    fn create((backend, config, tls): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+        let connector = match config.tls_mode {
+            true => {
+                let protocols: Vec<_> = config.tls_protocols.iter().map(String::as_str).collect();
+                Some(Arc::new(Connector::new(tls, &protocols, cx)?))
+            }
+            false => None,
+        };
+        Ok(Self { nodes: Nodes::of(backend, cx)?, config, connector })
+    }
+}
+
+impl Lifecycle for TcpxBackend {
+    fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
+        self.connector.as_ref().map_or(Ok(()), |connector| connector.prepare())?;
+        self.nodes.prepare(cx)
+    }
+
+    async fn run(&self, cx: &Run) {
+        self.nodes.run(cx).await;
+    }
+
+    fn measure(&self, out: &mut Measures) {
+        self.nodes.measure(out);
+    }
+}
+
+impl TcpxBackend {
+    /// Its nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    /// Connects to a node; if it does not take the connection, to another.
+    ///
+    /// # Errors
+    /// When none does.
+    pub async fn dial(&self, by: &By<'_>) -> Result<Dialed, NoNode> {
+        let mut tried = Vec::new();
+        loop {
+            let pick = self.nodes.pick(by, &tried).inspect_err(|e| {
+                if *e == NoNode::Fit {
+                    warn!("cannot pass a connection on: {e}");
+                }
+            })?;
+            let (began, endpoint) = (clock::now(), pick.endpoint());
+            let host = endpoint.hostname();
+            let connecting = Link::dial(endpoint.target(), &host, self.connector.as_ref());
+            let limit = self.config.connect_timeout;
+            let linked = within(limit, connecting).await;
+            match linked.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())) {
+                Ok(link) => {
+                    pick.answered(clock::now().since(began));
+                    return Ok(Dialed { link, pick });
+                }
+                Err(e) => warn!(node = %endpoint.target(), "cannot connect: {e}"),
+            }
+            self.nodes.failed(&pick);
+            tried.push(pick);
+            if tried.len() >= self.config.max_tries {
+                return Err(NoNode::Left);
+            }
+        }
+    }
+}

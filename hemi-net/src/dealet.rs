@@ -1,0 +1,106 @@
+//! The kind `dealet`: does something with a connection, or leaves it to the next.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use hemi_core::config::KindName;
+use hemi_core::{BoxFuture, Component, Kind, Lifecycle, Place, Rank, Registry};
+
+use crate::TcpxConn;
+
+/// The kind of dealets.
+#[derive(Debug)]
+pub struct DealetKind;
+
+impl KindName for DealetKind {
+    const NAME: &'static str = "dealet";
+}
+
+impl Kind for DealetKind {
+    type Object = dyn DynDealet;
+    const RANK: Rank = Rank::PART;
+    const PLACE: Place = Place::Inside;
+}
+
+/// What comes of a dealet's look at a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deal {
+    /// It is for the next dealet.
+    Next,
+    /// It is over, and is closed.
+    Done,
+}
+
+/// Does something with connections.
+///
+/// ```
+/// use hemi_core::io::Outbox;
+/// use hemi_core::{Component, Explain, Lifecycle};
+/// use hemi_net::{Deal, Dealet, TcpxConn};
+///
+/// /// Greets, and hangs up.
+/// #[derive(serde::Deserialize, Explain, Component)]
+/// struct Greeter {}
+///
+/// impl Dealet for Greeter {
+///     async fn deal(&self, conn: &mut TcpxConn) -> Deal {
+///         let mut out = Outbox::default();
+///         out.small().extend_from_slice(b"hello\n");
+///         conn.send(out).await;
+///         Deal::Done
+///     }
+/// }
+/// ```
+pub trait Dealet: Lifecycle {
+    /// Deals with a connection. The future is dropped when the server has to end at once.
+    fn deal(&self, conn: &mut TcpxConn) -> impl Future<Output = Deal> + Send;
+
+    /// The same for those that need not wait; none if this one has to.
+    fn deal_now(&self, conn: &mut TcpxConn) -> Option<Deal> {
+        let _ = conn;
+        None
+    }
+
+    /// Whether it asks for what the client's first bytes tell, so that these must be waited for.
+    fn peeks(&self) -> bool {
+        false
+    }
+}
+
+/// The form of [`Dealet`] that a case stores.
+pub trait DynDealet: Send + Sync {
+    /// See [`Dealet::deal`].
+    fn deal<'a>(&'a self, conn: &'a mut TcpxConn) -> BoxFuture<'a, Deal>;
+
+    /// See [`Dealet::deal_now`].
+    fn deal_now(&self, conn: &mut TcpxConn) -> Option<Deal>;
+
+    /// See [`Dealet::peeks`].
+    fn peeks(&self) -> bool;
+}
+
+impl<D: Dealet> DynDealet for D {
+    fn deal<'a>(&'a self, conn: &'a mut TcpxConn) -> BoxFuture<'a, Deal> {
+        Box::pin(Dealet::deal(self, conn))
+    }
+
+    fn deal_now(&self, conn: &mut TcpxConn) -> Option<Deal> {
+        Dealet::deal_now(self, conn)
+    }
+
+    fn peeks(&self) -> bool {
+        Dealet::peeks(self)
+    }
+}
+
+/// Registers dealets.
+pub trait DealetRegistry {
+    /// Adds a dealet.
+    fn dealet<D: Dealet + Component>(&mut self) -> &mut Self;
+}
+
+impl DealetRegistry for Registry {
+    fn dealet<D: Dealet + Component>(&mut self) -> &mut Self {
+        self.add::<DealetKind, D>(|dealet: Arc<D>| dealet)
+    }
+}

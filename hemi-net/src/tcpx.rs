@@ -1,0 +1,350 @@
+//! The router `tcpxRouter`: TCP connections, those of TLS and of Unix sockets too, to backends.
+//!
+//! ```gorox
+//! stage {
+//! 	tcpxBackend "shop" { node { .address = "127.0.0.1:7443" } }
+//! 	tcpxBackend "ssh"  { node { .address = "127.0.0.1:22" } }
+//! 	tcpxRouter "front" {
+//! 		.address = ":3443"
+//! 		case "shop" $serverName == "shop.test" { tcpxProxy { .toBackend = "shop" } }
+//! 		case "ssh"  $protocol == "ssh" { tcpxProxy { .toBackend = "ssh"  .idleTimeout = 1h } }
+//! 	}
+//! }
+//! ```
+//!
+//! The first bytes of a connection are looked at if a condition asks for what they tell, and sent on like
+//! all others: of TLS that needs no key. With `tlsMode` TLS is terminated here, and what goes on is in the clear.
+//! A connection that no case takes is closed.
+
+pub(crate) mod conn;
+mod record;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use hemi_core::clock;
+use hemi_core::config::{Diagnostic, Ref, Several, Spanned};
+use hemi_core::cores::Counter;
+use hemi_core::gate::{Accepted, Gate, GateConfig, GateCounters};
+use hemi_core::listen::{Address, ListenOptions};
+use hemi_core::logger::{Log, LoggerKind};
+use hemi_core::metrics::Measures;
+use hemi_core::server::Server;
+use hemi_core::tls::{
+    Acceptor, Link, Site, SiteConfig, SiteFiles, Sites, Tickets, TlsConfig, TlsCounters,
+};
+use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run};
+use serde::Deserialize;
+use tracing::debug;
+
+use self::conn::TcpxConn;
+use self::record::Closed;
+use crate::NetVar;
+use crate::case::{Case, CaseKind};
+use crate::dealet::Deal;
+
+/// Routes TCP connections.
+#[derive(Debug, Deserialize, Explain)]
+#[serde(rename_all = "camelCase")]
+pub struct TcpxConfig {
+    /// Where to listen: `"127.0.0.1:443"`, `":443"`, or the path of a Unix socket.
+    pub address: Spanned<Address>,
+    /// How long the client's first bytes are waited for, where a condition asks for what they tell.
+    #[serde(default = "three_seconds")]
+    pub peek_timeout: Duration,
+    /// How long the kernel holds a connection back until its first bytes are there; 0s hands over
+    /// every connection at once, as protocols need in which the server speaks first. Applies when the
+    /// address is first bound: a reload does not change it.
+    #[serde(default)]
+    pub defer_accept: Duration,
+    /// The protocols that clients of TLS may choose from (RFC 7301), most liked first, with `tlsMode`.
+    #[serde(default)]
+    pub tls_protocols: Vec<String>,
+    /// The logger that connections are written to when they are over, or several.
+    #[serde(default)]
+    pub use_logger: Several<Ref<LoggerKind>>,
+}
+
+fn three_seconds() -> Duration {
+    Duration::from_secs(3)
+}
+
+/// Routes TCP connections.
+#[derive(Debug)]
+pub struct TcpxRouter {
+    address: Address,
+    defer_accept: Duration,
+    gate_config: GateConfig,
+    gate_counters: Arc<GateCounters>,
+    gate: OnceLock<Gate>,
+    shared: Arc<Shared>,
+    tls: Option<Tls>,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    cases: Vec<Arc<Case>>,
+    /// Of each case, whether it needs the first bytes.
+    peeks: Vec<bool>,
+    peek_timeout: Duration,
+    logs: Vec<Log<NetVar>>,
+    counters: Arc<Counters>,
+}
+
+/// What is needed to terminate TLS.
+#[derive(Debug)]
+struct Tls {
+    config: TlsConfig,
+    protocols: Vec<String>,
+    site: Arc<Site>,
+    files: Arc<SiteFiles>,
+    tickets: Arc<Tickets>,
+    counters: Arc<TlsCounters>,
+    acceptor: OnceLock<Arc<Acceptor>>,
+}
+
+/// Numbers of a router.
+#[derive(Debug)]
+struct Counters {
+    unmatched: Counter,
+    received: Counter,
+    sent: Counter,
+}
+
+impl Component for TcpxRouter {
+    const SIGN: &'static str = "tcpxRouter";
+    type Config = (TcpxConfig, GateConfig, TlsConfig, SiteConfig);
+
+    fn create((config, gate, tls, site): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+        let (place, cores) = (config.address.span, cx.cores());
+        let address = cx.listen_on(config.address)?;
+        let files = site.files(cx)?;
+        let tls = match (tls.tls_mode, files) {
+            (false, _) => None,
+            (true, Some(files)) => Some(Tls::create(tls, config.tls_protocols, files, cx)),
+            (true, None) => {
+                let message = "connections are to be encrypted, but there is no certificate";
+                let help = "add `.tlsCertificate = …` and `.tlsPrivateKey = …`";
+                return Err(Diagnostic::new(place, message).help(help).into());
+            }
+        };
+        let cases = cx.children::<CaseKind>();
+        // Where TLS is terminated the handshake has told who is asked for.
+        let told = |var: &NetVar| tls.is_some() && *var != NetVar::Protocol;
+        let peeked = |var: &NetVar| var.is_peeked() && !told(var);
+        let peeks = cases.iter().map(|case| case.peeks(peeked)).collect();
+        let shared = Shared {
+            name: cx.name().to_owned(),
+            cases,
+            peeks,
+            peek_timeout: config.peek_timeout,
+            logs: Log::<NetVar>::bind_all(cx.follow_all(&config.use_logger.0)?)?,
+            counters: cx.keep(|| Counters::new(cores)),
+        };
+        Ok(Self {
+            address,
+            defer_accept: config.defer_accept,
+            gate_config: gate,
+            gate_counters: cx.keep(|| GateCounters::new(cores)),
+            gate: OnceLock::new(),
+            shared: Arc::new(shared),
+            tls,
+        })
+    }
+}
+
+impl Lifecycle for TcpxRouter {
+    fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
+        let options = ListenOptions { defer: self.defer_accept, ..ListenOptions::default() };
+        let counters = self.gate_counters.clone();
+        let gate = Gate::open(cx, &self.address, &self.gate_config, options, counters)?;
+        let _ = self.gate.set(gate);
+        self.tls.as_ref().map_or(Ok(()), |tls| tls.prepare(cx.cores()))
+    }
+
+    async fn run(&self, cx: &Run) {
+        let Some(gate) = self.gate.get() else { return };
+        let shared = self.shared.clone();
+        let Some(tls) = &self.tls else {
+            return gate.run(cx, move |accepted| serve(shared.clone(), accepted)).await;
+        };
+        let Some(acceptor) = tls.acceptor.get().cloned() else { return };
+        let serve = move |accepted| serve_tls(shared.clone(), acceptor.clone(), accepted);
+        let follow = async {
+            tokio::select! {
+                () = tls.files.follow(&tls.site) => {}
+                () = cx.shut().cancelled() => {}
+            }
+        };
+        tokio::join!(gate.run(cx, serve), follow);
+    }
+
+    fn measure(&self, out: &mut Measures) {
+        if let Some(gate) = self.gate.get() {
+            gate.measure(out);
+        }
+        if let Some(tls) = &self.tls {
+            tls.counters.measure(out);
+            tls.site.measure(out);
+        }
+        self.shared.counters.measure(out);
+    }
+}
+
+impl Server for TcpxRouter {
+    fn active(&self) -> usize {
+        self.gate.get().map_or(0, Gate::active)
+    }
+
+    fn addresses(&self) -> Vec<Address> {
+        self.gate.get().map(|gate| gate.address().clone()).into_iter().collect()
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        let tls = self.tls.iter().flat_map(|tls| tls.counters.named());
+        self.gate_counters
+            .named()
+            .into_iter()
+            .chain(self.shared.counters.named())
+            .chain(tls)
+            .collect()
+    }
+}
+
+async fn serve(shared: Arc<Shared>, accepted: Accepted) {
+    let Accepted { socket, peer, ticket } = accepted;
+    let mut conn = TcpxConn::new(Link::Plain(socket), peer);
+    let case = match ticket.until_ending(shared.deal(&mut conn)).await {
+        Some(case) => case,
+        None => {
+            conn.end_as("stopped");
+            conn.reset();
+            None
+        }
+    };
+    shared.note(&conn, case);
+}
+
+async fn serve_tls(shared: Arc<Shared>, acceptor: Arc<Acceptor>, accepted: Accepted) {
+    let Accepted { socket, peer, ticket } = accepted;
+    let local = socket.local_addr();
+    let Some(stream) = acceptor.accept(socket, &peer, &ticket).await else { return };
+    let mut conn = TcpxConn::new(Link::Tls(Box::new(stream)), peer);
+    conn.note_local(local);
+    let case = ticket.until_ending(shared.deal(&mut conn)).await.flatten();
+    shared.note(&conn, case);
+}
+
+impl Shared {
+    /// Has the connection be dealt with; tells which case has done it.
+    async fn deal(&self, conn: &mut TcpxConn) -> Option<usize> {
+        for (index, case) in self.cases.iter().enumerate() {
+            if self.peeks[index] {
+                conn.peek(self.peek_timeout).await;
+            }
+            if !case.matches(conn) {
+                continue;
+            }
+            for dealet in &case.dealets {
+                let now = dealet.deal_now(conn);
+                let deal = match now {
+                    Some(deal) => deal,
+                    None => dealet.deal(conn).await,
+                };
+                if deal == Deal::Done {
+                    return Some(index);
+                }
+            }
+        }
+        self.counters.unmatched.add(1);
+        debug!(router = self.name, peer = %conn.peer(), "no case takes the connection");
+        None
+    }
+
+    /// Counts and logs a connection that is over.
+    fn note(&self, conn: &TcpxConn, case: Option<usize>) {
+        self.counters.received.add(conn.passed.there);
+        self.counters.sent.add(conn.passed.back);
+        let case = case.and_then(|index| self.cases.get(index));
+        if self.logs.is_empty() || case.is_some_and(|case| !case.is_logged()) {
+            return;
+        }
+        let case = case.map_or("", |case| case.name());
+        let closed = Closed { conn, router: &self.name, case, at: clock::calendar() };
+        for log in &self.logs {
+            log.log(&closed);
+        }
+    }
+}
+
+/// All names have the one site.
+struct OneSite(Arc<Site>);
+
+impl Sites for OneSite {
+    fn find(&self, _: Option<&str>) -> Option<Arc<Site>> {
+        Some(self.0.clone())
+    }
+}
+
+impl Tls {
+    fn create(
+        config: TlsConfig,
+        protocols: Vec<String>,
+        files: SiteFiles,
+        cx: &mut CreateCx<'_>,
+    ) -> Self {
+        let cores = cx.cores();
+        let tls_key_log = config.tls_key_log.map(|path| cx.written(path));
+        Self {
+            config: TlsConfig { tls_key_log, ..config },
+            protocols,
+            site: Arc::new(Site::new(cx.name())),
+            files: Arc::new(files),
+            tickets: cx.keep(Tickets::default),
+            counters: cx.keep(|| TlsCounters::new(cores)),
+            acceptor: OnceLock::new(),
+        }
+    }
+
+    fn prepare(&self, cores: usize) -> Result<()> {
+        self.files.read_into(&self.site)?;
+        self.tickets.configure_by(&self.config)?;
+        let protocols: Vec<_> = self.protocols.iter().map(String::as_str).collect();
+        let acceptor = Acceptor::new(
+            self.config.clone(),
+            &protocols,
+            Arc::new(OneSite(self.site.clone())),
+            self.tickets.clone(),
+            self.counters.clone(),
+            cores,
+        )?;
+        let _ = self.acceptor.set(Arc::new(acceptor));
+        Ok(())
+    }
+}
+
+impl Counters {
+    fn new(cores: usize) -> Self {
+        let counter = || Counter::new(cores);
+        Self { unmatched: counter(), received: counter(), sent: counter() }
+    }
+
+    fn named(&self) -> [(&'static str, u64); 3] {
+        [
+            ("conns_unmatched", self.unmatched.sum()),
+            ("bytes_received", self.received.sum()),
+            ("bytes_sent", self.sent.sum()),
+        ]
+    }
+
+    fn measure(&self, out: &mut Measures) {
+        let help = "Connections that no case took.";
+        out.counter("hemi_router_conns_unmatched", help, &[], self.unmatched.sum());
+        let help = "Bytes that clients sent, on connections that are over.";
+        out.counter("hemi_router_bytes_received", help, &[], self.received.sum());
+        let help = "Bytes sent to clients, on connections that are over.";
+        out.counter("hemi_router_bytes_sent", help, &[], self.sent.sum());
+    }
+}
