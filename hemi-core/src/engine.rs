@@ -231,16 +231,33 @@ impl Engine {
         self.end(LAST_LINGER).await;
     }
 
-    /// The same when another process goes on with the same sockets: clients get the time to hear that
-    /// they are to connect anew.
-    pub async fn hand_over(self) {
-        self.end(LINGER).await;
+    /// Has its stage drain, for another process goes on with the same sockets: clients get the time to hear
+    /// that they are to connect anew. Comes back when nothing new is taken; [`drained`](Self::drained) waits
+    /// for the end.
+    pub async fn hand_over(&mut self) {
+        if let Some(last) = self.current.take() {
+            self.drain(last, LINGER);
+        }
+        self.closed().await;
+    }
+
+    /// Waits until the stages before the one that serves take nothing new: what comes from then on is for
+    /// that one.
+    pub async fn closed(&self) {
+        for stage in self.draining.iter().filter_map(|draining| draining.stage.upgrade()) {
+            stage.closed().await;
+        }
     }
 
     async fn end(mut self, linger: Duration) {
         if let Some(last) = self.current.take() {
             self.drain(last, linger);
         }
+        self.drained().await;
+    }
+
+    /// Waits for the end of all that drains.
+    pub async fn drained(mut self) {
         for draining in self.draining.drain(..) {
             let _ = draining.task.await;
         }

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use serde::Deserialize;
 use tokio::sync::Notify;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, warn};
 
 use crate::clock::{self, Moment};
@@ -93,7 +94,7 @@ impl Default for GateConfig {
 #[derive(Debug)]
 pub struct Gate {
     address: Address,
-    listening: Mutex<Option<Arc<Listening>>>,
+    listening: Mutex<Option<(Arc<Listening>, TaskTrackerToken)>>,
     limits: GateConfig,
     state: Arc<State>,
 }
@@ -229,7 +230,8 @@ impl Gate {
         let users = limits.socket_users;
         let state = Arc::new(State { users, ..State::new(counters) });
         let address = listening.address().clone();
-        Ok(Self { address, listening: Mutex::new(Some(listening)), limits, state })
+        let listening = Mutex::new(Some((listening, cx.stage().accepting())));
+        Ok(Self { address, listening, limits, state })
     }
 
     /// Where it listens: with the port the kernel chose, if 0 was asked for.
@@ -267,7 +269,7 @@ impl Gate {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let taken = self.listening.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(listening) = taken else { return };
+        let Some((listening, accepting)) = taken else { return };
         let loops: Vec<_> = (0..run.cores().count().max(listening.sockets().len()))
             .map(|core| {
                 let (state, limits) = (self.state.clone(), self.limits.clone());
@@ -287,9 +289,10 @@ impl Gate {
             .collect();
         // The sockets close with the last loop, unless another stage has them.
         drop(listening);
-        for accepting in loops {
-            let _ = accepting.await;
+        for ended in loops {
+            let _ = ended.await;
         }
+        drop(accepting);
         self.state.drain(run).await;
     }
 }

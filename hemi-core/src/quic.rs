@@ -44,7 +44,7 @@ pub struct Endpoints {
     /// By which each core reaches the others.
     senders: Arc<[Sender<Forwarded>]>,
     keys: Keys,
-    /// Gates that accept from it.
+    /// Gates that accept from them, or are about to.
     gates: AtomicUsize,
 }
 
@@ -129,6 +129,11 @@ impl Endpoints {
         Ok(place.endpoint.get_or_init(|| endpoint))
     }
 
+    /// The same, if there is one.
+    fn made(&self, core: usize) -> Option<&Endpoint> {
+        self.places[core % self.places.len()].endpoint.get()
+    }
+
     fn token_key(&self) -> Arc<dyn HandshakeTokenKey> {
         self.keys.token.clone()
     }
@@ -149,14 +154,24 @@ impl Endpoints {
         Ok((endpoint, token))
     }
 
-    fn enter(&self) {
-        self.gates.fetch_add(1, Ordering::AcqRel);
-    }
+}
 
-    /// Refuses new connections, if no other gate is there to accept them.
-    fn leave(&self) {
-        if self.gates.fetch_sub(1, Ordering::AcqRel) == 1 {
-            for endpoint in self.places.iter().filter_map(|place| place.endpoint.get()) {
+/// The endpoints as a gate has them, which accepts from them or is about to.
+#[derive(Debug)]
+struct Entered(Arc<Endpoints>);
+
+impl Entered {
+    fn new(endpoints: Arc<Endpoints>) -> Self {
+        endpoints.gates.fetch_add(1, Ordering::AcqRel);
+        Self(endpoints)
+    }
+}
+
+impl Drop for Entered {
+    /// Has new connections refused, if no other gate is there to accept them.
+    fn drop(&mut self) {
+        if self.0.gates.fetch_sub(1, Ordering::AcqRel) == 1 {
+            for endpoint in self.0.places.iter().filter_map(|place| place.endpoint.get()) {
                 endpoint.set_server_config(None);
             }
         }

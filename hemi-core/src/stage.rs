@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::component::{Kind, Rank};
@@ -51,6 +53,8 @@ pub struct Stage {
     shuts: HashMap<Rank, Shut>,
     stop: Shut,
     linger: OnceLock<Duration>,
+    /// Counts what still takes connections.
+    accepting: TaskTracker,
     /// Fires when the program is about to end.
     ending: Shut,
     since: Timestamp,
@@ -61,7 +65,8 @@ impl Stage {
         let shuts = parts.ranks().map(|rank| (rank, Shut::new())).collect();
         let (carried, linger) = (Arc::new(carried), OnceLock::new());
         let (config, stop, since) = (config.to_owned(), Shut::new(), Timestamp::now());
-        Self { id, parts, carried, config, shuts, stop, linger, ending, since }
+        let accepting = TaskTracker::new();
+        Self { id, parts, carried, config, shuts, stop, linger, accepting, ending, since }
     }
 
     /// Counted from 1 in this process.
@@ -106,6 +111,16 @@ impl Stage {
 
     pub(crate) fn carried(&self) -> Arc<Carried> {
         self.carried.clone()
+    }
+
+    /// To be held by what takes connections, for as long as it does.
+    pub(crate) fn accepting(&self) -> TaskTrackerToken {
+        self.accepting.token()
+    }
+
+    /// Waits until nothing of it takes connections any more, once it drains.
+    pub(crate) async fn closed(&self) {
+        self.accepting.wait().await;
     }
 
     /// Prepares every component in the order of ranks.
@@ -171,6 +186,7 @@ impl Running {
         linger: Duration,
     ) -> impl Future<Output = ()> + Send + 'static {
         let _ = self.stage.linger.set(linger);
+        self.stage.accepting.close();
         let shuts = self.stage.shuts.iter();
         shuts.filter(|(rank, _)| **rank >= Rank::SERVER).for_each(|(_, shut)| shut.cancel());
         self.end(grace)

@@ -200,8 +200,9 @@ impl Leader {
         }
     }
 
-    /// Has a worker serve, and the one before it, if there is one, drain.
-    fn enthrone(self: &Rc<Self>, worker: Rc<Worker>) {
+    /// Has a worker serve, and the one before it, if there is one, drain: comes back when that takes nothing
+    /// new.
+    async fn enthrone(self: &Rc<Self>, worker: Rc<Worker>) {
         worker.phase.set(Phase::Serving);
         let before = self.current.borrow_mut().replace(worker.clone());
         info!(pid = worker.pid, "worker is serving");
@@ -210,21 +211,17 @@ impl Leader {
         self.tell(What::Started, done);
         self.sockets.sweep();
         if let Some(before) = before {
-            self.retire(before, Next::Worker);
+            self.retire(&before, Next::Worker).await;
         }
     }
 
-    /// Has a worker drain and end, within some time.
-    fn retire(&self, worker: Rc<Worker>, next: Next) {
+    /// Has a worker drain and end, within some time: comes back when it takes nothing new.
+    async fn retire(&self, worker: &Rc<Worker>, next: Next) {
         worker.phase.set(Phase::Draining { ends_by: Timestamp::now().after(self.drain) });
-        let drain = self.drain;
-        spawn_local(async move {
-            let drained = async {
-                // It may end before it can say that it is done.
-                let _ = worker.order(Order::Drain(next)).await;
-            };
-            tokio::join!(drained, worker.ends_within(drain));
-        });
+        let (drain, draining) = (self.drain, worker.clone());
+        spawn_local(async move { draining.ends_within(drain).await });
+        // One that has ended takes nothing either.
+        let _ = worker.order(Order::Drain(next)).await;
     }
 
     /// Puts a new worker in the place of the one that serves.
@@ -239,7 +236,7 @@ impl Leader {
         let loaded = self.start(None).await;
         self.note_load(&loaded);
         let worker = loaded?;
-        self.enthrone(worker.clone());
+        self.enthrone(worker.clone()).await;
         Ok(format!("worker {} serves", worker.pid))
     }
 
@@ -254,10 +251,13 @@ impl Leader {
                 let stage = self.load(&worker, None).await;
                 stage.map(|stage| format!("stage {stage} of worker {} serves", worker.pid))
             }
-            None => self.start(None).await.map(|worker| {
-                self.enthrone(worker.clone());
-                format!("worker {} serves", worker.pid)
-            }),
+            None => match self.start(None).await {
+                Ok(worker) => {
+                    self.enthrone(worker.clone()).await;
+                    Ok(format!("worker {} serves", worker.pid))
+                }
+                Err(refused) => Err(refused),
+            },
         };
         self.note_load(&loaded);
         self.notify_ready();
@@ -315,7 +315,7 @@ impl Leader {
             for worker in &workers {
                 match worker.phase.get() {
                     Phase::Starting => worker.signal(Signal::KILL),
-                    Phase::Serving => leader.retire(worker.clone(), Next::Nobody),
+                    Phase::Serving => leader.retire(worker, Next::Nobody).await,
                     Phase::Draining { .. } => {}
                 }
             }

@@ -25,7 +25,7 @@ pub(crate) enum Order {
     Report,
     /// Opens its log files anew.
     Reopen,
-    /// Drains and ends.
+    /// Takes nothing new, which is when it is done; then drains and ends.
     Drain(Next),
     /// Ends at once.
     Stop,

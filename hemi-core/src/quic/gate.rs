@@ -3,16 +3,19 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use quinn::crypto::ServerConfig as Crypto;
 use quinn::{Connecting, Connection, Incoming, ServerConfig};
 use tokio::time::timeout;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, warn};
 
-use super::{Endpoints, QuicConfig};
+use super::{Endpoints, Entered, QuicConfig};
 use crate::gate::{GateConfig, GateCounters, State, Ticket, affordable_conns};
 use crate::listen::{Address, Peer};
 use crate::metrics::Measures;
@@ -23,7 +26,7 @@ use crate::{Error, Prepare, Result};
 #[derive(Debug)]
 pub struct QuicGate {
     address: SocketAddr,
-    endpoints: Mutex<Option<Arc<Endpoints>>>,
+    endpoints: Mutex<Option<(Entered, TaskTrackerToken)>>,
     accepting: Arc<Accepting>,
 }
 
@@ -91,7 +94,7 @@ impl QuicGate {
         let accepting = Accepting { limits, quic, config, state, half_open: Arc::default() };
         Ok(Self {
             address: endpoints.address(),
-            endpoints: Mutex::new(Some(endpoints)),
+            endpoints: Mutex::new(Some((Entered::new(endpoints), cx.stage().accepting()))),
             accepting: Arc::new(accepting),
         })
     }
@@ -125,17 +128,16 @@ impl QuicGate {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let taken = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(endpoints) = taken else { return };
-        endpoints.enter();
+        let Some((entered, token)) = taken else { return };
         let loops: Vec<_> = (0..run.cores().count())
             .map(|core| {
-                let (accepting, endpoints) = (self.accepting.clone(), endpoints.clone());
+                let (accepting, endpoints) = (self.accepting.clone(), entered.0.clone());
                 let (shut, serve) = (run.shut().clone(), serve.clone());
                 run.cores().spawn(core, async move {
                     let all = accepting.accept_all(core, &endpoints, &serve);
                     tokio::select! {
                         biased;
-                        () = shut.cancelled() => {}
+                        () = shut.cancelled() => accepting.accept_queued(core, &endpoints, &serve),
                         ended = all => match ended {
                             Ok(()) => shut.cancelled().await,
                             Err(e) => warn!(address = %endpoints.address(), "no QUIC: {e}"),
@@ -144,12 +146,11 @@ impl QuicGate {
                 })
             })
             .collect();
-        for accepting in loops {
-            let _ = accepting.await;
+        for ended in loops {
+            let _ = ended.await;
         }
-        endpoints.leave();
         // They close with the last connection, unless another stage has them.
-        drop(endpoints);
+        drop((entered, token));
         self.accepting.state.drain(run).await;
     }
 }
@@ -175,6 +176,19 @@ impl Accepting {
                     None => return Err(io::Error::other("the endpoint has closed")),
                 },
             }
+        }
+    }
+
+    /// Accepts what has come by now: its first datagrams come to nobody else.
+    fn accept_queued<F, Fut>(&self, core: usize, endpoints: &Arc<Endpoints>, serve: &F)
+    where
+        F: Fn(QuicAccepted) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let Some(endpoint) = endpoints.made(core) else { return };
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(incoming)) = pin!(endpoint.accept()).poll(&mut cx) {
+            self.accept(incoming, endpoints, serve);
         }
     }
 

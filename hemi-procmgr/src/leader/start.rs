@@ -208,7 +208,7 @@ impl Leader {
                 started?
             }
         };
-        self.enthrone(worker);
+        self.enthrone(worker).await;
         Ok(())
     }
 

@@ -142,9 +142,11 @@ impl Leader {
         self.sockets.leave();
         self.lock.borrow_mut().take();
         let (leader, worker) = (self.clone(), self.current.borrow_mut().take());
+        if let Some(worker) = &worker {
+            self.retire(worker, Next::Worker).await;
+        }
         spawn_local(async move {
             if let Some(worker) = worker {
-                leader.retire(worker.clone(), Next::Worker);
                 worker.ended().await;
             }
             leader.over.notify_one();

@@ -86,7 +86,7 @@ impl Leader {
             }
             let config = self.history.borrow().serving().to_owned();
             match self.start(Some(config)).await {
-                Ok(worker) => return self.enthrone(worker),
+                Ok(worker) => return self.enthrone(worker).await,
                 Err(refused) => warn!("no worker serves, trying again: {}", refused.message),
             }
         }

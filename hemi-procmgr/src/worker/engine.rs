@@ -127,8 +127,8 @@ async fn work(
                 let text = config.map(|text| Source::text("the config that was served", text));
                 let source = text.as_ref().unwrap_or(&setting.source);
                 let loading = setting.load(&mut engine, source);
-                // By then every core has heard that the stage before takes nothing new.
-                shared.pulse.beat().await;
+                // What comes once this is answered is for the new stage.
+                engine.closed().await;
                 loading.map(|stage| {
                     let outcome = Outcome::Loaded(loaded(&stage));
                     *shared.stage() = Some(stage);
@@ -145,11 +145,18 @@ async fn work(
             }
             Order::Drain(next) => {
                 info!("draining");
+                let closed = ToLeader::Done { id, outcome: Ok(Outcome::Nothing) };
                 match next {
-                    Next::Worker => engine.hand_over().await,
-                    Next::Nobody => engine.quit().await,
+                    Next::Worker => {
+                        engine.hand_over().await;
+                        leader.tell(&closed, vec![]);
+                        engine.drained().await;
+                    }
+                    Next::Nobody => {
+                        leader.tell(&closed, vec![]);
+                        engine.quit().await;
+                    }
                 }
-                leader.tell(&ToLeader::Done { id, outcome: Ok(Outcome::Nothing) }, vec![]);
                 return;
             }
             // It is the worker that stops.

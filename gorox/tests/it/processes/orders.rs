@@ -45,7 +45,7 @@ fn a_reload_serves_the_new_config_or_changes_nothing() {
     idle.read_response().unwrap();
     served.configure("two");
     assert_eq!(served.does(&["reload"]), format!("stage 2 of worker {worker} serves\n"));
-    assert!(eventually(PATIENCE, || served.text() == "two"));
+    assert_eq!(served.text(), "two");
     let good = config(served.dir.path(), served.program.addr().port(), "three");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let other = format!(
@@ -79,8 +79,7 @@ fn a_rework_puts_another_worker_in_its_place() {
     let worker = served.worker();
     served.configure("two");
     served.does(&["rework"]);
-    // The one before may take a connection until it hears that it drains.
-    assert!(eventually(PATIENCE, || served.text() == "two"));
+    assert_eq!(served.text(), "two");
     assert_ne!(served.worker(), worker);
     assert!(eventually(PATIENCE, || !lives(worker)));
 }
@@ -97,7 +96,7 @@ fn an_upgrade_puts_other_processes_in_their_place_or_changes_nothing() {
     }
     served.configure("two");
     served.does(&["upgrade"]);
-    assert!(eventually(PATIENCE, || served.text() == "two"));
+    assert_eq!(served.text(), "two");
     assert!(![leader, worker].contains(&served.leader()));
     assert!(eventually(PATIENCE, || !lives(leader) && !lives(worker)));
     let leader = served.leader();
