@@ -1,6 +1,8 @@
 //! The engine: one stage at work, earlier ones draining, and the way from one to the next.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use crate::io::IoDriver;
 use crate::listen::{Binder, Listeners};
 use crate::logger::LoggerKind;
 use crate::metrics::Measures;
+use crate::quic::Kin;
 use crate::stage::{Build, Built, Carried, Metering, Needs, Parts, Running, Shut, Stage};
 use crate::status::{Pace, StageStatus, Status, Timestamp};
 use crate::{Error, Registry, Result};
@@ -107,6 +110,21 @@ impl Engine {
     pub fn binder(mut self, binder: Arc<dyn Binder>) -> Self {
         self.listeners = Arc::new(Listeners::by(binder));
         self
+    }
+
+    /// Tells it of other processes that share its UDP sockets: to be called behind [`Engine::binder`].
+    ///
+    /// # Errors
+    /// When the system has no room for another descriptor.
+    pub fn kin(self, kin: Kin) -> Result<Self> {
+        let inbox = kin.inbox.as_ref().map(OwnedFd::try_clone).transpose();
+        let inbox = inbox.map_err(|e| Error::env("cannot hear other processes", e))?;
+        self.listeners.set_kin(kin);
+        if let Some(inbox) = inbox {
+            let listeners = self.listeners.clone();
+            self.cores.spawn(0, async move { Kin::listen(inbox, &listeners).await });
+        }
+        Ok(self)
     }
 
     /// Sets what `%topDir` and its like stand for in configs.
@@ -234,7 +252,10 @@ impl Engine {
     /// Has its stage drain, for another process goes on with the same sockets: clients get the time to hear
     /// that they are to connect anew. Comes back when nothing new is taken; [`drained`](Self::drained) waits
     /// for the end.
-    pub async fn hand_over(&mut self) {
+    ///
+    /// `received`: the UDP addresses at which the other process receives.
+    pub async fn hand_over(&mut self, received: &[SocketAddr]) {
+        self.listeners.leave(received);
         if let Some(last) = self.current.take() {
             self.drain(last, LINGER);
         }

@@ -17,7 +17,7 @@ use std::hash::Hash;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ pub use bind::Here;
 pub use datagrams::Datagrams;
 pub use inherited::Inherited;
 
-use crate::quic::Endpoints;
+use crate::quic::{Endpoints, Kin};
 use crate::{Error, Result};
 
 /// How sockets listen; applied when an address is first bound.
@@ -135,6 +135,7 @@ pub struct Listeners {
     streams: Mutex<HashMap<Address, Weak<Listening>>>,
     datagrams: Mutex<HashMap<SocketAddr, Weak<Datagrams>>>,
     quic: Mutex<HashMap<SocketAddr, Weak<Endpoints>>>,
+    kin: OnceLock<Arc<Kin>>,
 }
 
 impl Default for Listeners {
@@ -151,6 +152,7 @@ impl Listeners {
             streams: Mutex::default(),
             datagrams: Mutex::default(),
             quic: Mutex::default(),
+            kin: OnceLock::new(),
         }
     }
 
@@ -190,8 +192,35 @@ impl Listeners {
     /// The same.
     pub fn open_quic(&self, address: SocketAddr, cores: usize) -> Result<Arc<Endpoints>> {
         let datagrams = self.open_datagrams(address, cores)?;
-        bound_or(&self.quic, &address, || Endpoints::new(datagrams, cores))
+        let endpoints = || Ok(Endpoints::new(datagrams, cores, self.kin()?));
+        bound_or(&self.quic, &address, endpoints)
             .map_err(|e| Error::env(format!("no endpoint of QUIC on {address}"), e))
+    }
+
+    /// Leaves the UDP sockets of these addresses to another process, as far as QUIC is spoken there: it
+    /// passes on what is for connections of this one.
+    pub(crate) fn leave(&self, addresses: &[SocketAddr]) {
+        let quic = live(&self.quic).into_iter();
+        quic.filter(|(at, _)| addresses.contains(at)).for_each(|(_, endpoints)| endpoints.leave());
+    }
+
+    /// The endpoints of QUIC that are really here.
+    pub(crate) fn quic_at(&self, address: SocketAddr) -> Option<Arc<Endpoints>> {
+        let mut quic = live(&self.quic).into_iter().map(|(_, endpoints)| endpoints);
+        quic.find(|endpoints| endpoints.address() == address)
+    }
+
+    /// What is known of other processes on the same UDP sockets; to be set before there are any.
+    pub(crate) fn set_kin(&self, kin: Kin) {
+        let _ = self.kin.set(Arc::new(kin));
+    }
+
+    fn kin(&self) -> io::Result<Arc<Kin>> {
+        if let Some(kin) = self.kin.get() {
+            return Ok(kin.clone());
+        }
+        let alone = Arc::new(Kin::none()?);
+        Ok(self.kin.get_or_init(|| alone).clone())
     }
 
     /// All that are in use now, for somebody who is to keep them as well.

@@ -1,33 +1,36 @@
 //! QUIC (RFC 9000) by quinn: an endpoint per core on one UDP address, which outlive stages.
 //!
 //! Ids of connections name their core. A datagram that the kernel gives to the socket of another core, as it
-//! may once a client has moved, is passed on to the one that knows the connection. What a stage decides is
-//! who is served and how: a [`QuicGate`] accepts for it, and its connections stay with it when another
-//! stage follows.
+//! may once a client has moved, is passed on to the one that knows the connection. They name their process
+//! too: one that drains gets what is for its connections from the one that has taken its place ([`Kin`]).
+//! What a stage decides is who is served and how: a [`QuicGate`] accepts for it, and its connections stay
+//! with it when another stage follows.
 
 mod config;
 mod gate;
 mod ids;
+mod relay;
 mod steered;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use aws_lc_rs::{hkdf, hmac};
 use quinn::crypto::{HandshakeTokenKey, HmacKey};
 use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{QuicConfig, Sessions};
 pub use gate::{QuicAccepted, QuicGate};
 pub use quinn;
+pub use relay::Kin;
 
-use self::ids::CoreIds;
-use self::steered::{Forwarded, Steered};
+use self::ids::{CoreIds, Home};
+use self::steered::{Forwarded, Routes, Steered};
 use crate::listen::Datagrams;
 
 /// Datagrams on their way from one core to another, at most; what is too much is lost, as on any network.
@@ -36,19 +39,19 @@ const FORWARDED: usize = 512;
 /// Bytes of datagrams that the kernel keeps for a core, each way.
 const BUFFER: usize = 4 << 20;
 
-/// The endpoints on one UDP address, one per core, and the keys that all of them and all stages share.
+/// The endpoints on one UDP address, one per core, and the keys that all of them share.
 #[derive(Debug)]
 pub struct Endpoints {
     datagrams: Arc<Datagrams>,
     places: Box<[Place]>,
     /// By which each core reaches the others.
-    senders: Arc<[Sender<Forwarded>]>,
+    routes: Arc<Routes>,
     keys: Keys,
     /// Gates that accept from them, or are about to.
     gates: AtomicUsize,
 }
 
-/// Keys that all cores and stages share.
+/// Keys that all cores, stages and processes share.
 struct Keys {
     /// Of stateless resets (RFC 9000 section 10.3).
     reset: Arc<dyn HmacKey>,
@@ -57,13 +60,12 @@ struct Keys {
 }
 
 impl Keys {
-    fn random() -> io::Result<Self> {
-        let mut secret = [0; 64];
-        aws_lc_rs::rand::fill(&mut secret).map_err(|_| io::Error::other("no randomness"))?;
-        let (reset, token) = secret.split_at(32);
-        let token = hkdf::Salt::new(hkdf::HKDF_SHA256, b"quic token").extract(token);
-        let reset = hmac::Key::new(hmac::HMAC_SHA256, reset);
-        Ok(Self { reset: Arc::new(reset), token: Arc::new(token) })
+    fn of(secret: &[u8]) -> Self {
+        let token = hkdf::Salt::new(hkdf::HKDF_SHA256, b"quic token").extract(secret);
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let reset = hmac::sign(&secret, b"quic reset");
+        let reset = hmac::Key::new(hmac::HMAC_SHA256, reset.as_ref());
+        Self { reset: Arc::new(reset), token: Arc::new(token) }
     }
 }
 
@@ -83,8 +85,9 @@ struct Place {
 }
 
 impl Endpoints {
-    pub(crate) fn new(datagrams: Arc<Datagrams>, cores: usize) -> io::Result<Self> {
-        let (senders, places) = (0..cores.max(1))
+    pub(crate) fn new(datagrams: Arc<Datagrams>, cores: usize, kin: Arc<Kin>) -> Self {
+        // A socket that nobody reads would lose what comes to it.
+        let (senders, places) = (0..cores.max(datagrams.count()))
             .map(|_| {
                 let (sender, receiver) = channel(FORWARDED);
                 let forwarded = Mutex::new(Some(receiver));
@@ -94,13 +97,16 @@ impl Endpoints {
                 )
             })
             .unzip::<_, _, Vec<_>, Vec<_>>();
-        Ok(Self {
+        let (keys, address, left) =
+            (Keys::of(&kin.secret), datagrams.address(), AtomicBool::new(false));
+        let routes = Routes { address, cores: senders.into(), kin, left };
+        Self {
             datagrams,
             places: places.into(),
-            senders: senders.into(),
-            keys: Keys::random()?,
+            routes: Arc::new(routes),
+            keys,
             gates: AtomicUsize::new(0),
-        })
+        }
     }
 
     /// Where they are: with the port that the kernel chose, if 0 was asked for.
@@ -121,9 +127,10 @@ impl Endpoints {
         // As much as the system allows (`net.core.rmem_max`): what finds no room is lost.
         let buffers = socket2::SockRef::from(&socket);
         let _ = (buffers.set_recv_buffer_size(BUFFER), buffers.set_send_buffer_size(BUFFER));
-        let socket = Steered::new(socket, core, forwarded, self.senders.clone())?;
+        let socket = Steered::new(socket, core, forwarded, self.routes.clone())?;
         let mut config = EndpointConfig::new(self.keys.reset.clone());
-        config.cid_generator(move || Box::new(CoreIds::new(core)));
+        let home = Home { process: self.routes.kin.process, core: core as u16 };
+        config.cid_generator(move || Box::new(CoreIds::new(home)));
         let runtime = Arc::new(TokioRuntime);
         let endpoint = Endpoint::new_with_abstract_socket(config, None, Arc::new(socket), runtime)?;
         Ok(place.endpoint.get_or_init(|| endpoint))
@@ -132,6 +139,16 @@ impl Endpoints {
     /// The same, if there is one.
     fn made(&self, core: usize) -> Option<&Endpoint> {
         self.places[core % self.places.len()].endpoint.get()
+    }
+
+    /// How many there are.
+    fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Leaves the sockets to another process, which passes on what is for connections of this one.
+    pub(crate) fn leave(&self) {
+        self.routes.left.store(true, Ordering::Release);
     }
 
     fn token_key(&self) -> Arc<dyn HandshakeTokenKey> {
@@ -153,7 +170,6 @@ impl Endpoints {
         std::mem::replace(&mut *accepting, token.clone()).cancel();
         Ok((endpoint, token))
     }
-
 }
 
 /// The endpoints as a gate has them, which accepts from them or is about to.

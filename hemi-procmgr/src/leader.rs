@@ -6,6 +6,7 @@
 
 mod answers;
 mod history;
+mod kin;
 mod lock;
 mod places;
 mod sockets;
@@ -38,6 +39,7 @@ use crate::recent::Recent;
 use crate::systemd::Notifier;
 
 use history::History;
+use kin::{Kin, Member};
 use lock::Lock;
 use sockets::Sockets;
 use worker::{Phase, Worker};
@@ -75,6 +77,7 @@ pub(crate) struct Leader {
     since: Timestamp,
     binary: PathBuf,
     sockets: Sockets,
+    kin: Kin,
     /// None if it says what it says to who has started it.
     output: Option<Output>,
     notifier: Notifier,
@@ -104,10 +107,14 @@ pub(crate) struct Leader {
 impl Leader {
     /// Starts a worker, and waits until it serves: this config, or what lies where the config comes from.
     async fn start(self: &Rc<Self>, config: Option<String>) -> Result<Rc<Worker>, Refused> {
-        let cannot = |e| refused(format!("cannot start a worker: {e}"));
+        let cannot = |e: std::io::Error| refused(format!("cannot start a worker: {e}"));
         let (worker, receiver) = Worker::spawn(self.program.name, &self.args).map_err(cannot)?;
         let worker = self.admit(worker, receiver);
-        match self.load(&worker, config).await {
+        let loading = async {
+            self.introduce(&worker).await.map_err(cannot)?;
+            self.load(&worker, config).await
+        };
+        match loading.await {
             Ok(_) => Ok(worker),
             Err(refused) => {
                 worker.signal(Signal::KILL);
@@ -211,7 +218,8 @@ impl Leader {
         self.tell(What::Started, done);
         self.sockets.sweep();
         if let Some(before) = before {
-            self.retire(&before, Next::Worker).await;
+            let receives = self.sockets.received_by(worker.pid);
+            self.retire(&before, Next::Worker { receives }).await;
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a leader and its worker say to each other.
 
 use std::io;
+use std::net::SocketAddr;
 
 use hemi_core::listen::{Address, Endpoint, ListenOptions};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,9 @@ use crate::control::{Refused, Report};
 pub(crate) enum ToWorker {
     /// Do something; [`ToLeader::Done`] answers.
     Do { id: u64, order: Order },
+    /// The first: who it is, and the other workers. Its inbox, the other end of that, and those of theirs come
+    /// along.
+    Kin { kinship: Kinship, others: Vec<u32> },
     /// Answers [`ToLeader::Bind`]; the sockets come along.
     Bound { id: u64, bound: Result<Address, BindError> },
 }
@@ -32,10 +36,10 @@ pub(crate) enum Order {
 }
 
 /// What follows a worker that drains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Next {
-    /// Another one, on the same sockets.
-    Worker,
+    /// Another one, on the same sockets, which receives datagrams at these addresses.
+    Worker { receives: Vec<SocketAddr> },
     /// None: the program ends.
     Nobody,
 }
@@ -43,8 +47,9 @@ pub(crate) enum Next {
 /// From a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToLeader {
-    /// The first; its journal comes along. A worker that had another leader says what it serves.
-    Hello { serves: Option<Loaded> },
+    /// The first; its journal comes along. A worker that had another leader says what it serves and who it
+    /// is, and the other end of its inbox comes along.
+    Hello { serves: Option<Loaded>, kinship: Option<Kinship> },
     /// It has these sockets, which come along, and shares them: behind `Hello`, if it had another leader.
     Holds { endpoint: Endpoint, address: Address },
     /// It has told of all of them.
@@ -76,6 +81,14 @@ pub(crate) struct Loaded {
     pub(crate) config: String,
 }
 
+/// Who a worker is to those that it shares UDP sockets with.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Kinship {
+    pub(crate) process: u32,
+    /// The same for all of them.
+    pub(crate) secret: [u8; 32],
+}
+
 /// Why sockets can't be bound.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct BindError {
@@ -89,8 +102,12 @@ pub(crate) struct BindError {
 pub(crate) enum ToSuccessor {
     /// It is to detach from the terminal, and say when it serves.
     Detach,
-    /// It is to take over the sockets that follow, until [`ToSuccessor::Held`]; the lock comes along.
-    Inherit,
+    /// It is to take over the sockets that follow, until [`ToSuccessor::Held`]. The other ends of the inboxes
+    /// of these workers come along, and the lock.
+    Inherit {
+        secret: [u8; 32],
+        workers: Vec<u32>,
+    },
     Holds {
         endpoint: Endpoint,
         address: Address,
@@ -101,8 +118,8 @@ pub(crate) enum ToSuccessor {
 /// The answer to that.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromSuccessor {
-    /// Its worker serves.
-    Serves,
+    /// Its worker serves, and receives datagrams at these addresses.
+    Serves { receives: Vec<SocketAddr> },
     /// It does not, and ends.
     Failed(String),
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hemi_core::config::{Constants, Source};
+use hemi_core::quic::Kin;
 use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 use rustix::thread::disable_transparent_huge_pages;
 use tokio::net::UnixListener;
@@ -24,7 +25,7 @@ use crate::confine::Confined;
 use crate::control::Refused;
 use crate::dirs::{self, Home};
 use crate::journal::Journal;
-use crate::messages::{Next, Order, ToLeader, ToWorker};
+use crate::messages::{Kinship, Next, Order, ToLeader, ToWorker};
 use crate::signals::Signals;
 use crate::{Call, Failure, confine, logging};
 
@@ -50,9 +51,15 @@ pub(crate) fn run(call: &Call<'_>) -> Result<(), Failure> {
         std::panic::set_hook(Box::new(|panic| error!("{panic}")));
         let (sender, receiver) = channel::to_parent().map_err(cannot)?;
         let leader = Arc::new(Leader::new(sender));
-        leader.tell(&ToLeader::Hello { serves: None }, vec![journal.share().map_err(cannot)?]);
+        let hello = ToLeader::Hello { serves: None, kinship: None };
+        leader.tell(&hello, vec![journal.share().map_err(cannot)?]);
         let mut orders = receiver.queue();
-        let first = orders.recv().await;
+        let (mut first, mut kin) = (orders.recv().await, None);
+        if let Some((ToWorker::Kin { kinship, others }, descriptors)) = first {
+            kin = Some(Family::new(kinship, others, descriptors).map_err(cannot)?);
+            first = orders.recv().await;
+        }
+        let (outbox, kin) = kin.map(|Family { own, kin }| (own, kin)).unzip();
         let confined = match enter_sandbox(call, &first, &source, &constants) {
             Ok(confined) => confined,
             Err(failure) => {
@@ -65,9 +72,9 @@ pub(crate) fn run(call: &Call<'_>) -> Result<(), Failure> {
             }
         };
         let rescue = Home::new(call, &constants).rescue();
-        let setting = Setting { source, constants, confined };
+        let setting = Setting { source, constants, confined, kin };
         let (jobs, engine) = engine::start(call, setting, leader.clone(), recent)?;
-        let worker = Worker { leader, jobs, journal, rescue, engine };
+        let worker = Worker { leader, jobs, journal, own: outbox, rescue, engine };
         Ok(worker.work(first, orders).await?)
     })
 }
@@ -92,6 +99,8 @@ struct Worker {
     leader: Arc<Leader>,
     jobs: mpsc::Sender<Job>,
     journal: Arc<Journal>,
+    /// How others reach it.
+    own: Option<Own>,
     /// Where it waits for another leader.
     rescue: PathBuf,
     engine: Arc<Shared>,
@@ -155,6 +164,8 @@ impl Worker {
     fn obey(&self, message: ToWorker, sockets: Vec<OwnedFd>, draining: &mut bool) -> Then {
         match message {
             ToWorker::Bound { id, bound } => self.leader.bound(id, bound, sockets),
+            // It knows already.
+            ToWorker::Kin { .. } => {}
             ToWorker::Do { order: Order::Stop, .. } => {
                 info!("stopping");
                 return Then::End;
@@ -203,6 +214,15 @@ impl Worker {
         }
     }
 
+    /// What another leader is given with the first words.
+    fn shared(&self) -> std::io::Result<Vec<OwnedFd>> {
+        let mut descriptors = vec![self.journal.share()?];
+        if let Some(own) = &self.own {
+            descriptors.push(own.outbox.try_clone()?);
+        }
+        Ok(descriptors)
+    }
+
     /// Waits at the rescue socket until a leader of the same user comes, and tells it all it must know.
     async fn wait_for_leader(&self, draining: bool) -> Orders {
         if draining {
@@ -226,8 +246,10 @@ impl Worker {
                 continue;
             }
             let serves = self.engine.loaded();
-            let Ok(journal) = self.journal.share() else { continue };
-            match self.leader.found(sender, serves, journal, &self.engine.listeners) {
+            let kinship = self.own.as_ref().map(|own| own.kinship);
+            let Ok(descriptors) = self.shared() else { continue };
+            let hello = ToLeader::Hello { serves, kinship };
+            match self.leader.found(sender, &hello, descriptors, &self.engine.listeners) {
                 Ok(()) => {
                     let _ = std::fs::remove_file(&self.rescue);
                     info!("another leader has come");
@@ -236,6 +258,32 @@ impl Worker {
                 Err(e) => warn!("another leader has come, but can't be told what there is: {e}"),
             }
         }
+    }
+}
+
+/// How others reach this worker.
+struct Own {
+    kinship: Kinship,
+    outbox: OwnedFd,
+}
+
+/// Who this worker is to the others, and they to it.
+struct Family {
+    own: Own,
+    kin: Kin,
+}
+
+impl Family {
+    /// Made of what the leader has sent.
+    fn new(kinship: Kinship, others: Vec<u32>, descriptors: Vec<OwnedFd>) -> std::io::Result<Self> {
+        let mut descriptors = descriptors.into_iter();
+        let (Some(inbox), Some(outbox)) = (descriptors.next(), descriptors.next()) else {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        };
+        let others = others.into_iter().zip(descriptors).collect();
+        let Kinship { process, secret } = kinship;
+        let kin = Kin { process, secret, inbox: Some(inbox), others };
+        Ok(Self { own: Own { kinship, outbox }, kin })
     }
 }
 

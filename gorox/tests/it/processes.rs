@@ -3,6 +3,7 @@
 mod faults;
 mod load;
 mod orders;
+mod quic;
 
 use std::path::Path;
 use std::process::Command;
@@ -17,11 +18,20 @@ use crate::pong::PATIENCE;
 pub(crate) struct Served {
     pub(crate) program: Program,
     pub(crate) dir: TempDir,
+    /// Its config, for this directory and port, and with this text.
+    config: Box<Config>,
 }
+
+type Config = dyn Fn(&Path, u16, &str) -> String;
 
 impl Served {
     /// Serves this text at `/`, and a large file at `/large`.
     pub(crate) fn start(text: &str) -> Self {
+        Self::start_by(text, config)
+    }
+
+    /// The same by another config.
+    fn start_by(text: &str, config: impl Fn(&Path, u16, &str) -> String + 'static) -> Self {
         let attempt = || {
             let (dir, port) = (TempDir::new()?, free_port()?);
             std::fs::File::create(dir.path().join("large"))?.set_len(LARGE)?;
@@ -29,11 +39,12 @@ impl Served {
             let mut command = command(dir.path());
             command.arg("serve").args(hemi_test::io_driver().map(|io| format!("--io={io}")));
             let program = Program::start(command, ([127, 0, 0, 1], port).into())?;
-            Ok(Self { program, dir })
+            Ok((program, dir))
         };
         let in_use = |e: &std::io::Error| e.kind() == std::io::ErrorKind::AddrInUse;
-        let served: Self =
+        let (program, dir) =
             attempt().or_else(|e| if in_use(&e) { attempt() } else { Err(e) }).unwrap();
+        let served = Self { program, dir, config: Box::new(config) };
         // It listens before it answers.
         assert!(eventually(PATIENCE, || served.ask(&["pids"]).code == Some(0)));
         served
@@ -42,7 +53,7 @@ impl Served {
     /// Writes the config anew, to serve this text.
     pub(crate) fn configure(&self, text: &str) {
         let port = self.program.addr().port();
-        self.dir.write("gorox.conf", config(self.dir.path(), port, text)).unwrap();
+        self.dir.write("gorox.conf", (self.config)(self.dir.path(), port, text)).unwrap();
     }
 
     /// Runs an action on it.

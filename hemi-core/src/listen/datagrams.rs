@@ -40,6 +40,11 @@ impl Datagrams {
         UdpSocket::from_std(self.std_socket(core)?)
     }
 
+    /// How many sockets there are.
+    pub(crate) fn count(&self) -> usize {
+        self.bound.sockets.len()
+    }
+
     /// The same, of no runtime.
     pub(crate) fn std_socket(&self, core: usize) -> io::Result<std::net::UdpSocket> {
         let sockets = &self.bound.sockets;

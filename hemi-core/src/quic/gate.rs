@@ -129,7 +129,7 @@ impl QuicGate {
     {
         let taken = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((entered, token)) = taken else { return };
-        let loops: Vec<_> = (0..run.cores().count())
+        let loops: Vec<_> = (0..entered.0.count())
             .map(|core| {
                 let (accepting, endpoints) = (self.accepting.clone(), entered.0.clone());
                 let (shut, serve) = (run.shut().clone(), serve.clone());

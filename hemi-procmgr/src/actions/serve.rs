@@ -34,6 +34,6 @@ fn detach(call: &Call<'_>) -> Result<(), Failure> {
         let (_, sender, mut receiver) = spawned.map_err(|e| format!("cannot start: {e}"))?;
         // If it has ended already, it is heard why.
         let _ = sender.send(&ToSuccessor::Detach, vec![]).await;
-        Ok(leader::serves(&mut receiver).await?)
+        Ok(leader::serves(&mut receiver).await.map(drop)?)
     })
 }

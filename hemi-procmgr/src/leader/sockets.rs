@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 
 use hemi_core::listen::{Binder, Bound, Endpoint, Inherited, ListenOptions};
 
@@ -43,6 +44,15 @@ impl Sockets {
         let shared = kept.bound.share()?;
         *kept.users.entry(worker).or_default() += 1;
         Ok(shared)
+    }
+
+    /// Where this worker receives datagrams.
+    pub(super) fn received_by(&self, worker: u32) -> Vec<SocketAddr> {
+        let of = |(endpoint, kept): (&Endpoint, &Kept)| match endpoint {
+            Endpoint::Datagrams(address) if kept.users.contains_key(&worker) => Some(*address),
+            _ => None,
+        };
+        self.kept.borrow().iter().filter_map(of).collect()
     }
 
     /// Those that somebody else has bound; for nobody yet, or for a worker that has them.

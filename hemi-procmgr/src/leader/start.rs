@@ -19,7 +19,7 @@ use super::history::History;
 use super::lock::{Lock, NoLock};
 use super::sockets::Sockets;
 use super::succession::{Estate, Parent};
-use super::{DRAIN, Leader, refused};
+use super::{DRAIN, Kin, Leader, refused};
 use crate::control::Refused;
 use crate::dirs::{self, Home};
 use crate::logging::Output;
@@ -63,7 +63,10 @@ pub(crate) fn run(call: &Call<'_>, by: StartedBy) -> Result<(), Failure> {
         match begin(call, estate, recent).await {
             Ok((leader, signals, asked)) => {
                 if let Some(parent) = parent {
-                    parent.tell(FromSuccessor::Serves).await;
+                    let current = leader.current.borrow().as_ref().map(|worker| worker.pid);
+                    let receives = current.map(|pid| leader.sockets.received_by(pid));
+                    let receives = receives.unwrap_or_default();
+                    parent.tell(FromSuccessor::Serves { receives }).await;
                     spawn_local(leader.clone().outlive(parent));
                 }
                 leader.lead(signals, asked).await;
@@ -143,6 +146,7 @@ impl Leader {
             since: Timestamp::now(),
             binary: own_binary(),
             sockets: Sockets::new(inherited),
+            kin: Kin::new().map_err(|e| format!("cannot start: {e}"))?,
             output,
             notifier: Notifier::new(&call.env, std::process::id()),
             workers: RefCell::default(),
@@ -169,6 +173,8 @@ impl Leader {
         let lock = match estate {
             Some(estate) => {
                 self.predecessor.set(true);
+                self.kin.inherit(estate.secret);
+                *self.kin.elders.borrow_mut() = estate.workers;
                 for (endpoint, bound) in estate.sockets {
                     self.sockets.adopt(endpoint, bound, None);
                 }
@@ -270,6 +276,7 @@ impl Leader {
     async fn outlive(self: Rc<Self>, parent: Parent) {
         parent.ends().await;
         self.predecessor.set(false);
+        self.kin.elders.borrow_mut().clear();
     }
 }
 

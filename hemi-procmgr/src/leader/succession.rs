@@ -1,6 +1,7 @@
 //! How a leader gives way to another, of a newer binary for instance; and how one finds the worker of a
 //! leader that has died.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -15,10 +16,10 @@ use tokio::time::{sleep, timeout};
 use tracing::info;
 
 use super::worker::Worker;
-use super::{LEADER, Leader, READY, refused};
+use super::{LEADER, Leader, Member, READY, refused};
 use crate::channel::{self, Receiver, Sender};
 use crate::control::Refused;
-use crate::messages::{FromSuccessor, Loaded, Next, ToLeader, ToSuccessor};
+use crate::messages::{FromSuccessor, Kinship, Loaded, Next, ToLeader, ToSuccessor};
 
 /// How long a successor may take: for its worker to serve, and some more.
 const PATIENCE: Duration = READY.saturating_add(Duration::from_secs(10));
@@ -36,6 +37,8 @@ pub(super) struct Parent {
 /// What a leader leaves to its successor.
 pub(super) struct Estate {
     pub(super) lock: Option<OwnedFd>,
+    pub(super) secret: [u8; 32],
+    pub(super) workers: Vec<Member>,
     pub(super) sockets: Vec<(Endpoint, Bound)>,
 }
 
@@ -53,8 +56,12 @@ impl Parent {
                     let _ = rustix::process::setsid();
                     return Ok(Self { sender, receiver, estate: None });
                 }
-                (ToSuccessor::Inherit, _) => {
-                    estate = Some(Estate { lock: descriptors.pop(), sockets: Vec::new() });
+                (ToSuccessor::Inherit { secret, workers }, _) => {
+                    let mut lock = descriptors.split_off(workers.len().min(descriptors.len()));
+                    let workers = workers.into_iter().zip(descriptors);
+                    let workers = workers.map(|(process, outbox)| Member { process, outbox });
+                    let (lock, workers, sockets) = (lock.pop(), workers.collect(), Vec::new());
+                    estate = Some(Estate { lock, secret, workers, sockets });
                 }
                 (ToSuccessor::Holds { endpoint, address }, Some(estate)) => {
                     estate.sockets.push((endpoint, Bound { address, sockets: descriptors }));
@@ -99,9 +106,10 @@ pub(crate) fn spawn(
 }
 
 /// Waits until a leader that was started serves, or says why it does not.
-pub(crate) async fn serves(receiver: &mut Receiver) -> Result<(), String> {
+/// Comes back with the addresses at which its worker receives datagrams.
+pub(crate) async fn serves(receiver: &mut Receiver) -> Result<Vec<SocketAddr>, String> {
     match timeout(PATIENCE, receiver.next::<FromSuccessor>()).await {
-        Ok(Ok(Some((FromSuccessor::Serves, _)))) => Ok(()),
+        Ok(Ok(Some((FromSuccessor::Serves { receives }, _)))) => Ok(receives),
         Ok(Ok(Some((FromSuccessor::Failed(why), _)))) => Err(why),
         Ok(Ok(None)) => Err("it has ended without a word".to_owned()),
         Ok(Err(e)) => Err(format!("it makes no sense: {e}")),
@@ -132,18 +140,21 @@ impl Leader {
             Ok(()) => serves(&mut receiver).await,
             Err(e) => Err(e.to_string()),
         };
-        if let Err(why) = taken {
-            let _ = child.kill();
-            spawn_local(reap(child));
-            return Err(refused(format!("{} does not serve: {why}", binary.display())));
-        }
+        let receives = match taken {
+            Ok(receives) => receives,
+            Err(why) => {
+                let _ = child.kill();
+                spawn_local(reap(child));
+                return Err(refused(format!("{} does not serve: {why}", binary.display())));
+            }
+        };
         info!(pid, "another leader has taken over");
         self.succeeded.set(true);
         self.sockets.leave();
         self.lock.borrow_mut().take();
         let (leader, worker) = (self.clone(), self.current.borrow_mut().take());
         if let Some(worker) = &worker {
-            self.retire(worker, Next::Worker).await;
+            self.retire(worker, Next::Worker { receives }).await;
         }
         spawn_local(async move {
             if let Some(worker) = worker {
@@ -160,7 +171,9 @@ impl Leader {
     /// Gives the successor all it needs.
     async fn bequeath(&self, successor: &Sender) -> std::io::Result<()> {
         let lock = self.lock.borrow().as_ref().map(|lock| lock.share()).transpose()?;
-        successor.send(&ToSuccessor::Inherit, lock.into_iter().collect()).await?;
+        let ((workers, outboxes), secret) = (self.members()?, self.kin.secret());
+        let descriptors = outboxes.into_iter().chain(lock).collect();
+        successor.send(&ToSuccessor::Inherit { secret, workers }, descriptors).await?;
         for (endpoint, Bound { address, sockets }) in self.sockets.share()? {
             successor.send(&ToSuccessor::Holds { endpoint, address }, sockets).await?;
         }
@@ -174,11 +187,17 @@ impl Leader {
         let peer = receiver.peer().ok()?;
         let pid = peer.pid().filter(|_| peer.uid() == self.worker_user)?;
         let hello = timeout(HELLO, receiver.next::<ToLeader>()).await;
-        let Ok(Ok(Some((ToLeader::Hello { serves: Some(loaded) }, mut journal)))) = hello else {
+        let Ok(Ok(Some((ToLeader::Hello { serves: Some(loaded), kinship }, descriptors)))) = hello
+        else {
             return None;
         };
         let worker = Worker::found(u32::try_from(pid).ok()?, sender).ok()?;
-        worker.journal(journal.pop());
+        let mut descriptors = descriptors.into_iter();
+        worker.journal(descriptors.next());
+        if let (Some(Kinship { process, secret }), Some(outbox)) = (kinship, descriptors.next()) {
+            self.kin.inherit(secret);
+            *worker.kin.borrow_mut() = Some(Member { process, outbox });
+        }
         let Loaded { config, .. } = loaded;
         self.history.borrow_mut().loaded(config);
         info!(pid, "a worker without a leader is found");

@@ -22,7 +22,7 @@ use crate::control::{End, Refused};
 use crate::journal;
 use crate::messages::{Order, Outcome, ToWorker};
 
-use super::refused;
+use super::{Member, refused};
 use crate::systemd;
 
 /// How many of its last lines are kept when it has ended.
@@ -44,6 +44,7 @@ pub(super) struct Worker {
     waiting: RefCell<HashMap<u64, oneshot::Sender<Result<Outcome, Refused>>>>,
     next: Cell<u64>,
     journal: RefCell<Option<File>>,
+    pub(super) kin: RefCell<Option<Member>>,
     pub(super) pulse: Pulse,
     end: watch::Sender<Option<End>>,
 }
@@ -114,6 +115,7 @@ impl Worker {
             waiting: RefCell::default(),
             next: Cell::new(1),
             journal: RefCell::default(),
+            kin: RefCell::default(),
             pulse: Pulse::default(),
             end: watch::Sender::default(),
         })

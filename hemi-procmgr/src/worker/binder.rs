@@ -11,7 +11,7 @@ use std::time::Duration;
 use hemi_core::listen::{Address, Binder, Bound, Endpoint, Here, ListenOptions, Listeners};
 
 use crate::channel::Sender;
-use crate::messages::{BindError, Loaded, ToLeader};
+use crate::messages::{BindError, ToLeader};
 
 /// How long sockets are waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,12 +54,12 @@ impl Leader {
     pub(super) fn found(
         &self,
         sender: Sender,
-        serves: Option<Loaded>,
-        journal: OwnedFd,
+        hello: &ToLeader,
+        descriptors: Vec<OwnedFd>,
         listeners: &Listeners,
     ) -> io::Result<()> {
         let mut link = self.link();
-        sender.try_send(&ToLeader::Hello { serves }, vec![journal])?;
+        sender.try_send(hello, descriptors)?;
         for (endpoint, Bound { address, sockets }) in listeners.share()? {
             sender.try_send(&ToLeader::Holds { endpoint, address }, sockets)?;
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hemi_core::config::{Constants, Source};
 use hemi_core::io::IoDriver;
 use hemi_core::listen::Listeners;
+use hemi_core::quic::Kin;
 use hemi_core::{Engine, Pulse, Stage};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::interval;
@@ -29,6 +30,8 @@ pub(super) struct Setting {
     pub(super) source: Source,
     pub(super) constants: Constants,
     pub(super) confined: Confined,
+    /// Taken by the engine.
+    pub(super) kin: Option<Kin>,
 }
 
 /// What the worker knows of its engine.
@@ -70,7 +73,7 @@ fn loaded(stage: &Stage) -> Loaded {
 /// Starts the engine: where it takes orders, and what is known of it.
 pub(super) fn start(
     call: &Call<'_>,
-    setting: Setting,
+    mut setting: Setting,
     leader: Arc<Leader>,
     recent: Recent,
 ) -> Result<(mpsc::Sender<Job>, Arc<Shared>), Failure> {
@@ -79,6 +82,10 @@ pub(super) fn start(
     let engine = engine.io(call.options.io.unwrap_or(IoDriver::DEFAULT))?;
     let engine = engine.constants(setting.constants.clone()).grace(call.options.grace());
     let engine = engine.binder(leader.clone());
+    let engine = match setting.kin.take() {
+        Some(kin) => engine.kin(kin)?,
+        None => engine,
+    };
     let engine = match &call.options.webui {
         Some(_) => engine.metered(),
         None => engine,
@@ -147,8 +154,8 @@ async fn work(
                 info!("draining");
                 let closed = ToLeader::Done { id, outcome: Ok(Outcome::Nothing) };
                 match next {
-                    Next::Worker => {
-                        engine.hand_over().await;
+                    Next::Worker { receives } => {
+                        engine.hand_over(&receives).await;
                         leader.tell(&closed, vec![]);
                         engine.drained().await;
                     }
