@@ -5,6 +5,7 @@
 mod dump;
 mod heartbeat;
 mod misdeeds;
+mod shaky;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
             hemi_net::register(registry);
             hemi_builtin::register(registry);
             registry.handlet::<dump::Dump>().handlet::<misdeeds::Misdeeds>();
+            registry.handlet::<shaky::Shaky>();
             registry.cronjob::<heartbeat::HeartbeatCronjob>();
         },
     };

@@ -58,7 +58,8 @@ impl Leader {
         let (mut processes, mut outboxes) = (Vec::new(), Vec::new());
         let mut add = |member: &Member| {
             processes.push(member.process);
-            io::Result::Ok(outboxes.push(member.outbox.try_clone()?))
+            outboxes.push(member.outbox.try_clone()?);
+            io::Result::Ok(())
         };
         self.kin.elders.borrow().iter().try_for_each(&mut add)?;
         let workers = self.workers.borrow();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod confined;
+mod faults;
 
 use std::process::Command;
 use std::time::Duration;
