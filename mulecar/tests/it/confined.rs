@@ -41,7 +41,12 @@ fn serve(args: &[&str]) -> Served {
     let mut command = Command::new(MULECAR);
     command.arg("serve").arg("--config").arg(config).arg("--top-dir").arg(dir.path()).args(args);
     command.args(hemi_test::io_driver().map(|driver| format!("--io={driver}")));
-    Served { program: Program::start(command, ([127, 0, 0, 1], port).into()).unwrap(), dir }
+    let program = Program::start(command, ([127, 0, 0, 1], port).into()).unwrap();
+    // It listens before it can be asked.
+    let mut pids = Command::new(MULECAR);
+    pids.arg("pids").arg("--top-dir").arg(dir.path());
+    assert!(eventually(SOON, || pids.output().unwrap().status.success()));
+    Served { program, dir }
 }
 
 impl Served {
