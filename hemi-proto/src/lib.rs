@@ -36,6 +36,7 @@ pub mod proxy_protocol;
 pub mod query;
 pub mod range;
 pub mod replace;
+pub mod rpcx;
 pub mod scgi;
 pub mod sniff;
 pub mod ssi;
