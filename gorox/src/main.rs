@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         register: |registry| {
             hemi_web::register(registry);
             hemi_net::register(registry);
+            hemi_rpc::register(registry);
             hemi_builtin::register(registry);
             hemi_contrib::register(registry);
             welcome::register(registry);

@@ -18,6 +18,7 @@ mod realm;
 mod redis;
 pub mod revisers;
 pub mod servers;
+pub mod services;
 mod site_path;
 pub mod socklets;
 mod uri_template;
@@ -28,6 +29,7 @@ use hemi_core::cronjob::CronjobRegistry;
 use hemi_core::logger::LoggerRegistry;
 use hemi_core::server::ServerRegistry;
 use hemi_net::DealetRegistry;
+use hemi_rpc::ServiceRegistry;
 use hemi_web::{
     GatewayRegistry, HandletRegistry, HstateRegistry, HttpBackendRegistry, ReviserRegistry,
     SockletRegistry,
@@ -78,6 +80,7 @@ pub fn register(registry: &mut Registry) {
         .logger::<loggers::SimpleLogger>()
         .logger::<loggers::SyslogLogger>()
         .server::<servers::EchoServer>()
+        .service::<services::EchoService>()
         .cronjob::<cronjobs::CleanCronjob>()
         .cronjob::<cronjobs::StatCronjob>();
 }

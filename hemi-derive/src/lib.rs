@@ -5,10 +5,14 @@
 //! fields, with serde's attributes `rename`, `rename_all`, `default` and `skip` taken into account.
 //! Each field needs a doc comment. On an enum of plain words it implements
 //! `hemi_core::config::ConfigType`.
+//!
+//! `#[service]` and `#[message]` are for RPC: hemi-rpc tells how they are used.
 
 mod attributes;
 mod case;
 mod component;
+mod message;
+mod service;
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -35,6 +39,35 @@ pub fn explain(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
 pub fn component(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     component::expand(&input).unwrap_or_else(Error::into_compile_error).into()
+}
+
+/// Makes the methods of an `impl` block those of a service of hemi-rpc, or of a trait the contract of one.
+///
+/// On `impl Arith { … }` all methods that are `pub` can be called by others, by their names in Pascal case; on `impl
+/// Contract for Arith { … }` all are. `#[rpc(name = "…")]` on a method sets another name, `#[rpc(skip)]` leaves it out;
+/// `#[service(name = "…")]` names the service other than its type or trait. A method takes `&self`, at will
+/// `call: &mut Call`, and one argument; it comes back with a `Result`. One that is not `async` is answered at once.
+///
+/// A trait becomes one of futures that can be sent.
+#[proc_macro_attribute]
+pub fn service(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    service::expand(arguments.into(), item.into()).unwrap_or_else(Error::into_compile_error).into()
+}
+
+/// Makes a struct or an enum what hemi-rpc sends: as JSON and MessagePack by serde, and with `#[message(protobuf)]`,
+/// if it is a message of prost, as Protobuf too.
+///
+/// Fields are named as in Go, in Pascal case, unless `#[serde(rename_all = "…")]` or `#[serde(rename = "…")]` say
+/// otherwise; those that do not come, or come as nil, are what they are by default.
+#[proc_macro_attribute]
+pub fn message(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    message::expand(arguments.into(), item.into()).unwrap_or_else(Error::into_compile_error).into()
 }
 
 fn expand(input: &DeriveInput) -> Result<TokenStream> {

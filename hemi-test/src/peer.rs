@@ -4,6 +4,7 @@
 //! [`REQUIRE`] is `1` in the environment (CI), a missing peer fails the test instead, so that
 //! nothing is skipped unseen.
 
+mod go;
 pub mod modules;
 
 use std::env;
@@ -11,6 +12,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::thread;
+
+pub use go::go;
 
 /// Set this to `1` to make a missing peer an error.
 pub const REQUIRE: &str = "GOROX_REQUIRE_PEERS";

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         register: |registry| {
             hemi_web::register(registry);
             hemi_net::register(registry);
+            hemi_rpc::register(registry);
             hemi_builtin::register(registry);
             registry.handlet::<dump::Dump>().handlet::<misdeeds::Misdeeds>();
             registry.handlet::<shaky::Shaky>();

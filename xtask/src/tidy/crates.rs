@@ -20,7 +20,7 @@ const RULES: &[(&str, May)] = &[
     ("hemi-core", May::Use(&["hemi-proto", "hemi-derive"])),
     ("hemi-web", May::Use(&["hemi-core", "hemi-proto"])),
     ("hemi-net", May::Use(&["hemi-core", "hemi-proto"])),
-    ("hemi-rpc", May::Use(&["hemi-core", "hemi-proto", "hemi-web"])),
+    ("hemi-rpc", May::Use(&["hemi-core", "hemi-derive", "hemi-proto", "hemi-web"])),
     ("hemi-builtin", May::Use(KINDS)),
     ("hemi-contrib", May::Use(KINDS)),
     ("hemi-procmgr", May::Use(&["hemi-core", "hemi-proto", "hemi-web"])),

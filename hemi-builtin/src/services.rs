@@ -1,0 +1,5 @@
+//! Services.
+
+mod echo;
+
+pub use echo::{EchoService, EchoServiceConfig};

@@ -1,0 +1,58 @@
+//! RPC servers, services and clients on the Hemi engine, which understand those of rpcx, in Go.
+//!
+//! A service is an `impl` block with [`#[service]`](macro@service); what it is sent and sends back are structs with
+//! [`#[message]`](macro@message). A [`RpcxServer`] serves any number of them.
+//!
+//! ```
+//! use hemi_rpc::{Fault, message, service};
+//!
+//! #[message]
+//! struct Args {
+//!     a: i64,
+//!     b: i64,
+//! }
+//! #[message]
+//! struct Reply {
+//!     c: i64,
+//! }
+//!
+//! struct Arith;
+//!
+//! #[service]
+//! impl Arith {
+//!     pub async fn mul(&self, args: Args) -> Result<Reply, Fault> {
+//!         Ok(Reply { c: args.a * args.b })
+//!     }
+//! }
+//! ```
+
+#![forbid(unsafe_code)]
+
+// The macros name this crate as its users do.
+#[cfg(test)]
+extern crate self as hemi_rpc;
+
+mod call;
+pub mod codec;
+mod exchange;
+mod fault;
+mod server;
+mod service;
+
+pub use call::{Call, PushError, Pusher};
+pub use codec::{CodecError, Payload, Protobuf, RawPayload};
+pub use exchange::{Exchange, Outcome};
+pub use fault::Fault;
+pub use hemi_derive::{message, service};
+pub use hemi_proto::rpcx::{CodecId, Metadata};
+pub use serde;
+pub use server::{RpcxConfig, RpcxLimits, RpcxServer};
+pub use service::{DynService, Holds, Service, ServiceKind, ServiceParts, ServiceRegistry};
+
+use hemi_core::Registry;
+use hemi_core::server::ServerRegistry;
+
+/// Adds this crate's components.
+pub fn register(registry: &mut Registry) {
+    registry.server::<RpcxServer>();
+}

@@ -1,0 +1,245 @@
+//! The server `rpcxServer`: services for callers that speak rpcx.
+//!
+//! ```gorox
+//! stage {
+//! 	echoService "Echo" {}
+//! 	rpcxServer "main" { .address = "127.0.0.1:8972"  .services = ("Echo")  .callTimeout = 10s }
+//! }
+//! ```
+
+mod conn;
+mod limits;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use hemi_core::config::{Diagnostic, Ref, Spanned};
+use hemi_core::cores::{Counter, PerCore, available};
+use hemi_core::gate::{Gate, GateConfig, GateCounters};
+use hemi_core::listen::{Address, ListenOptions};
+use hemi_core::metrics::Measures;
+use hemi_core::server::Server;
+use hemi_core::{Component, CreateCx, Explain, Lifecycle, Parts, Prepare, Result, Run};
+use serde::Deserialize;
+
+pub use self::limits::RpcxLimits;
+use crate::exchange::Route;
+use crate::service::erase;
+use crate::{DynService, Service, ServiceKind};
+
+/// Serves services to callers that speak rpcx.
+#[derive(Debug, Deserialize, Explain)]
+#[serde(rename_all = "camelCase")]
+pub struct RpcxConfig {
+    /// Where to listen: `"127.0.0.1:8972"`, `":8972"`, or the path of a Unix socket.
+    pub address: Spanned<Address>,
+    /// The services it serves, by their names, which are those that callers ask for.
+    pub services: Spanned<Vec<Ref<ServiceKind>>>,
+}
+
+/// A server of rpcx.
+#[derive(Debug)]
+pub struct RpcxServer {
+    address: Address,
+    gate_config: GateConfig,
+    gate_counters: Arc<GateCounters>,
+    limits: Arc<RpcxLimits>,
+    counters: Arc<Counters>,
+    services: HashMap<String, Arc<dyn DynService>>,
+    /// Each core has its own, for what all connections write to is slow.
+    shared: OnceLock<Arc<PerCore<Arc<Shared>>>>,
+    gate: OnceLock<Gate>,
+}
+
+/// What the connections of a server share on one core.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) limits: Arc<RpcxLimits>,
+    pub(crate) counters: Arc<Counters>,
+    routes: HashMap<Box<[u8]>, Arc<Route>>,
+}
+
+/// What is counted.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    pub(crate) calls: Counter,
+    pub(crate) faults: Counter,
+    pub(crate) panics: Counter,
+    pub(crate) timeouts: Counter,
+    pub(crate) heartbeats: Counter,
+    pub(crate) malformed: Counter,
+    pub(crate) cuts: Counter,
+}
+
+impl Counters {
+    fn new(cores: usize) -> Self {
+        let counter = || Counter::new(cores);
+        Self {
+            calls: counter(),
+            faults: counter(),
+            panics: counter(),
+            timeouts: counter(),
+            heartbeats: counter(),
+            malformed: counter(),
+            cuts: counter(),
+        }
+    }
+
+    fn named(&self) -> [(&'static str, &'static str, &Counter); 7] {
+        [
+            ("hemi_rpc_calls", "Calls read, those without an answer among them.", &self.calls),
+            ("hemi_rpc_faults", "Calls answered with an error.", &self.faults),
+            ("hemi_rpc_panics", "Panics of methods.", &self.panics),
+            ("hemi_rpc_timeouts", "Calls that took too long.", &self.timeouts),
+            ("hemi_rpc_heartbeats", "Signs of life sent back.", &self.heartbeats),
+            (
+                "hemi_rpc_malformed",
+                "Connections closed for what is no rpcx, or too long.",
+                &self.malformed,
+            ),
+            ("hemi_rpc_cuts", "Connections closed for being silent or slow.", &self.cuts),
+        ]
+    }
+}
+
+impl Component for RpcxServer {
+    const SIGN: &'static str = "rpcxServer";
+    type Config = (RpcxConfig, RpcxLimits, GateConfig);
+
+    fn create((own, limits, gate): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+        let address = cx.listen_on(own.address)?;
+        let found = cx.follow_all(&own.services.value)?;
+        let mut services = HashMap::new();
+        for (service, name) in found.into_iter().zip(&own.services.value) {
+            if services.insert(name.name().to_owned(), service).is_some() {
+                let message = format!("the service \"{}\" is named twice", name.name());
+                return Err(Diagnostic::new(name.span(), message).into());
+            }
+        }
+        let cores = cx.cores();
+        let counters = cx.keep(|| Counters::new(cores));
+        let gate_counters = cx.keep(|| GateCounters::new(cores));
+        Ok(Self { services, ..Self::with_counters(address, limits, gate, counters, gate_counters) })
+    }
+}
+
+impl RpcxServer {
+    /// A server without services, with defaults for all else.
+    #[must_use]
+    pub fn new(address: Address) -> Self {
+        Self::with_config(address, RpcxLimits::default(), GateConfig::default())
+    }
+
+    /// The same with these properties.
+    #[must_use]
+    pub fn with_config(address: Address, limits: RpcxLimits, gate: GateConfig) -> Self {
+        let cores = available().get();
+        let counters = (Arc::new(Counters::new(cores)), Arc::new(GateCounters::new(cores)));
+        Self::with_counters(address, limits, gate, counters.0, counters.1)
+    }
+
+    fn with_counters(
+        address: Address,
+        limits: RpcxLimits,
+        gate_config: GateConfig,
+        counters: Arc<Counters>,
+        gate_counters: Arc<GateCounters>,
+    ) -> Self {
+        Self {
+            address,
+            gate_config,
+            gate_counters,
+            limits: Arc::new(limits),
+            counters,
+            services: HashMap::new(),
+            shared: OnceLock::new(),
+            gate: OnceLock::new(),
+        }
+    }
+
+    /// The same with a service more, by its own name.
+    #[must_use]
+    pub fn service<S: Service>(self, service: S) -> Self {
+        self.service_as(S::NAME, Arc::new(service))
+    }
+
+    /// The same by this name.
+    #[must_use]
+    pub fn service_as<S: Service>(mut self, name: &str, service: Arc<S>) -> Self {
+        self.services.insert(name.to_owned(), erase(service));
+        self
+    }
+
+    /// Adds the server to a stage that is built in code.
+    ///
+    /// # Errors
+    /// When the stage has a server of that name.
+    pub fn install(self, name: &str, parts: &mut Parts) -> Result<Arc<Self>> {
+        parts.server(name, self)
+    }
+}
+
+impl Shared {
+    fn for_core(server: &RpcxServer) -> Arc<Self> {
+        let route = |(name, service): (&String, &Arc<dyn DynService>)| {
+            let route = Route { name: name.clone(), service: service.for_core() };
+            (name.as_bytes().into(), Arc::new(route))
+        };
+        Arc::new(Self {
+            limits: server.limits.clone(),
+            counters: server.counters.clone(),
+            routes: server.services.iter().map(route).collect(),
+        })
+    }
+
+    fn route(&self, service: &[u8]) -> Option<&Arc<Route>> {
+        self.routes.get(service)
+    }
+}
+
+impl Lifecycle for RpcxServer {
+    fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
+        let _ = self.shared.set(Arc::new(PerCore::new(cx.cores(), || Shared::for_core(self))));
+        let options = ListenOptions::default();
+        let counters = self.gate_counters.clone();
+        let _ = self.gate.set(Gate::open(cx, &self.address, &self.gate_config, options, counters)?);
+        Ok(())
+    }
+
+    async fn run(&self, cx: &Run) {
+        let (Some(gate), Some(shared)) = (self.gate.get(), self.shared.get()) else { return };
+        let shared = shared.clone();
+        gate.run(cx, move |accepted| {
+            let shared = shared.mine().clone();
+            conn::serve(accepted, shared)
+        })
+        .await;
+    }
+
+    fn measure(&self, out: &mut Measures) {
+        for (name, help, counter) in self.counters.named() {
+            out.counter(name, help, &[], counter.sum());
+        }
+        if let Some(gate) = self.gate.get() {
+            gate.measure(out);
+        }
+    }
+}
+
+impl Server for RpcxServer {
+    fn active(&self) -> usize {
+        self.gate.get().map_or(0, Gate::active)
+    }
+
+    fn addresses(&self) -> Vec<Address> {
+        self.gate.get().map(|gate| gate.address().clone()).into_iter().collect()
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        let own = self
+            .counters
+            .named()
+            .map(|(name, _, counter)| (name.strip_prefix("hemi_").unwrap_or(name), counter.sum()));
+        own.into_iter().chain(self.gate_counters.named()).collect()
+    }
+}

@@ -1,0 +1,444 @@
+//! A connection of callers: all calls that have come are begun, and all answers that are there go out in one write.
+
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use futures_util::Stream;
+use futures_util::stream::FuturesUnordered;
+use hemi_core::clock::{self, Moment};
+use hemi_core::deadline::Deadline;
+use hemi_core::gate::{Accepted, Phase, Ticket};
+use hemi_core::io::{Io, Outbox, pool};
+use hemi_core::listen::Peer;
+use hemi_core::panics::catch;
+use hemi_proto::rpcx::{
+    self, Compression, Decoded, Frame, FrameError, GunzipError, Limits, Mode, Pairs, TIMEOUT_KEY,
+};
+use tracing::{debug, error};
+
+use super::Shared;
+use crate::exchange::{Done, Exchange, Outcome, Pending, write_fault};
+use crate::{Fault, Pusher};
+
+/// Times that a connection is looked after in a row, before others of the core get their turn.
+const TURNS: usize = 32;
+
+/// Bytes that room is made for when more of a long message is expected.
+const ROOM: usize = 64 << 10;
+
+/// A caller that is still sending may go on for this long before the connection is closed under it, so that it gets
+/// to read its last answers.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Serves one connection to its end.
+pub(super) async fn serve(accepted: Accepted, server: Arc<Shared>) {
+    let Accepted { socket, peer, ticket } = accepted;
+    let mut conn = Conn::new(socket, peer, ticket, server);
+    let served = catch(poll_fn(|cx| conn.poll(cx))).await;
+    match served {
+        Ok(Ok(())) => {}
+        Ok(Err(End::Gone(e))) => debug!(%peer, "connection lost: {e}"),
+        Ok(Err(End::Bad(e))) => {
+            conn.server.counters.malformed.add(1);
+            debug!(%peer, "connection closed: {e}");
+        }
+        Ok(Err(End::Late(what))) => {
+            conn.server.counters.cuts.add(1);
+            debug!(%peer, "connection closed: {what}");
+        }
+        Ok(Err(End::Shut)) => {}
+        Err(panic) => error!(%peer, "connection panicked: {panic}"),
+    }
+}
+
+/// Why a connection ends before its time.
+enum End {
+    Gone(io::Error),
+    Bad(String),
+    Late(&'static str),
+    Shut,
+}
+
+impl From<io::Error> for End {
+    fn from(e: io::Error) -> Self {
+        Self::Gone(e)
+    }
+}
+
+/// How far it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Nothing more is read; what is under way is answered.
+    Closing,
+    /// The caller was told that nothing more comes: it gets the time to see that.
+    Closed(Moment),
+}
+
+struct Conn<I> {
+    io: I,
+    rbuf: BytesMut,
+    out: Outbox,
+    calls: FuturesUnordered<Box<Pending>>,
+    server: Arc<Shared>,
+    limits: Limits,
+    pusher: Pusher,
+    peer: Peer,
+    ticket: Ticket,
+    deadline: Option<Deadline>,
+    state: State,
+    /// The caller sends no more.
+    ended: bool,
+    /// About now.
+    now: Moment,
+    /// When something was last received.
+    heard: Moment,
+    /// Since when the rest of a message is waited for.
+    midway: Option<Moment>,
+    /// Since when the caller takes nothing, and what waits for it.
+    stalled: Option<(Moment, u64)>,
+}
+
+impl<I: Io> Conn<I> {
+    fn new(io: I, peer: Peer, ticket: Ticket, server: Arc<Shared>) -> Self {
+        let now = clock::now();
+        Self {
+            io,
+            rbuf: BytesMut::new(),
+            out: Outbox::default(),
+            calls: FuturesUnordered::new(),
+            limits: server.limits.frames(),
+            server,
+            pusher: Pusher::new(),
+            peer,
+            ticket,
+            deadline: None,
+            state: State::Open,
+            ended: false,
+            now,
+            heard: now,
+            midway: None,
+            stalled: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        self.now = clock::now();
+        for _ in 0..TURNS {
+            let held_back = self.dispatch(cx)?;
+            self.collect(cx);
+            let full = !self.has_room();
+            let sent = self.send(cx)?;
+            let goes_on = held_back && self.takes_calls();
+            if goes_on || full && self.has_room() {
+                continue;
+            }
+            if sent && self.is_done() {
+                match self.state {
+                    State::Closed(_) => {}
+                    _ if self.ended => return Poll::Ready(Ok(())),
+                    _ => {
+                        self.io.shutdown()?;
+                        self.state = State::Closed(self.now.after(LINGER));
+                    }
+                }
+            }
+            if !self.receive(cx)? {
+                self.wait(cx)?;
+                return Poll::Pending;
+            }
+            if self.ended && matches!(self.state, State::Closed(_)) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Whether all has been answered that will be.
+    fn is_done(&self) -> bool {
+        (self.ended || self.state != State::Open) && self.calls.is_empty()
+    }
+
+    /// Whether another call may be begun.
+    fn takes_calls(&self) -> bool {
+        self.has_room() && self.calls.len() < self.server.limits.max_calls_per_conn
+    }
+
+    /// Whether there is room for answers.
+    fn has_room(&self) -> bool {
+        self.out.in_memory() + self.io.unsent() < self.server.limits.unsent()
+    }
+
+    /// Takes the answers of calls that waited, and what is pushed.
+    fn collect(&mut self, cx: &mut Context<'_>) {
+        while self.has_room()
+            && !self.calls.is_empty()
+            && let Poll::Ready(Some(frame)) = Pin::new(&mut self.calls).poll_next(cx)
+        {
+            put(&mut self.out, frame);
+        }
+        if self.has_room() {
+            let mut pushes = self.pusher.lock();
+            if !pushes.frames.is_empty() {
+                put(&mut self.out, pushes.frames.split());
+            }
+        }
+    }
+
+    /// Begins the calls that have come; whether some were held back.
+    fn dispatch(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if self.state != State::Open {
+            self.rbuf.clear();
+            return Ok(false);
+        }
+        let (mut at, mut held_back) = (0, false);
+        loop {
+            let rest = self.rbuf.get(at..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+            if !self.takes_calls() {
+                held_back = true;
+                break;
+            }
+            match rpcx::decode(rest, self.limits) {
+                Ok(Decoded::Frame(frame, length)) => {
+                    at += length;
+                    self.midway = None;
+                    let Self { out, calls, server, pusher, peer, now, .. } = self;
+                    let mut taking = Taking { out, calls, server, pusher, peer: *peer, now: *now };
+                    taking.take(cx, frame)?;
+                }
+                Ok(Decoded::Needs(_)) => {
+                    if !self.ended {
+                        self.midway.get_or_insert(self.now);
+                    }
+                    break;
+                }
+                Err(e) => {
+                    self.refuse(&e)?;
+                    at = self.rbuf.len();
+                    break;
+                }
+            }
+        }
+        self.rbuf.advance(at);
+        Ok(held_back)
+    }
+
+    /// Says what is wrong, if the caller can understand it.
+    fn refuse(&mut self, e: &FrameError) -> Result<(), End> {
+        match e {
+            FrameError::TooLong { head, .. } | FrameError::MetadataTooLong { head, .. } => {
+                debug!(peer = %self.peer, "connection closed: {e}");
+                self.server.counters.malformed.add(1);
+                let fault = Fault::new(e.to_string());
+                write_fault(self.out.small(), head, b"", b"", &fault, Pairs::NONE);
+                self.state = State::Closing;
+                Ok(())
+            }
+            FrameError::Magic | FrameError::Length | FrameError::Metadata => {
+                Err(End::Bad(e.to_string()))
+            }
+        }
+    }
+
+    /// Sends what there is; whether all was sent.
+    fn send(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if self.out.is_empty() && self.stalled.is_none() {
+            return Ok(true);
+        }
+        if self.io.poll_send(cx, &mut self.out)?.is_ready() {
+            self.stalled = None;
+            return Ok(true);
+        }
+        let waiting = self.out.len() + self.io.unsent() as u64;
+        if self.stalled.is_none_or(|(_, before)| waiting != before) {
+            self.stalled = Some((self.now, waiting));
+        }
+        Ok(false)
+    }
+
+    /// Receives, if something more can be done with it; whether something has come.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let wants = match self.state {
+            State::Open => self.takes_calls(),
+            State::Closing => false,
+            State::Closed(_) => true,
+        };
+        if !wants || self.ended {
+            return Ok(false);
+        }
+        if self.rbuf.capacity() == 0 {
+            self.rbuf = pool::take();
+        } else if self.rbuf.capacity() - self.rbuf.len() < pool::BUFFER / 4 {
+            self.rbuf.reserve(if self.rbuf.len() < pool::BUFFER { pool::BUFFER } else { ROOM });
+        }
+        match self.io.poll_recv(cx, &mut self.rbuf)? {
+            Poll::Ready(0) => {
+                (self.ended, self.midway) = (true, None);
+                Ok(true)
+            }
+            Poll::Ready(_) => {
+                self.now = clock::now();
+                self.heard = self.now;
+                Ok(true)
+            }
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    /// Sees to being woken in time, unless it is late already.
+    fn wait(&mut self, cx: &Context<'_>) -> Result<(), End> {
+        let limits = &self.server.limits;
+        let idle = self.calls.is_empty() && self.out.is_empty();
+        if idle && self.rbuf.is_empty() {
+            // Who is idle holds no buffer.
+            pool::give(std::mem::take(&mut self.rbuf));
+            self.out.release();
+        }
+        let mut due = match (self.stalled, self.midway) {
+            (Some((since, _)), _) => (since.after(limits.send_timeout), "it takes no answers"),
+            (None, Some(since)) => {
+                (since.after(limits.message_timeout), "a message does not become whole")
+            }
+            (None, None) if idle => (self.heard.after(limits.idle_timeout), "it is idle"),
+            (None, None) => (Moment::NEVER, ""),
+        };
+        if let State::Closed(until) = self.state {
+            if self.now >= until {
+                return Err(End::Shut);
+            }
+            due.0 = until;
+        }
+        match self.ticket.phase() {
+            Phase::Serving => {}
+            Phase::Draining => match self.ticket.linger(self.now) {
+                // Callers need not send on a connection that is about to end; who does is answered.
+                Some(until) => due.0 = due.0.min(until),
+                None if self.state == State::Open => {
+                    self.state = State::Closing;
+                    cx.waker().wake_by_ref();
+                }
+                None => {}
+            },
+            Phase::Ending => return Err(End::Shut),
+        }
+        if self.now >= due.0 && self.ticket.phase() == Phase::Serving {
+            if self.stalled.is_some() {
+                // Else the kernel would keep what the caller does not take.
+                self.io.reset();
+            }
+            return Err(End::Late(due.1));
+        }
+        let has_room = self.has_room();
+        let mut pushes = self.pusher.lock();
+        if has_room && !pushes.frames.is_empty() {
+            cx.waker().wake_by_ref();
+        }
+        if !pushes.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            pushes.waker = Some(cx.waker().clone());
+        }
+        let group = self.ticket.group();
+        self.deadline.get_or_insert_with(|| Deadline::new(group, cx.waker())).set(due.0);
+        Ok(())
+    }
+}
+
+impl<I> Drop for Conn<I> {
+    /// Those who push hear of it.
+    fn drop(&mut self) {
+        self.pusher.lock().gone = true;
+    }
+}
+
+/// Appends a frame that has a buffer of its own.
+fn put(out: &mut Outbox, frame: BytesMut) {
+    if frame.len() > pool::BUFFER / 4 {
+        out.push(frame.freeze());
+    } else {
+        out.small().extend_from_slice(&frame);
+        pool::give(frame);
+    }
+}
+
+/// What is needed to begin a call.
+struct Taking<'a> {
+    out: &'a mut Outbox,
+    calls: &'a mut FuturesUnordered<Box<Pending>>,
+    server: &'a Arc<Shared>,
+    pusher: &'a Pusher,
+    peer: Peer,
+    now: Moment,
+}
+
+impl Taking<'_> {
+    fn take(&mut self, cx: &mut Context<'_>, frame: Frame<'_>) -> Result<(), End> {
+        let payload = match frame.head.compression {
+            Compression::NONE => Ok(Cow::Borrowed(frame.payload)),
+            Compression::GZIP => {
+                rpcx::gunzip(frame.payload, self.server.limits.decompressed()).map(Cow::Owned)
+            }
+            other => {
+                return Err(End::Bad(format!("a payload compressed by {}", other.number())));
+            }
+        };
+        let payload = match payload {
+            Ok(payload) => payload,
+            Err(e @ GunzipError::TooLong(_)) => {
+                self.fail(&frame, Fault::from(e));
+                return Ok(());
+            }
+            Err(e) => return Err(End::Bad(e.to_string())),
+        };
+        match frame.head.mode {
+            Mode::Call | Mode::OneWay => self.call(cx, frame, payload),
+            Mode::Heartbeat => {
+                self.server.counters.heartbeats.add(1);
+                rpcx::echo(self.out.small(), &frame);
+            }
+            // Answers to nothing that was asked.
+            Mode::Answer | Mode::Failure | Mode::Echo => {}
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, cx: &mut Context<'_>, frame: Frame<'_>, payload: Cow<'_, [u8]>) {
+        self.server.counters.calls.add(1);
+        let Some(route) = self.server.route(frame.service) else {
+            let name = String::from_utf8_lossy(frame.service);
+            self.fail(&frame, Fault::new(format!("rpcx: can't find service {name}")));
+            return;
+        };
+        let limit = self.server.limits.call_timeout;
+        let mut deadline = if limit.is_zero() { Moment::NEVER } else { self.now.after(limit) };
+        if !frame.metadata.is_empty()
+            && let Some(millis) = frame.metadata.text(TIMEOUT_KEY).and_then(|t| t.parse().ok())
+        {
+            deadline = deadline.min(self.now.after(Duration::from_millis(millis)));
+        }
+        let (server, pusher, peer) = (self.server, self.pusher, self.peer);
+        let out = self.out.small();
+        let exchange = Exchange { frame, payload, deadline, peer, route, pusher, server, out };
+        let Outcome(Done::Later(mut pending)) = route.service.call(exchange) else { return };
+        match pending.start(cx) {
+            Poll::Ready(answer) => put(self.out, answer),
+            Poll::Pending => self.calls.push(pending),
+        }
+    }
+
+    fn fail(&mut self, frame: &Frame<'_>, fault: Fault) {
+        if frame.head.mode == Mode::Call {
+            self.server.counters.faults.add(1);
+            let (head, out) = (&frame.head, self.out.small());
+            write_fault(out, head, frame.service, frame.method, &fault, Pairs::NONE);
+        }
+    }
+}

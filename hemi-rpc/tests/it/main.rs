@@ -1,0 +1,10 @@
+//! Servers and clients of rpcx, through real sockets: byte by byte, and against those in Go.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
+mod calls;
+mod go;
+mod limits;
+mod server;
+mod services;
