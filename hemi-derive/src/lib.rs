@@ -43,7 +43,7 @@ pub fn component(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
 
 /// Makes the methods of an `impl` block those of a service of hemi-rpc, or of a trait the contract of one.
 ///
-/// On `impl Arith { … }` all methods that are `pub` can be called by others, by their names in Pascal case; on `impl
+/// On `impl Arith { … }` all methods that are not private can be called by others, by their names in Pascal case; on `impl
 /// Contract for Arith { … }` all are. `#[rpc(name = "…")]` on a method sets another name, `#[rpc(skip)]` leaves it out;
 /// `#[service(name = "…")]` names the service other than its type or trait. A method takes `&self`, at will
 /// `call: &mut Call`, and one argument; it comes back with a `Result`. One that is not `async` is answered at once.

@@ -146,7 +146,7 @@ fn of_impl(mut item: ItemImpl, name: Option<String>) -> Result<TokenStream> {
     for inner in &mut item.items {
         let ImplItem::Fn(method) = inner else { continue };
         // What is private is nobody's business.
-        if of_trait.is_none() && !matches!(method.vis, Visibility::Public(_)) {
+        if of_trait.is_none() && matches!(method.vis, Visibility::Inherited) {
             continue;
         }
         methods.extend(Method::new(&mut method.attrs, &method.sig)?);

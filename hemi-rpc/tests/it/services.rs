@@ -34,30 +34,30 @@ pub(crate) struct Arith;
 
 #[service]
 impl Arith {
-    pub fn mul(&self, args: Args) -> Result<Reply, Fault> {
+    pub(crate) fn mul(&self, args: Args) -> Result<Reply, Fault> {
         Ok(Reply { c: args.a * args.b })
     }
 
-    pub async fn fail(&self, _: Args) -> Result<Reply, Fault> {
+    pub(crate) async fn fail(&self, _: Args) -> Result<Reply, Fault> {
         Err(Fault::new("boom"))
     }
 
-    pub async fn same(&self, team: Team) -> Result<Team, Fault> {
+    pub(crate) async fn same(&self, team: Team) -> Result<Team, Fault> {
         Ok(team)
     }
 
-    pub fn meta(&self, call: &mut Call, args: Args) -> Result<Reply, Fault> {
+    pub(crate) fn meta(&self, call: &mut Call, args: Args) -> Result<Reply, Fault> {
         let value = call.metadata().pairs().find("k").unwrap_or_default().to_vec();
         call.reply_metadata().set("back", value);
         Ok(Reply { c: args.a })
     }
 
-    pub async fn sleep(&self, args: Args) -> Result<Reply, Fault> {
+    pub(crate) async fn sleep(&self, args: Args) -> Result<Reply, Fault> {
         tokio::time::sleep(Duration::from_millis(args.a.try_into()?)).await;
         Ok(Reply { c: args.a })
     }
 
-    pub async fn push(&self, call: &mut Call, args: Args) -> Result<Reply, Fault> {
+    pub(crate) async fn push(&self, call: &mut Call, args: Args) -> Result<Reply, Fault> {
         for number in 1..=args.a {
             let message = "!".repeat(number.try_into()?);
             call.pusher().push("news", "flash", CodecId::RAW, &message)?;
@@ -66,16 +66,16 @@ impl Arith {
     }
 
     #[rpc(name = "Panic")]
-    pub fn goes_wrong(&self, _: Args) -> Result<Reply, Fault> {
+    pub(crate) fn goes_wrong(&self, _: Args) -> Result<Reply, Fault> {
         panic!("at the disco")
     }
 
-    pub async fn panic_later(&self, _: Args) -> Result<Reply, Fault> {
+    pub(crate) async fn panic_later(&self, _: Args) -> Result<Reply, Fault> {
         tokio::task::yield_now().await;
         panic!("in the {}", "end")
     }
 
-    pub fn large(&self, args: Args) -> Result<Vec<u8>, Fault> {
+    pub(crate) fn large(&self, args: Args) -> Result<Vec<u8>, Fault> {
         Ok(vec![b'x'; args.a.try_into()?])
     }
 }
@@ -84,7 +84,7 @@ pub(crate) struct Raw;
 
 #[service]
 impl Raw {
-    pub fn upper(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Fault> {
+    pub(crate) fn upper(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Fault> {
         Ok(bytes.to_ascii_uppercase())
     }
 }
@@ -100,7 +100,7 @@ pub(crate) struct Proto;
 
 #[service]
 impl Proto {
-    pub fn double(&self, text: StringValue) -> Result<StringValue, Fault> {
+    pub(crate) fn double(&self, text: StringValue) -> Result<StringValue, Fault> {
         Ok(StringValue { value: text.value.repeat(2) })
     }
 }
