@@ -137,6 +137,13 @@ impl Client {
         Ok(Self { connector, ..client })
     }
 
+    /// The same for another URL, with connections of its own.
+    #[must_use]
+    pub fn at(&self, url: HttpUrl) -> Self {
+        let (resolv, connector) = (self.resolv.clone(), self.connector.clone());
+        Self { url, resolv, limits: self.limits, connector, idle: PerCore::new(0, Vec::new) }
+    }
+
     /// For a program that asks without a stage.
     #[must_use]
     pub fn alone(url: HttpUrl, limits: ClientLimits) -> Self {

@@ -336,6 +336,12 @@ impl CreateCx<'_> {
         path
     }
 
+    /// The same for what is kept below `%varDir` unless the config says otherwise.
+    #[must_use]
+    pub fn kept(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.written(self.build.dirs.var_dir.join(path))
+    }
+
     /// How many cores the engine has.
     #[must_use]
     pub fn cores(&self) -> usize {

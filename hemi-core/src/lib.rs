@@ -8,6 +8,7 @@
 // The derive macros name this crate as its users do.
 extern crate self as hemi_core;
 
+pub mod acme;
 pub mod backend;
 pub mod client;
 pub mod clock;
@@ -45,11 +46,13 @@ pub use registry::{Entry, Registry};
 pub use stage::{Needs, Parts, Prepare, Run, Shut, Stage};
 pub use status::Status;
 
-/// Adds the fixtures that every stage has, and what backends are made of.
+/// Adds the fixtures that every stage has, what backends are made of, and where certificates come from.
 fn register(registry: &mut Registry) {
     use backend::CheckRegistry;
     registry
         .check::<backend::TcpCheck>()
+        .add::<acme::AcmeKind, acme::Acme>(|acme| acme)
+        .add::<acme::CaKind, acme::Ca>(|ca| ca)
         .add::<backend::NodeKind, backend::Node>(|node| node)
         .add::<fcache::FcacheKind, fcache::Fcache>(|fcache| fcache)
         .add::<resolv::ResolvKind, resolv::Resolv>(|resolv| resolv);

@@ -8,6 +8,7 @@
 
 pub mod accept;
 pub mod accept_encoding;
+pub mod acme;
 pub mod ajp;
 pub mod ascii;
 pub mod authority;
@@ -28,6 +29,7 @@ pub mod huffman;
 pub mod jws;
 pub mod message;
 pub mod multipart;
+pub mod ocsp;
 pub mod params;
 pub mod path;
 pub mod prefix_int;

@@ -54,6 +54,16 @@ pub const PEERS: &[Peer] = &[
         "github.com/summerwind/h2spec@v2.2.1+incompatible/cmd/h2spec",
         "tries out every rule of HTTP/2",
     ),
+    always(
+        "pebble",
+        "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.3",
+        "a CA that certificates are obtained from by ACME",
+    ),
+    always(
+        "pebble-challtestsrv",
+        "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@v2.10.3",
+        "the DNS that this CA asks",
+    ),
     always("php-fpm8.2", "php8.2-fpm", "runs scripts for a FastCGI client"),
     always("litmus", "litmus", "a client that tries out WebDAV"),
     always("promtool", "prometheus", "reads what is told in metrics"),

@@ -48,15 +48,6 @@ impl Hostname {
         }
     }
 
-    /// A host that it is or stands for, if certificates can be for all of them.
-    pub(crate) fn example(&self) -> Option<String> {
-        match &self.0 {
-            Pattern::Exact(host) => Some(host.clone()),
-            Pattern::Suffix(suffix) => Some(format!("any{suffix}")),
-            Pattern::Prefix(_) | Pattern::Any => None,
-        }
-    }
-
     pub(crate) fn pattern(&self) -> &Pattern {
         &self.0
     }

@@ -18,6 +18,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
+use hemi_core::acme::{Acme, AcmeKind};
 use hemi_core::clock::{self, Moment};
 use hemi_core::config::{Diagnostic, Ref, Spanned};
 use hemi_core::gate::{Accepted, Gate, GateConfig, GateCounters};
@@ -29,17 +30,19 @@ use hemi_core::tls::{
     Acceptor, Site, Sites, Tickets, TlsConfig, TlsCounters, TlsInfo, UnknownName,
 };
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Parts, Prepare, Result, Run};
+use hemi_proto::acme::WELL_KNOWN;
 use hemi_proto::date::format_date;
 use hemi_proto::http1::{HeadLimits, encode_status_line};
+use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 
-use crate::Request;
 use crate::conn::{http1, http2};
 use crate::http_config::{HttpConfig, HttpCounters, Limit};
 use crate::http3::Http3;
 use crate::routes::Routes;
 use crate::webapp::{Webapp, WebappKind};
+use crate::{Request, Response};
 
 /// Serves webapps over HTTP/1.1 and HTTP/2.
 #[derive(Debug, Deserialize, Explain)]
@@ -107,6 +110,8 @@ pub(crate) struct Shared {
     routes: Routes,
     /// Whose certificates are shown to those who ask for a name that none of the webapps has.
     default_site: Option<Arc<Site>>,
+    /// Those of the stage, whose challenges are answered in the clear.
+    acmes: Vec<Arc<Acme>>,
     /// The `server` field.
     server_line: Vec<u8>,
     /// Known once the server is bound.
@@ -381,12 +386,14 @@ impl Shared {
         let site = default_site(&routes, &webapps, tls.tls_unknown_name);
         if tls.tls_mode && webapps.iter().all(|webapp| webapp.site().is_none()) {
             let message = "connections are to be encrypted, but no webapp here has a certificate";
-            let help = "add `.tlsCertificate = …` and `.tlsPrivateKey = …` to a webapp";
+            let help =
+                "add `.acme = …`, or `.tlsCertificate = …` and `.tlsPrivateKey = …`, to a webapp";
             return Err(Diagnostic::new(names.span, message).help(help).into());
         }
         let cores = cx.cores();
         let counters = cx.keep(|| HttpCounters::new(cores));
-        Ok(Self::new(http, routes, site, counters))
+        let acmes = cx.all::<AcmeKind>().into_iter().map(|(_, acme)| acme).collect();
+        Ok(Self { acmes, ..Self::new(http, routes, site, counters) })
     }
 
     /// Has answers over TCP say that HTTP/3 is served at this port (RFC 9114 section 3.1.1).
@@ -442,6 +449,7 @@ impl Shared {
             counters,
             routes,
             default_site,
+            acmes: Vec::new(),
             server_line,
             alt_svc: OnceLock::new(),
             jitter: RandomState::new(),
@@ -451,6 +459,19 @@ impl Shared {
     /// Tells this server from others in what a core keeps for it.
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// The answer to a CA that looks for one in the clear (RFC 8555, 8.3), whatever host it asks for.
+    pub(crate) fn answer_challenge(&self, req: &Request) -> Option<Response> {
+        if self.acmes.is_empty() || req.tls().is_some() {
+            return None;
+        }
+        let token = req.path().strip_prefix(WELL_KNOWN)?;
+        let answer = self.acmes.iter().find_map(|acme| acme.answer(token))?;
+        let mut response = Response::from(answer);
+        let media_type = HeaderValue::from_static("application/octet-stream");
+        response.headers_mut().insert(CONTENT_TYPE, media_type);
+        Some(response)
     }
 
     /// The webapp for the host that a request asks for.

@@ -193,10 +193,8 @@ impl Component for Webapp {
         revisers.sort_by_key(|reviser| reviser.rank());
         let logs = Log::<WebVar>::bind_all(cx.follow_all(&config.use_logger.0)?)?;
         let tracer = config.use_tracer.as_ref().map(|tracer| cx.follow(tracer)).transpose()?;
-        let hosts = config.hostnames.iter().filter_map(Hostname::example);
-        let site = site
-            .files(cx)?
-            .map(|files| (Arc::new(Site::new(cx.name())), Arc::new(files.hosts(hosts))));
+        let hosts = config.hostnames.iter().map(ToString::to_string).collect();
+        let site = site.create(hosts, cx)?;
         Ok(Self {
             name: cx.name().to_owned(),
             hostnames: config.hostnames,
@@ -483,7 +481,12 @@ impl Answered {
 
     /// Of no rule.
     pub(crate) fn without_rule(status: StatusCode) -> Self {
-        Self { response: status.into(), logged: true, rule: None }
+        Self::by_server(status.into())
+    }
+
+    /// Of the server itself.
+    pub(crate) fn by_server(response: Response) -> Self {
+        Self { response, logged: true, rule: None }
     }
 
     /// Of a request that rules are asked about again and again.

@@ -105,6 +105,14 @@ impl HttpUrl {
         }
     }
 
+    /// The same with this added to its query: `name=value`, of letters that stand for themselves there.
+    #[must_use]
+    pub(crate) fn with_query(&self, pair: &str) -> Self {
+        let separator = if self.target.contains('?') { '&' } else { '?' };
+        let target = format!("{}{separator}{pair}", self.target);
+        Self { target, ..self.clone() }
+    }
+
     /// As it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -14,12 +14,13 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, Connection, Error, KeyLog, ServerConfig};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::debug;
 
 use super::handshake::{Step, poll_handshake, poll_receive};
 use super::info::TlsInfo;
 use super::key_log::KeyFile;
+use super::names::Issuer;
 use super::site::{Keys, Shown};
 use super::{Failure, Site, Sites, Tickets, TlsConfig, TlsCounters, TlsStream};
 use crate::Result;
@@ -97,7 +98,7 @@ impl Acceptor {
             counters,
         };
         let nothing =
-            Shown { keys: Arc::new(Keys::new(Vec::new())), clients: None, context: [0; 32] };
+            Shown { keys: Arc::new(Keys::only(Vec::new())), clients: None, context: [0; 32] };
         let tried = acceptor.config_of(&nothing);
         tried.map_err(|e| crate::Error::other(format!("this can't be spoken by TLS: {e}")))?;
         Ok(acceptor)
@@ -159,14 +160,7 @@ impl Acceptor {
     }
 
     async fn shake(&self, mut socket: Socket, wait: &mut Wait<'_>) -> Result<TlsStream, Cut> {
-        let turns = self.turns.mine().clone();
-        let _turn = match turns.try_acquire() {
-            Ok(turn) => turn,
-            Err(_) => {
-                let mut turn = std::pin::pin!(turns.acquire());
-                wait.on(|cx| turn.as_mut().poll(cx).map_err(|_| Failure::Shut)).await?
-            }
-        };
+        let mut _turn = self.turn(wait).await?;
         let mut inbound = BytesMut::new();
         let accepted = hello(&mut socket, &mut inbound, wait).await;
         let accepted = accepted.inspect_err(|cut| {
@@ -174,10 +168,17 @@ impl Acceptor {
                 send(&mut socket, self.plain_answer);
             }
         })?;
+        if let Some((issuer, name)) = self.lacks(&accepted.client_hello()) {
+            // Others go on meanwhile.
+            drop(_turn);
+            let mut obtained = issuer.obtain(&name);
+            wait.on(|cx| obtained.as_mut().poll(cx).map(Ok::<_, Failure>)).await?;
+            _turn = self.turn(wait).await?;
+        }
         let (site, config) = match self.choose(&accepted.client_hello()) {
             Ok(chosen) => chosen,
             Err(cut) => {
-                if cut.why == Failure::UnknownName {
+                if matches!(cut.why, Failure::UnknownName | Failure::NoCertificate) {
                     send(&mut socket, UNRECOGNIZED_NAME);
                 }
                 return Err(cut);
@@ -198,13 +199,33 @@ impl Acceptor {
         Ok(TlsStream::new(socket, tls, inbound, info))
     }
 
+    /// Waits for the turn to shake hands.
+    async fn turn(&self, wait: &mut Wait<'_>) -> Result<OwnedSemaphorePermit, Cut> {
+        let turns = self.turns.mine().clone();
+        if let Ok(turn) = turns.clone().try_acquire_owned() {
+            return Ok(turn);
+        }
+        let mut turn = std::pin::pin!(turns.acquire_owned());
+        wait.on(|cx| turn.as_mut().poll(cx).map_err(|_| Failure::Shut)).await
+    }
+
+    /// Who is to obtain a certificate for the name that a client asks for, if there is none.
+    fn lacks(&self, hello: &ClientHello<'_>) -> Option<(Arc<dyn Issuer>, String)> {
+        let name = hello.server_name()?.to_ascii_lowercase();
+        if is_challenge(hello) {
+            return None;
+        }
+        let issuer = self.sites.find(Some(&name))?.lacks(&name)?;
+        Some((issuer, name))
+    }
+
     /// Whose certificates a client is shown, and how.
     fn choose(
         &self,
         hello: &ClientHello<'_>,
     ) -> Result<(Option<Arc<Site>>, Arc<ServerConfig>), Cut> {
         let name = hello.server_name().map(str::to_ascii_lowercase);
-        if hello.alpn().is_some_and(|mut names| names.any(|name| name == CHALLENGE)) {
+        if is_challenge(hello) {
             let key = name.and_then(|name| self.sites.find(Some(&name))?.find_challenge(&name));
             let key = key.ok_or(Failure::UnknownName)?;
             return Ok((None, Arc::new(self.challenge(key)?)));
@@ -212,6 +233,13 @@ impl Acceptor {
         let site = self.sites.find(name.as_deref());
         let shown = site.as_ref().and_then(|site| Some((site.clone(), site.shown()?)));
         let (site, shown) = shown.ok_or(Failure::UnknownName)?;
+        if let Some(name) = name.filter(|name| site.lacks(name).is_some()) {
+            site.tell_missing(&name);
+            return Err(Failure::NoCertificate.into());
+        }
+        if shown.keys.is_empty() {
+            return Err(Failure::NoCertificate.into());
+        }
         let known = self.know(&site, &shown)?;
         // Who likes ChaCha20 best has no hardware for AES.
         let theirs = hello.cipher_suites().iter().find(|suite| is_usual(**suite));
@@ -265,10 +293,15 @@ impl Acceptor {
         let mut config = builder
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Keys::new(Vec::from([key]))));
+            .with_cert_resolver(Arc::new(Keys::only(Vec::from([key]))));
         config.alpn_protocols = Vec::from([CHALLENGE.to_vec()]);
         Ok(config)
     }
+}
+
+/// Whether a client only checks that a name is ours.
+fn is_challenge(hello: &ClientHello<'_>) -> bool {
+    hello.alpn().is_some_and(|mut names| names.any(|name| name == CHALLENGE))
 }
 
 /// Suites that say what a client likes: not those which only tell that it is there (RFC 8701, RFC 5746).
@@ -283,7 +316,12 @@ struct BySite(Arc<Acceptor>);
 impl ResolvesServerCert for BySite {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().map(str::to_ascii_lowercase);
-        let shown = self.0.sites.find(name.as_deref())?.shown()?;
+        let site = self.0.sites.find(name.as_deref())?;
+        let shown = site.shown()?;
+        if let Some(name) = name.filter(|name| site.lacks(name).is_some()) {
+            site.tell_missing(&name);
+            return None;
+        }
         if shown.clients.is_some() { None } else { shown.keys.resolve(hello) }
     }
 }

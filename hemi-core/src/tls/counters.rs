@@ -14,8 +14,10 @@ pub enum Failure {
     Closed,
     /// What came was not TLS.
     NotTls,
-    /// Nobody has the name that was asked for, or there is no certificate for it.
+    /// Nobody has the name that was asked for.
     UnknownName,
+    /// There is no certificate for the name that was asked for yet.
+    NoCertificate,
     /// No version, cipher suite, group, protocol or signature in common.
     Incompatible,
     /// The client had no certificate, or one that is not believed.
@@ -30,11 +32,12 @@ pub enum Failure {
 
 impl Failure {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Timeout,
         Self::Closed,
         Self::NotTls,
         Self::UnknownName,
+        Self::NoCertificate,
         Self::Incompatible,
         Self::ClientCertificate,
         Self::Refused,
@@ -50,6 +53,7 @@ impl Failure {
             Self::Closed => "handshake_closed",
             Self::NotTls => "not_tls",
             Self::UnknownName => "unknown_name",
+            Self::NoCertificate => "no_certificate",
             Self::Incompatible => "handshake_incompatible",
             Self::ClientCertificate => "client_certificate",
             Self::Refused => "handshake_refused",

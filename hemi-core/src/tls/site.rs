@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::SystemTime;
 
 use aws_lc_rs::digest::{self, SHA256};
@@ -18,9 +18,11 @@ use tracing::warn;
 
 use super::clients::read_verifier;
 use super::identity::{by_cost, read_file};
+use super::names::{Issuer, Names};
 use super::{ClientAuth, IdentityError, provider, read_identity};
+use crate::acme::AcmeKind;
 use crate::clock;
-use crate::config::{Diagnostic, Several, Span, Spanned};
+use crate::config::{Diagnostic, Ref, Several, Span, Spanned};
 use crate::metrics::Measures;
 use crate::watched::{self, Stamp};
 use crate::{CreateCx, Error, Explain, Result};
@@ -37,6 +39,7 @@ pub struct Site {
     /// Tickets of one site are no good for another.
     name: String,
     shown: RwLock<Option<Arc<Shown>>>,
+    names: Arc<Names>,
     /// Certificates for who checks by TLS that a name is ours (RFC 8737), by these names.
     challenges: RwLock<HashMap<String, Arc<CertifiedKey>>>,
 }
@@ -50,15 +53,78 @@ pub(super) struct Shown {
     pub(super) context: [u8; 32],
 }
 
-/// Certificates with their keys, of which clients are shown the first they can verify.
+/// Certificates with their keys: clients are shown that of the name they ask for, else the first of those for
+/// all names that they can verify.
 #[derive(Debug)]
-pub(super) struct Keys(Vec<Arc<CertifiedKey>>);
+pub(super) struct Keys {
+    all: Vec<Arc<CertifiedKey>>,
+    names: Arc<Names>,
+}
+
+/// Certificates of single names that are told about in measures, at most.
+const MEASURED: usize = 1000;
 
 impl Site {
     /// A site that has nothing to show yet.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), shown: RwLock::default(), challenges: RwLock::default() }
+        Self {
+            name: name.into(),
+            shown: RwLock::default(),
+            names: Arc::default(),
+            challenges: RwLock::default(),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Shows this certificate from now on to who asks for `name`, in lower case: a host, or `*.x` for all that
+    /// have none of their own.
+    pub fn show_for(&self, name: &str, key: Arc<CertifiedKey>) {
+        self.names.show(name, key);
+        let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
+        if shown.is_none() {
+            *shown = Some(Arc::new(self.nothing()));
+        }
+    }
+
+    /// Ends that.
+    pub fn hide(&self, name: &str) {
+        self.names.hide(name);
+    }
+
+    /// Whether a certificate is shown that is for this name alone, or for the pattern it is of.
+    #[must_use]
+    pub fn shows(&self, name: &str) -> bool {
+        self.names.find(name).is_some()
+    }
+
+    /// Has certificates of single names come from this issuer, from now on.
+    pub fn issued_by(&self, issuer: Weak<dyn Issuer>) {
+        self.names.issued_by(issuer);
+    }
+
+    /// No certificates, and nothing asked of clients.
+    fn nothing(&self) -> Shown {
+        let context = context(&self.name, ClientAuth::Off, &[]);
+        Shown { keys: Arc::new(Keys::new(Vec::new(), &self.names)), clients: None, context }
+    }
+
+    /// Who obtains a certificate for this name, if there is none and one can be had.
+    pub(super) fn lacks(&self, name: &str) -> Option<Arc<dyn Issuer>> {
+        if self.names.find(name).is_some() {
+            return None;
+        }
+        self.names.issuer().filter(|issuer| issuer.awaits(name) && !self.covers(name))
+    }
+
+    /// Tells that a name has no certificate, once in a while.
+    pub(super) fn tell_missing(&self, name: &str) {
+        self.names.tell_missing(name);
     }
 
     /// Shows these certificates from now on, and demands of clients what it did.
@@ -68,7 +134,8 @@ impl Site {
             Some(shown) => (shown.clients.clone(), shown.context),
             None => (None, context(&self.name, ClientAuth::Off, &[])),
         };
-        *shown = Some(Arc::new(Shown { keys: Arc::new(Keys::new(keys)), clients, context }));
+        let keys = Arc::new(Keys::new(keys, &self.names));
+        *shown = Some(Arc::new(Shown { keys, clients, context }));
     }
 
     /// Shows this certificate to who checks by TLS-ALPN-01 (RFC 8737) that `name` is ours.
@@ -83,7 +150,10 @@ impl Site {
     }
 
     pub(super) fn find_challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
-        self.challenges.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        let challenges = self.challenges.read().unwrap_or_else(PoisonError::into_inner);
+        let set = challenges.get(name).cloned();
+        drop(challenges);
+        set.or_else(|| self.names.issuer()?.challenge(name))
     }
 
     /// What is shown now, if there is something.
@@ -94,13 +164,14 @@ impl Site {
     /// Tells when the certificates expire that are shown, for the component that they are of.
     pub fn measure(&self, out: &mut Measures) {
         let Some(shown) = self.shown() else { return };
-        for (index, key) in shown.keys.0.iter().enumerate() {
+        let numbered = shown.keys.all.iter().enumerate();
+        let numbered = numbered.map(|(index, key)| ((index + 1).to_string(), key.clone()));
+        for (name, key) in numbered.chain(self.names.some(MEASURED)) {
             let Some(cert) = key.cert.first().and_then(|cert| Certificate::parse(cert)) else {
                 continue;
             };
-            let number = (index + 1).to_string();
             let help = "When a certificate expires, in seconds since 1970.";
-            let labels = [("certificate", &*number)];
+            let labels = [("certificate", &*name)];
             out.gauge("hemi_tls_certificate_expiry_seconds", help, &labels, cert.not_after as f64);
         }
     }
@@ -108,7 +179,8 @@ impl Site {
     /// Whether a certificate is shown that is for this host.
     #[must_use]
     pub fn covers(&self, host: &str) -> bool {
-        self.shown().is_some_and(|shown| shown.keys.0.iter().any(|key| covers(key, host)))
+        self.names.find(host).is_some()
+            || self.shown().is_some_and(|shown| shown.keys.all.iter().any(|key| covers(key, host)))
     }
 
     /// Whether clients are asked for certificates.
@@ -118,7 +190,8 @@ impl Site {
     }
 }
 
-fn covers(key: &CertifiedKey, host: &str) -> bool {
+/// Whether a certificate is for this host.
+pub(crate) fn covers(key: &CertifiedKey, host: &str) -> bool {
     let Ok(name) = ServerName::try_from(host.trim_matches(['[', ']'])) else { return false };
     let certificate = key.cert.first().map(ParsedCertificate::try_from);
     certificate.is_some_and(|cert| cert.is_ok_and(|cert| verify_server_name(&cert, &name).is_ok()))
@@ -136,18 +209,33 @@ fn context(name: &str, auth: ClientAuth, files: &[Vec<u8>]) -> [u8; 32] {
 }
 
 impl Keys {
-    pub(super) fn new(mut keys: Vec<Arc<CertifiedKey>>) -> Self {
-        by_cost(&mut keys);
-        Self(keys)
+    pub(super) fn new(mut all: Vec<Arc<CertifiedKey>>, names: &Arc<Names>) -> Self {
+        by_cost(&mut all);
+        Self { all, names: names.clone() }
+    }
+
+    /// Whether there is none, for any name.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.names.is_empty()
+    }
+
+    /// Only these.
+    pub(super) fn only(keys: Vec<Arc<CertifiedKey>>) -> Self {
+        Self::new(keys, &Arc::default())
     }
 }
 
 impl ResolvesServerCert for Keys {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let fits = self.0.iter().find(|key| {
+        let named =
+            hello.server_name().and_then(|name| self.names.find(&name.to_ascii_lowercase()));
+        if named.is_some() {
+            return named;
+        }
+        let fits = self.all.iter().find(|key| {
             key.key.choose_scheme(hello.signature_schemes()).is_some() && suits(key, &hello)
         });
-        fits.or(self.0.first()).cloned()
+        fits.or(self.all.first()).cloned().or_else(|| self.names.any())
     }
 }
 
@@ -171,6 +259,9 @@ pub struct SiteConfig {
     /// webapp, in PEM, followed by those between it and its CA; or several, as of ECDSA and of RSA, of which a client is
     /// shown the first it can verify. Files that change are read again.
     pub tls_certificate: Several<Spanned<PathBuf>>,
+    /// The `acme` component that obtains certificates for the hostnames and renews them, instead of files or
+    /// beside them.
+    pub acme: Option<Ref<AcmeKind>>,
     /// The file with the private key in PEM, or several in the order of `tlsCertificate`.
     pub tls_private_key: Several<Spanned<PathBuf>>,
     /// The file with an answer of the CA that the certificate is not revoked (OCSP, RFC 6960), in DER, to
@@ -207,24 +298,50 @@ struct IdentityFiles {
 }
 
 impl SiteConfig {
-    /// The files that a component's properties name; none if it has no certificate.
+    /// The site of a component of this name that has these hosts, and the files it is made of; none if it has
+    /// no certificate and does not obtain any.
     ///
     /// # Errors
-    /// When there are not as many keys as certificates, or certificates are asked of clients and no CA
-    /// is believed.
-    pub fn files(self, cx: &CreateCx<'_>) -> Result<Option<SiteFiles>> {
+    /// When there are not as many keys as certificates, certificates are asked of clients and no CA
+    /// is believed, or for none of the hosts a certificate can be obtained.
+    pub fn create(
+        self,
+        hosts: Vec<String>,
+        cx: &mut CreateCx<'_>,
+    ) -> Result<Option<(Arc<Site>, Arc<SiteFiles>)>> {
+        let acme = self.acme.as_ref().map(|acme| Ok::<_, Error>((cx.follow(acme)?, acme.span())));
+        let acme = acme.transpose()?;
+        let Some(mut files) = self.files(acme.as_ref().map(|(_, span)| *span), cx)? else {
+            return Ok(None);
+        };
+        let site = Arc::new(Site::new(cx.name()));
+        // What certificates in files are for is looked at by an example of each pattern.
+        let example = |host: &String| match host.strip_prefix("*.") {
+            Some(rest) => Some(format!("any.{rest}")),
+            None => Some(host.clone()).filter(|host| !host.contains('*')),
+        };
+        files.hosts = hosts.iter().filter_map(example).collect();
+        if let Some((acme, span)) = acme {
+            acme.hold(&site, hosts, span)?;
+        }
+        Ok(Some((site, Arc::new(files))))
+    }
+
+    fn files(self, acme: Option<Span>, cx: &CreateCx<'_>) -> Result<Option<SiteFiles>> {
         let paths = |files: &Several<Spanned<PathBuf>>| -> Vec<PathBuf> {
             files.0.iter().map(|file| cx.path(&file.value)).collect()
         };
         let (certificates, keys) = (&self.tls_certificate.0, &self.tls_private_key.0);
         let ocsp = paths(&self.tls_ocsp_response);
-        let Some(first) = certificates.first() else {
-            return match keys.first() {
-                Some(key) => Err(Diagnostic::new(key.span, "there is a key without a certificate")
+        let span = match (certificates.first(), keys.first(), acme) {
+            (Some(first), ..) => first.span,
+            (None, Some(key), _) => {
+                return Err(Diagnostic::new(key.span, "there is a key without a certificate")
                     .help("add `.tlsCertificate = …`")
-                    .into()),
-                None => Ok(None),
-            };
+                    .into());
+            }
+            (None, None, Some(span)) => span,
+            (None, None, None) => return Ok(None),
         };
         if certificates.len() != keys.len() {
             let message = format!(
@@ -232,13 +349,13 @@ impl SiteConfig {
                 certificates.len(),
                 keys.len()
             );
-            return Err(Diagnostic::new(first.span, message)
+            return Err(Diagnostic::new(span, message)
                 .help("give `.tlsPrivateKey` the key of each certificate, in their order")
                 .into());
         }
         if self.tls_client_auth != ClientAuth::Off && self.tls_client_ca.0.is_empty() {
             let message = "clients are asked for certificates, but of no CA are they believed";
-            return Err(Diagnostic::new(first.span, message).help("add `.tlsClientCa = …`").into());
+            return Err(Diagnostic::new(span, message).help("add `.tlsClientCa = …`").into());
         }
         let identities = certificates.iter().zip(keys).enumerate().map(|(at, (cert, key))| {
             let (certificate, key) = (cx.path(&cert.value), cx.path(&key.value));
@@ -250,34 +367,27 @@ impl SiteConfig {
             cas: paths(&self.tls_client_ca),
             crls: paths(&self.tls_client_crl),
             hosts: Vec::new(),
-            span: first.span,
+            span,
             stamps: Mutex::default(),
         }))
     }
 }
 
 impl SiteFiles {
-    /// The same for certificates that should be for these hosts: if they are not, that is told in the log.
-    #[must_use]
-    pub fn hosts(mut self, hosts: impl IntoIterator<Item = String>) -> Self {
-        self.hosts = hosts.into_iter().collect();
-        self
-    }
-
     /// Reads all files, and shows what they hold from now on. Blocks.
     ///
     /// # Errors
     /// When a file can't be read, or what it holds can't be used; then nothing changes.
     pub fn read_into(&self, site: &Site) -> Result<()> {
         let stamps = self.all().map(|path| Stamp::of(path)).collect();
-        let shown = self.read(&site.name)?;
+        let shown = self.read(site)?;
         *self.stamps.lock().unwrap_or_else(PoisonError::into_inner) = stamps;
         *site.shown.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(shown));
         Ok(())
     }
 
-    fn read(&self, name: &str) -> Result<Shown> {
-        let provider = provider();
+    fn read(&self, site: &Site) -> Result<Shown> {
+        let (name, provider) = (&*site.name, provider());
         let mut keys = Vec::new();
         for identity in &self.identities {
             let key = identity.read(&provider);
@@ -292,7 +402,7 @@ impl SiteFiles {
             Ok((clients, context(name, self.auth, &files)))
         };
         let (clients, context) = trust().map_err(|e| Error::config(self.span, e.to_string()))?;
-        Ok(Shown { keys: Arc::new(Keys::new(keys)), clients, context })
+        Ok(Shown { keys: Arc::new(Keys::new(keys, &site.names)), clients, context })
     }
 
     /// Tells what clients will not like.

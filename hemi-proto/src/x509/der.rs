@@ -2,35 +2,39 @@
 
 /// What is left to be read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Der<'a>(pub(super) &'a [u8]);
+pub(crate) struct Der<'a>(pub(crate) &'a [u8]);
 
 /// The first byte of values.
-pub(super) mod tag {
-    pub(in super::super) const BOOLEAN: u8 = 0x01;
-    pub(in super::super) const INTEGER: u8 = 0x02;
-    pub(in super::super) const OCTETS: u8 = 0x04;
-    pub(in super::super) const OID: u8 = 0x06;
-    pub(in super::super) const UTC_TIME: u8 = 0x17;
-    pub(in super::super) const TIME: u8 = 0x18;
-    pub(in super::super) const SEQUENCE: u8 = 0x30;
-    pub(in super::super) const SET: u8 = 0x31;
-    pub(in super::super) const VERSION: u8 = 0xa0;
-    pub(in super::super) const ISSUER_ID: u8 = 0x81;
-    pub(in super::super) const SUBJECT_ID: u8 = 0x82;
-    pub(in super::super) const EXTENSIONS: u8 = 0xa3;
+pub(crate) mod tag {
+    pub(crate) const BOOLEAN: u8 = 0x01;
+    pub(crate) const INTEGER: u8 = 0x02;
+    pub(crate) const BITS: u8 = 0x03;
+    pub(crate) const OCTETS: u8 = 0x04;
+    pub(crate) const OID: u8 = 0x06;
+    pub(crate) const ENUMERATED: u8 = 0x0a;
+    pub(crate) const UTC_TIME: u8 = 0x17;
+    pub(crate) const TIME: u8 = 0x18;
+    pub(crate) const SEQUENCE: u8 = 0x30;
+    pub(crate) const SET: u8 = 0x31;
+    pub(crate) const VERSION: u8 = 0xa0;
+    /// Of the key that has signed.
+    pub(crate) const KEY_ID: u8 = 0x80;
+    pub(crate) const ISSUER_ID: u8 = 0x81;
+    pub(crate) const SUBJECT_ID: u8 = 0x82;
+    pub(crate) const EXTENSIONS: u8 = 0xa3;
 }
 
 impl<'a> Der<'a> {
-    pub(super) fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn next_is(self, tag: u8) -> bool {
+    pub(crate) fn next_is(self, tag: u8) -> bool {
         self.0.first() == Some(&tag)
     }
 
     /// The next value, with its tag.
-    pub(super) fn next(&mut self) -> Option<(u8, &'a [u8])> {
+    pub(crate) fn next(&mut self) -> Option<(u8, &'a [u8])> {
         let (&[tag, first], rest) = self.0.split_first_chunk()?;
         let (len, rest) = match first {
             0..=0x7f => (usize::from(first), rest),
@@ -45,8 +49,15 @@ impl<'a> Der<'a> {
         Some((tag, value))
     }
 
+    /// The next value, with its tag and length in front, which is still to be read.
+    pub(crate) fn peek_whole(self) -> Option<&'a [u8]> {
+        let mut rest = self;
+        rest.next()?;
+        self.0.get(..self.0.len() - rest.0.len())
+    }
+
     /// The next value, which must have this tag.
-    pub(super) fn take(&mut self, tag: u8) -> Option<Self> {
+    pub(crate) fn take(&mut self, tag: u8) -> Option<Self> {
         if !self.next_is(tag) {
             return None;
         }
@@ -54,12 +65,12 @@ impl<'a> Der<'a> {
     }
 
     /// Skips the next value if it has this tag.
-    pub(super) fn skip(&mut self, tag: u8) -> Option<()> {
+    pub(crate) fn skip(&mut self, tag: u8) -> Option<()> {
         if self.next_is(tag) { self.next().map(|_| ()) } else { Some(()) }
     }
 
     /// A time (RFC 5280, 4.1.2.5), in seconds since 1970.
-    pub(super) fn time(&mut self) -> Option<i64> {
+    pub(crate) fn time(&mut self) -> Option<i64> {
         let (tag, text) = self.next()?;
         let digits = text.strip_suffix(b"Z")?;
         if !digits.iter().all(u8::is_ascii_digit) {

@@ -7,7 +7,7 @@ use super::der::{Der, tag};
 
 /// A distinguished name. Written as `CN=mia,O=Shop`: what is most particular first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Name<'a>(pub(super) &'a [u8]);
+pub struct Name<'a>(pub(crate) &'a [u8]);
 
 /// Short forms of what attributes are called.
 const ATTRIBUTES: [(&[u8], &str); 11] = [

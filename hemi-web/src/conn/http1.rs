@@ -391,15 +391,18 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             self.refuse(status, asked);
             return Ok(Next::Linger);
         }
-        let mut answered = match webapp {
-            Some(webapp) => match server.ask(webapp, &mut self.req) {
+        let challenge = server.answer_challenge(&self.req);
+        let webapp = webapp.filter(|_| challenge.is_none());
+        let mut answered = match (challenge, webapp) {
+            (Some(answer), _) => Answered::by_server(answer),
+            (None, Some(webapp)) => match server.ask(webapp, &mut self.req) {
                 Begun::Done(answered) => answered,
                 // Kept out of the connection's own state, which an idle one pays for.
                 Begun::Waits(at) => {
                     Box::pin(self.answer_later(webapp, at, upload.as_deref_mut())).await?
                 }
             },
-            None => Answered::not_found(),
+            (None, None) => Answered::not_found(),
         };
         if let Some(upload) = &mut upload {
             // What the answer does not hold nobody reads any more.

@@ -1,6 +1,7 @@
 //! Servers of this crate, spoken to in raw bytes through real sockets.
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod acme;
 mod answers;
 mod code;
 mod faults;

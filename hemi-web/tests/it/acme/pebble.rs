@@ -1,0 +1,134 @@
+//! Pebble, a CA for tests, and the DNS that it asks.
+
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use hemi_test::raw::Client;
+use hemi_test::tls::{Authority, KeyKind};
+use hemi_test::{Program, TempDir, free_port, peer, poll};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::site::PATIENCE;
+
+/// A CA that runs, and where it looks for answers.
+pub(super) struct Pebble {
+    ca: Authority,
+    pebble: Program,
+    manage: SocketAddr,
+    dns: Program,
+    dir: TempDir,
+    pub(super) tls_port: u16,
+    pub(super) http_port: u16,
+    /// Keeps others from taking these ports, until they are needed.
+    held: Mutex<Vec<TcpListener>>,
+}
+
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+impl Pebble {
+    /// Begins, unless it is not installed. Certificates are valid for so many seconds, and so many of a hundred
+    /// nonces refused.
+    pub(super) fn start(life: u64, refused: u32) -> Option<Self> {
+        let (pebble, dns) = (peer("pebble")?, peer("pebble-challtestsrv")?);
+        // Others may take a port before it is listened on.
+        for _ in 0..5 {
+            match Self::try_start(&pebble, &dns, life, refused) {
+                Err(e) if e.kind() == ErrorKind::AddrInUse => {}
+                started => return Some(started.unwrap()),
+            }
+        }
+        panic!("no free port");
+    }
+
+    fn try_start(pebble: &Path, dns: &Path, life: u64, refused: u32) -> io::Result<Self> {
+        let held = [TcpListener::bind(local(0))?, TcpListener::bind(local(0))?];
+        let [tls_port, http_port] = [held[0].local_addr()?.port(), held[1].local_addr()?.port()];
+        let [port, manage, dns_port, dns_manage] = std::array::from_fn(|_| free_port().unwrap());
+        let mut command = Command::new(dns);
+        let dns_address = local(dns_port).to_string();
+        command.args(["-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", ""]);
+        command.args(["-doh", "", "-dnsserver", &dns_address]);
+        command.args(["-management", &local(dns_manage).to_string()]);
+        let dns = Program::start(command, local(dns_manage))?;
+        let (ca, dir) = (Authority::new("pebble"), TempDir::new().unwrap());
+        let identity = ca.server(&["127.0.0.1"], KeyKind::Ecdsa);
+        let config = format!(
+            r#"{{"pebble": {{
+                "listenAddress": "127.0.0.1:{port}", "managementListenAddress": "127.0.0.1:{manage}",
+                "certificate": "{}", "privateKey": "{}", "httpPort": {http_port}, "tlsPort": {tls_port},
+                "retryAfter": {{ "authz": 1, "order": 1 }}, "keyAlgorithm": "ecdsa",
+                "profiles": {{
+                    "default": {{ "description": "", "validityPeriod": {life} }},
+                    "short": {{ "description": "", "validityPeriod": 600 }}
+                }}
+            }}}}"#,
+            identity.certificate.display(),
+            identity.key.display()
+        );
+        let file = dir.write("pebble.json", config).unwrap();
+        let mut command = Command::new(pebble);
+        command.arg("-config").arg(file).args(["-strict", "-dnsserver", &dns_address]);
+        command.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_AUTHZREUSE", "0");
+        command.env("PEBBLE_WFE_NONCEREJECT", refused.to_string());
+        let pebble = Program::start(command, local(port))?;
+        let manage = local(manage);
+        let held = Mutex::new(Vec::from(held));
+        Ok(Self { ca, pebble, manage, dns, dir, tls_port, http_port, held })
+    }
+
+    /// The ports where it looks for answers, by TLS and in the clear: to be listened on now.
+    pub(super) fn ports(&self) -> [u16; 2] {
+        self.held.lock().unwrap().clear();
+        [self.tls_port, self.http_port]
+    }
+
+    /// The component `ca` that asks it, with more properties.
+    pub(super) fn ca(&self, properties: &str) -> String {
+        let (port, ca) = (self.pebble.addr().port(), self.ca.certificate());
+        format!(
+            "ca {{ .directory = \"https://127.0.0.1:{port}/dir\"  .tlsTrustedCa = \"{}\"  {properties} }}",
+            ca.display()
+        )
+    }
+
+    /// A program that changes the DNS which it asks, and writes down each call.
+    pub(super) fn hook(&self) -> String {
+        let (manage, calls) = (self.dns.addr(), self.dir.path().join("calls"));
+        let script = format!(
+            "#!/bin/sh\n\
+             echo \"$1 $2 $3\" >> {}\n\
+             case $2 in present) do=set-txt;; cleanup) do=clear-txt;; *) exit 2;; esac\n\
+             exec curl -sS --fail --data \"{{\\\"host\\\":\\\"$3.\\\",\\\"value\\\":\\\"$4\\\"}}\" http://{manage}/$do\n",
+            calls.display()
+        );
+        let file = self.dir.write("hook.sh", script).unwrap();
+        format!("(\"/bin/sh\", \"{}\", \"zone\")", file.display())
+    }
+
+    /// What that program was called with.
+    pub(super) fn hook_calls(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("calls")).unwrap_or_default()
+    }
+
+    /// A client that believes only what it issues.
+    pub(super) fn believer(&self) -> Arc<ClientConfig> {
+        let config = Arc::new(self.ca.trusted_by(&[&TLS13], None));
+        // It listens there a little later.
+        let connect = || Client::connect_tls(self.manage, "127.0.0.1", &config).ok();
+        let mut client = poll(PATIENCE, connect).unwrap();
+        client.send("GET /roots/0 HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let root = client.read_response().unwrap().body;
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(&root).unwrap()).unwrap();
+        let builder = ClientConfig::builder_with_protocol_versions(&[&TLS13]);
+        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+    }
+}
