@@ -48,7 +48,7 @@ pub fn component(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
 /// `#[service(name = "…")]` names the service other than its type or trait. A method takes `&self`, at will
 /// `call: &mut Call`, and one argument; it comes back with a `Result`. One that is not `async` is answered at once.
 ///
-/// A trait becomes one of futures that can be sent.
+/// A trait becomes one of futures that can be sent, and `TraitClient` calls what implements it elsewhere.
 #[proc_macro_attribute]
 pub fn service(
     arguments: proc_macro::TokenStream,

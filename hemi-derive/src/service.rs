@@ -1,7 +1,7 @@
 //! `#[service]`: the methods of an `impl` block as those of an RPC service, and a trait as the contract of one.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{format_ident, quote};
 use syn::parse::Parser;
 use syn::punctuated::Punctuated;
 use syn::{
@@ -175,14 +175,14 @@ fn of_impl(mut item: ItemImpl, name: Option<String>) -> Result<TokenStream> {
     })
 }
 
-/// The trait, with futures that can be sent.
+/// The trait with futures that can be sent, and a client of what implements it.
 fn of_trait(mut item: ItemTrait) -> Result<TokenStream> {
-    let colon = Token![:](item.ident.span());
+    let (trait_name, vis) = (item.ident.clone(), item.vis.clone());
+    let mut calls = Vec::new();
     for inner in &mut item.items {
         let TraitItem::Fn(method) = inner else { continue };
-        if Method::new(&mut method.attrs, &method.sig)?.is_none() {
-            continue;
-        }
+        let Some(known) = Method::new(&mut method.attrs, &method.sig)? else { continue };
+        calls.push(client_method(&known, &method.sig, &method.attrs)?);
         if method.sig.asyncness.take().is_some() {
             let output = match &method.sig.output {
                 ReturnType::Default => quote!(()),
@@ -203,8 +203,75 @@ fn of_trait(mut item: ItemTrait) -> Result<TokenStream> {
         supers.push(syn::parse_str(bound)?);
     }
     item.supertraits = supers;
-    item.colon_token = Some(colon);
-    Ok(quote!(#item))
+    item.colon_token = Some(Token![:](trait_name.span()));
+    let client = format_ident!("{trait_name}Client");
+    let name = trait_name.to_string();
+    let about = format!("Calls the service [`{trait_name}`] elsewhere.");
+    Ok(quote! {
+        #item
+
+        #[doc = #about]
+        #[derive(Clone, Debug)]
+        #vis struct #client(::hemi_rpc::Remote);
+
+        impl #client {
+            /// By this client, with the service's own name.
+            #vis fn new(client: impl ::core::convert::Into<::hemi_rpc::Client>) -> Self {
+                Self(::hemi_rpc::Remote::new(client, #name))
+            }
+
+            /// The same with what the service is called there, and with options for each call.
+            #vis fn with(remote: ::hemi_rpc::Remote) -> Self {
+                Self(remote)
+            }
+
+            #(#calls)*
+        }
+    })
+}
+
+fn client_method(
+    method: &Method,
+    signature: &Signature,
+    attributes: &[Attribute],
+) -> Result<TokenStream> {
+    let reply = match &signature.output {
+        ReturnType::Type(_, ty) => reply_of(ty),
+        ReturnType::Default => None,
+    };
+    let Some(reply) = reply else {
+        let message = "a method of a service comes back with a `Result`";
+        return Err(Error::new_spanned(signature, message));
+    };
+    let docs = attributes.iter().filter(|attribute| attribute.path().is_ident("doc"));
+    let Method { ident, name, argument, .. } = method;
+    let (parameter, argument) = match argument {
+        Some(ty) => (quote!(, args: &#ty), quote!(args)),
+        None => (quote!(), quote!(&())),
+    };
+    let about = format!("Calls `{name}`.");
+    Ok(quote! {
+        #[doc = #about]
+        #[doc = ""]
+        #(#docs)*
+        ///
+        /// # Errors
+        /// When it fails there, or can't be asked.
+        pub async fn #ident(&self #parameter) -> ::core::result::Result<#reply, ::hemi_rpc::RpcError> {
+            self.0.call(#name, #argument).await
+        }
+    })
+}
+
+/// The type that a `Result` has if all went well.
+fn reply_of(ty: &Type) -> Option<Type> {
+    let Type::Path(path) = ty else { return None };
+    let last = path.path.segments.last().filter(|last| last.ident == "Result")?;
+    let syn::PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    arguments.args.iter().find_map(|argument| match argument {
+        syn::GenericArgument::Type(ty) => Some(ty.clone()),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -245,6 +312,7 @@ mod tests {
                 "a method of a service has one argument, besides `call: &mut Call`",
             ),
             ("impl A { #[rpc(nam)] pub fn a(&self) {} }", "expected `name = \"…\"` or `skip`"),
+            ("trait A { fn a(&self); }", "a method of a service comes back with a `Result`"),
         ] {
             assert_eq!(expanded(text).expect_err(text).to_string(), error);
         }

@@ -1,7 +1,8 @@
 //! RPC servers, services and clients on the Hemi engine, which understand those of rpcx, in Go.
 //!
 //! A service is an `impl` block with [`#[service]`](macro@service); what it is sent and sends back are structs with
-//! [`#[message]`](macro@message). A [`RpcxServer`] serves any number of them.
+//! [`#[message]`](macro@message). A [`RpcxServer`] serves any number of them; a [`Client`] calls
+//! those that are served elsewhere.
 //!
 //! ```
 //! use hemi_rpc::{Fault, message, service};
@@ -33,18 +34,22 @@
 extern crate self as hemi_rpc;
 
 mod call;
+mod client;
 pub mod codec;
 mod exchange;
 mod fault;
+mod rpc_error;
 mod server;
 mod service;
 
 pub use call::{Call, PushError, Pusher};
+pub use client::{Ask, BadEndpoint, Client, ClientConfig, Endpoint, Push, Remote};
 pub use codec::{CodecError, Payload, Protobuf, RawPayload};
 pub use exchange::{Exchange, Outcome};
 pub use fault::Fault;
 pub use hemi_derive::{message, service};
 pub use hemi_proto::rpcx::{CodecId, Metadata};
+pub use rpc_error::{Failure, RpcError};
 pub use serde;
 pub use server::{RpcxConfig, RpcxLimits, RpcxServer};
 pub use service::{DynService, Holds, Service, ServiceKind, ServiceParts, ServiceRegistry};

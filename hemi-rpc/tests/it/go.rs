@@ -7,7 +7,7 @@ use hemi_test::peer;
 
 use crate::server::serve;
 
-fn go_peer() -> Option<PathBuf> {
+pub(crate) fn go_peer() -> Option<PathBuf> {
     peer::go(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/rpcx"))
 }
 

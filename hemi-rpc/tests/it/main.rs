@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod calls;
+mod client;
 mod go;
 mod limits;
 mod server;

@@ -30,18 +30,19 @@ pub(super) fn run(addr: SocketAddr, load: &Load, seconds: u32) -> Result<Done> {
         Style::WebSocket(at_once) => return run_websocket(addr, load, at_once, seconds),
         Style::Http2(streams) => return run_http2(addr, load, streams, seconds),
         Style::Http3(streams) => return run_http3(addr, load, streams, seconds),
+        Style::Rpcx(callers) => return run_rpcx(addr, load, callers, seconds),
         _ => {}
     }
     let mut wrk = pinned(CLIENT_CORE);
     wrk.args(["wrk", "--threads=1", "--script=bench/wrk.lua"]);
     wrk.arg(format!("--connections={}", load.connections)).arg(format!("--duration={seconds}s"));
     let depth = match load.style {
-        Style::KeepAlive | Style::WebSocket(_) | Style::Http2(_) | Style::Http3(_) => 1,
         Style::Pipelined(depth) => depth,
         Style::OneEach => {
             wrk.arg("--header=Connection: close");
             1
         }
+        _ => 1,
     };
     if let Some(field) = load.field {
         wrk.arg(format!("--header={field}"));
@@ -106,6 +107,16 @@ fn run_http3(addr: SocketAddr, load: &Load, streams: u32, seconds: u32) -> Resul
     // By the name that the certificates are for.
     command.arg(client).args([&addr.to_string(), "bench", load.path]);
     command.args([load.connections, streams, seconds].map(|number| number.to_string()));
+    stdout_of(&mut command)?.parse()
+}
+
+/// Load from `bench-rpc`, which takes its calls for requests.
+fn run_rpcx(addr: SocketAddr, load: &Load, callers: u32, seconds: u32) -> Result<Done> {
+    static CLIENT: OnceLock<PathBuf> = OnceLock::new();
+    let client = client(&CLIENT, "bench-rpc")?;
+    let mut command = pinned(CLIENT_CORE);
+    command.arg(client).args(["load", &addr.to_string()]);
+    command.args([load.connections, callers, seconds].map(|number| number.to_string()));
     stdout_of(&mut command)?.parse()
 }
 

@@ -72,6 +72,8 @@ pub(super) enum Style {
     Http2(u32),
     /// Each after the answer to the one before, on this many streams of HTTP/3 in each connection.
     Http3(u32),
+    /// Calls of rpcx instead, by this many callers who share the connections, each after the answer to the one before.
+    Rpcx(u32),
 }
 
 /// What carries requests.
@@ -283,6 +285,24 @@ pub(super) const ROWS: &[Row] = &[
         subject: OURS,
         measure: http3("/100k.txt", 1, 8, 5.0),
     },
+    Row {
+        name: "rpcx-50",
+        what: "call of 581 bytes both ways by rpcx, 50 callers on 10 connections",
+        subject: "rpc",
+        measure: rpcx(10, 50),
+    },
+    Row {
+        name: "rpcx-500",
+        what: "call of 581 bytes both ways by rpcx, 500 callers on 10 connections",
+        subject: "rpc",
+        measure: rpcx(10, 500),
+    },
+    Row {
+        name: "rpcx-500-each",
+        what: "call of 581 bytes both ways by rpcx, 500 callers with a connection each",
+        subject: "rpc",
+        measure: rpcx(500, 500),
+    },
 ];
 
 impl Load {
@@ -315,6 +335,11 @@ const fn http3(path: &'static str, connections: u32, streams: u32, bar: f64) -> 
 const fn websocket(at_once: u32) -> Measure {
     let load = Load { style: Style::WebSocket(at_once), ..Load::get("/echo") };
     Measure::Cpu { load, bar: Bar::Ratio(1.2), against: &["tungstenite", "gws"] }
+}
+
+const fn rpcx(connections: u32, callers: u32) -> Measure {
+    let load = Load { style: Style::Rpcx(callers), connections, ..Load::get("") };
+    Measure::Cpu { load, bar: Bar::Ratio(2.5), against: &["rpcx"] }
 }
 
 const fn gzip(path: &'static str, bar: f64) -> Measure {

@@ -47,6 +47,9 @@ enum Source {
 /// The rows about files as they are.
 const STATIC: &[&str] = &["static-1k", "static-100k", "static-10m"];
 
+/// The rows about RPC.
+const RPCX: &[&str] = &["rpcx-50", "rpcx-500", "rpcx-500-each"];
+
 const SERVERS: &[Server] = &[
     Server {
         name: OURS,
@@ -121,6 +124,20 @@ const SERVERS: &[Server] = &[
         arguments: &["@CONFIG@"],
         version: &["version"],
         configs: &[(&["websocket", "websocket-16"], "peers/gws/gws.conf")],
+    },
+    Server {
+        name: "rpc",
+        source: Source::Package("bench-rpc"),
+        arguments: &["serve", "@CONFIG@"],
+        version: &["version"],
+        configs: &[(RPCX, "rpc/rpc.conf")],
+    },
+    Server {
+        name: "rpcx",
+        source: Source::Go("rpcx"),
+        arguments: &["@CONFIG@"],
+        version: &["version"],
+        configs: &[(RPCX, "peers/rpcx/rpcx.conf")],
     },
     Server {
         name: "gorox-epoll",

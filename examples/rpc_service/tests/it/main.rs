@@ -24,6 +24,9 @@ fn it_multiplies_until_ctrl_c() {
     caller.send(CALL).unwrap();
     assert_eq!(caller.read_exact(ANSWER.len()).unwrap(), ANSWER);
     drop(caller);
+    let mut client = Command::new(env!("CARGO_BIN_EXE_rpc_service"));
+    let output = client.args(["client", &format!("{addr}")]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "10 * 20 = 200\n");
     program.signal(Signal::INT).unwrap();
     assert_eq!(program.wait(Duration::from_secs(20)).unwrap().code(), Some(0));
 }

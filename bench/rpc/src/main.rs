@@ -1,0 +1,208 @@
+//! The server and the client of the rows about RPC: `bench-rpc serve FILE` runs a config, `bench-rpc load ADDRESS
+//! CONNECTIONS CALLERS SECONDS` has so many callers at once send a message of 581 bytes each, and looks at what comes back.
+//!
+//! Ends with a line like that of `wrk.lua`, where requests are calls.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program that measures")]
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use hemi_core::{Component, Explain, Registry};
+use hemi_rpc::{Client, ClientConfig, CodecId, Fault, RpcError, ServiceRegistry, message, service};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+
+/// The same as in `bench/peers/rpcx/message.proto`.
+#[message(protobuf)]
+#[derive(Clone, PartialEq, prost::Message)]
+struct Message {
+    #[prost(string, tag = "1")]
+    field1: String,
+    #[prost(int32, tag = "2")]
+    field2: i32,
+    #[prost(int32, tag = "3")]
+    field3: i32,
+    #[prost(string, tag = "4")]
+    field4: String,
+    #[prost(uint64, repeated, tag = "5")]
+    field5: Vec<u64>,
+    #[prost(bool, tag = "6")]
+    field6: bool,
+    #[prost(string, tag = "7")]
+    field7: String,
+    #[prost(string, tag = "8")]
+    field8: String,
+    #[prost(string, tag = "9")]
+    field9: String,
+    #[prost(bool, tag = "10")]
+    field10: bool,
+    #[prost(bool, tag = "11")]
+    field11: bool,
+    #[prost(int32, tag = "12")]
+    field12: i32,
+    #[prost(int64, tag = "13")]
+    field13: i64,
+    #[prost(string, tag = "14")]
+    field14: String,
+    #[prost(string, tag = "15")]
+    field15: String,
+    #[prost(int32, tag = "16")]
+    field16: i32,
+    #[prost(string, tag = "17")]
+    field17: String,
+    #[prost(string, tag = "18")]
+    field18: String,
+    #[prost(int32, tag = "19")]
+    field19: i32,
+    #[prost(int32, tag = "20")]
+    field20: i32,
+    #[prost(uint64, tag = "21")]
+    field21: u64,
+    #[prost(double, tag = "22")]
+    field22: f64,
+    #[prost(bool, tag = "23")]
+    field23: bool,
+    #[prost(bool, tag = "24")]
+    field24: bool,
+    #[prost(fixed32, tag = "25")]
+    field25: u32,
+    #[prost(sint64, tag = "26")]
+    field26: i64,
+    #[prost(string, tag = "27")]
+    field27: String,
+    #[prost(bytes = "vec", tag = "28")]
+    field28: Vec<u8>,
+}
+
+/// Answers with what it gets, changed a little.
+#[derive(hemi_rpc::serde::Deserialize, Explain, Component)]
+#[serde(crate = "hemi_rpc::serde")]
+struct Bench {}
+
+#[service]
+impl Bench {
+    pub(crate) async fn say(&self, mut message: Message) -> Result<Message, Fault> {
+        "OK".clone_into(&mut message.field1);
+        message.field2 = 100;
+        Ok(message)
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["serve", file] => {
+            let mut registry = Registry::new();
+            hemi_rpc::register(&mut registry);
+            registry.service::<Bench>();
+            hemi_core::serve(registry, &std::fs::read_to_string(file)?).await?;
+        }
+        ["load", address, conns, callers, seconds] => {
+            load(address, conns.parse()?, callers.parse()?, seconds.parse()?).await?;
+        }
+        _ => {
+            return Err(
+                "usage: bench-rpc serve FILE | load ADDRESS CONNECTIONS CALLERS SECONDS".into()
+            );
+        }
+    }
+    Ok(())
+}
+
+async fn load(address: &str, conns: usize, callers: usize, seconds: u64) -> Result<()> {
+    let config = ClientConfig { codec: CodecId::PROTOBUF, conns, ..ClientConfig::default() };
+    let client = Client::new(address.parse()?, config);
+    for _ in 0..5 * conns {
+        call(&client, &message()).await?;
+    }
+    let began = Instant::now();
+    let until = began + Duration::from_secs(seconds);
+    let tasks: Vec<_> = (0..callers)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let (message, mut took, mut errors) = (message(), Vec::new(), 0);
+                loop {
+                    let began = Instant::now();
+                    if began >= until {
+                        return (took, errors);
+                    }
+                    match call(&client, &message).await {
+                        Ok(()) => took.push(began.elapsed().as_micros() as u32),
+                        Err(_) => errors += 1,
+                    }
+                }
+            })
+        })
+        .collect();
+    let (mut took, mut errors) = (Vec::new(), 0);
+    for task in tasks {
+        let (more, failed) = task.await?;
+        took.extend(more);
+        errors += failed;
+    }
+    let microseconds = began.elapsed().as_micros();
+    took.sort_unstable();
+    let percentile = |percent: usize| took.get(took.len() * percent / 100).copied().unwrap_or(0);
+    let (requests, p50, p99) = (took.len(), percentile(50), percentile(99));
+    println!("requests={requests} errors={errors} microseconds={microseconds} p50={p50} p99={p99}");
+    Ok(())
+}
+
+async fn call(client: &Client, message: &Message) -> Result<(), RpcError> {
+    let reply: Message = client.ask("Bench", "Say").call(message).await?;
+    assert!(reply.field1 == "OK" && reply.field2 == 100 && reply.field27 == message.field27);
+    Ok(())
+}
+
+/// Every field set, as text of 44 bytes and the like.
+fn message() -> Message {
+    let text = || "x".repeat(44);
+    Message {
+        field1: text(),
+        field2: 100_000,
+        field3: 100_000,
+        field4: text(),
+        field5: Vec::new(),
+        field6: true,
+        field7: text(),
+        field8: text(),
+        field9: text(),
+        field10: true,
+        field11: true,
+        field12: 100_000,
+        field13: 100_000,
+        field14: text(),
+        field15: text(),
+        field16: 100_000,
+        field17: text(),
+        field18: text(),
+        field19: 100_000,
+        field20: 100_000,
+        field21: 100_000,
+        field22: 0.5,
+        field23: true,
+        field24: true,
+        field25: 100_000,
+        field26: 100_000,
+        field27: text(),
+        field28: vec![b'y'; 46],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    #[test]
+    fn the_message_has_the_size_of_other_benches() {
+        assert_eq!(super::message().encoded_len(), 581);
+    }
+}

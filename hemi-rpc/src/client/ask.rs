@@ -1,0 +1,217 @@
+//! One call, as it is made.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use hemi_core::clock;
+use hemi_proto::rpcx::{AUTH_KEY, CodecId, Compression, Head, Metadata, Mode, Open, TIMEOUT_KEY};
+use tokio::time::timeout;
+
+use super::Client;
+use super::conn::{Answer, Conn, Seq, Then};
+use crate::rpc_error::Failure;
+use crate::{Payload, RpcError};
+
+/// A call that is being put together.
+#[must_use = "it is made by `call` or `send`"]
+#[derive(Clone, Debug)]
+pub struct Ask<'a> {
+    client: &'a Client,
+    service: &'a str,
+    method: &'a str,
+    metadata: Metadata,
+    codec: CodecId,
+    compression: Compression,
+    timeout: Option<Duration>,
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn new(client: &'a Client, service: &'a str, method: &'a str) -> Self {
+        let config = client.config();
+        let (codec, compression) = (config.codec, config.compression());
+        let metadata = Metadata::new();
+        Self { client, service, method, metadata, codec, compression, timeout: None }
+    }
+
+    /// Says something besides.
+    pub fn metadata(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
+        self.metadata.set(key, value);
+        self
+    }
+
+    /// Shows a token, such as `Bearer …`.
+    pub fn token(self, token: &str) -> Self {
+        self.metadata(AUTH_KEY, token)
+    }
+
+    /// Writes the argument in this, and is answered in it.
+    pub fn codec(mut self, codec: CodecId) -> Self {
+        self.codec = codec;
+        self
+    }
+
+    /// Sends a large argument in gzip, and is answered so.
+    pub fn gzip(mut self) -> Self {
+        self.compression = Compression::GZIP;
+        self
+    }
+
+    /// Waits no longer than this for the answer.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Makes the call, and waits for the reply.
+    ///
+    /// # Errors
+    /// When it fails there, or can't be asked.
+    pub async fn call<A: Payload, R: Payload>(self, args: &A) -> Result<R, RpcError> {
+        self.answer(args).await.map(|(reply, _)| reply)
+    }
+
+    /// The same with what is said besides the reply.
+    ///
+    /// # Errors
+    /// When it fails there, or can't be asked.
+    pub async fn answer<A: Payload, R: Payload>(self, args: &A) -> Result<(R, Metadata), RpcError> {
+        let limit = self.timeout.unwrap_or(self.client.config().call_timeout);
+        let until = clock::now().after(limit);
+        let conn = self.client.conn().await?;
+        let seq = self.begin(&conn, args, Mode::Call, Then::Wait(until), limit).await?;
+        let mut waiting = Waiting { conn: &conn, seq, answered: false };
+        let answer = poll_fn(|cx| conn.poll_answer(cx, seq)).await;
+        waiting.answered = true;
+        let Answer { failed, codec, metadata, payload } = answer?;
+        if failed {
+            return Err(RpcError::Failed(Arc::new(Failure { codec, metadata, payload })));
+        }
+        let reply = R::decode(codec, &payload).map_err(RpcError::Unreadable)?;
+        Ok((reply, metadata))
+    }
+
+    /// Makes the call, and wants no answer: it is not told either whether there is such a service.
+    ///
+    /// # Errors
+    /// When it can't be sent.
+    pub async fn send<A: Payload>(self, args: &A) -> Result<(), RpcError> {
+        let limit = self.timeout.unwrap_or(self.client.config().call_timeout);
+        let conn = self.client.conn().await?;
+        self.begin(&conn, args, Mode::OneWay, Then::Forget, limit).await.map(|_| ())
+    }
+
+    async fn begin<A: Payload>(
+        &self,
+        conn: &Conn,
+        args: &A,
+        mode: Mode,
+        then: Then,
+        limit: Duration,
+    ) -> Result<Seq, RpcError> {
+        let own;
+        let metadata = if self.metadata.is_empty() && self.timeout.is_none() {
+            &self.client.0.timeout
+        } else {
+            let mut all = self.metadata.clone();
+            all.set(TIMEOUT_KEY, limit.as_millis().max(1).to_string());
+            own = all;
+            &own
+        };
+        let mut write = |seq: Seq, out: &mut BytesMut| {
+            let (codec, compression) = (self.codec, Compression::NONE);
+            let head = Head { version: 0, mode, compression, codec, seq: seq.0 };
+            let (service, method) = (self.service.as_bytes(), self.method.as_bytes());
+            let open = Open::begin(out, &head, service, method, metadata.pairs());
+            match args.encode(codec, out) {
+                Ok(()) => open.end(out, self.compression),
+                Err(e) => {
+                    open.cancel(out);
+                    return Err(e);
+                }
+            }
+            Ok(())
+        };
+        let mut began = poll_fn(|cx| Poll::Ready(conn.poll_begin(cx, then, &mut write))).await;
+        if began.is_pending() {
+            let room = poll_fn(|cx| conn.poll_begin(cx, then, &mut write));
+            began = Poll::Ready(timeout(limit, room).await.map_err(|_| RpcError::TimedOut)?);
+        }
+        match began {
+            Poll::Ready(began) => began,
+            Poll::Pending => Err(RpcError::TimedOut),
+        }
+    }
+}
+
+/// Has a call forgotten that nobody waits for any more.
+struct Waiting<'a> {
+    conn: &'a Conn,
+    seq: Seq,
+    answered: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.conn.forget(self.seq);
+        }
+    }
+}
+
+/// A service of one server, with what is the same for all calls of it.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    client: Client,
+    service: Arc<str>,
+    metadata: Metadata,
+    codec: Option<CodecId>,
+    timeout: Option<Duration>,
+}
+
+impl Remote {
+    /// The service of this name.
+    pub fn new(client: impl Into<Client>, service: &str) -> Self {
+        let (client, service) = (client.into(), service.into());
+        Self { client, service, metadata: Metadata::new(), codec: None, timeout: None }
+    }
+
+    /// Says something besides in all calls.
+    #[must_use]
+    pub fn metadata(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
+        self.metadata.set(key, value);
+        self
+    }
+
+    /// Writes arguments in this.
+    #[must_use]
+    pub fn codec(mut self, codec: CodecId) -> Self {
+        self.codec = Some(codec);
+        self
+    }
+
+    /// Waits no longer than this for answers.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Calls a method.
+    ///
+    /// # Errors
+    /// When it fails there, or can't be asked.
+    pub async fn call<A: Payload, R: Payload>(
+        &self,
+        method: &str,
+        args: &A,
+    ) -> Result<R, RpcError> {
+        let mut ask = self.client.ask(&self.service, method);
+        ask.metadata.clone_from(&self.metadata);
+        ask.codec = self.codec.unwrap_or(ask.codec);
+        ask.timeout = self.timeout;
+        ask.call(args).await
+    }
+}

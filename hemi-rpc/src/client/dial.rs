@@ -1,0 +1,70 @@
+//! The place of one connection, which is made when it is needed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::timeout;
+
+use super::Shared;
+use super::conn::Conn;
+use super::driver::Driver;
+use crate::RpcError;
+
+/// Has a connection, or not.
+#[derive(Default)]
+pub(super) struct Slot {
+    conn: Mutex<Option<Arc<Conn>>>,
+    /// Held by the one who connects; others wait for what comes of it.
+    dialing: tokio::sync::Mutex<Dialed>,
+}
+
+/// What came of connecting the last time, if that failed.
+type Dialed = Option<RpcError>;
+
+impl Slot {
+    /// The connection; made now, if there is none that works.
+    pub(super) async fn conn(&self, shared: &Arc<Shared>) -> Result<Arc<Conn>, RpcError> {
+        if let Some(conn) = self.working() {
+            return Ok(conn);
+        }
+        let is_tried = self.dialing.try_lock().is_err();
+        let mut dialed = self.dialing.lock().await;
+        if let Some(conn) = self.working() {
+            return Ok(conn);
+        }
+        // Who waited for it need not wait as long again.
+        if is_tried && let Some(e) = &*dialed {
+            return Err(e.clone());
+        }
+        let connected = timeout(shared.config.connect_timeout, shared.endpoint.connect()).await;
+        let socket = match connected {
+            Ok(Ok(socket)) => Ok(socket),
+            Ok(Err(e)) => Err(e.to_string()),
+            Err(_) => Err("it takes too long".to_owned()),
+        };
+        let socket = socket.map_err(|why| {
+            let e = RpcError::Unreachable(format!("{}: {why}", shared.endpoint).into());
+            *dialed = Some(e.clone());
+            e
+        })?;
+        *dialed = None;
+        let conn = Arc::new(Conn::new(shared.config.max_unsent));
+        tokio::spawn(Driver::new(socket, conn.clone(), shared.clone()).run());
+        *self.lock() = Some(conn.clone());
+        Ok(conn)
+    }
+
+    /// Nobody will call any more.
+    pub(super) fn close(&self) {
+        if let Some(conn) = self.lock().take() {
+            conn.close();
+        }
+    }
+
+    fn working(&self) -> Option<Arc<Conn>> {
+        self.lock().as_ref().filter(|conn| !conn.has_ended()).cloned()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Conn>>> {
+        self.conn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
