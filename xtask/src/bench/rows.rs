@@ -303,6 +303,39 @@ pub(super) const ROWS: &[Row] = &[
         subject: "rpc",
         measure: rpcx(500, 500),
     },
+    Row {
+        name: "proxy-hello",
+        what: "12-byte answer of an origin, passed on",
+        subject: OURS,
+        measure: proxy(Load::get("/hello"), 1.2),
+    },
+    Row {
+        name: "proxy-100k",
+        what: "file of 100 KiB of an origin, passed on",
+        subject: OURS,
+        measure: proxy(Load::get("/100k.txt"), 1.15),
+    },
+    Row {
+        name: "proxy-10m",
+        what: "file of 10 MiB of an origin, passed on",
+        subject: OURS,
+        measure: proxy(Load { connections: 8, ..Load::get("/10m.bin") }, 0.85),
+    },
+    Row {
+        name: "proxy-tls",
+        what: "12-byte answer of an origin, passed on over TLS 1.3",
+        subject: OURS,
+        measure: proxy(Load { over: Over::Tls, ..Load::get("/hello") }, 1.2),
+    },
+    Row {
+        name: "proxy-http2-32",
+        what: "12-byte answer of an origin, passed on over HTTP/2 in the clear with 32 streams each",
+        subject: OURS,
+        measure: proxy(
+            Load { style: Style::Http2(32), connections: 8, ..Load::get("/hello") },
+            1.2,
+        ),
+    },
 ];
 
 impl Load {
@@ -340,6 +373,10 @@ const fn websocket(at_once: u32) -> Measure {
 const fn rpcx(connections: u32, callers: u32) -> Measure {
     let load = Load { style: Style::Rpcx(callers), connections, ..Load::get("") };
     Measure::Cpu { load, bar: Bar::Ratio(2.5), against: &["rpcx"] }
+}
+
+const fn proxy(load: Load, bar: f64) -> Measure {
+    Measure::Cpu { load, bar: Bar::Ratio(bar), against: &["nginx", "haproxy"] }
 }
 
 const fn gzip(path: &'static str, bar: f64) -> Measure {

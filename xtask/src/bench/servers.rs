@@ -1,5 +1,6 @@
 //! The servers that can be measured, and how each is started.
 
+use std::cell::OnceCell;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,8 +13,8 @@ use hemi_test::{Program, Site, TempDir, free_port, peer};
 use rustls::ClientConfig;
 use rustls::version::TLS13;
 
-use super::SERVER_CORE;
 use super::rows::{Over, Row};
+use super::{CLIENT_CORE, SERVER_CORE};
 use crate::Result;
 use crate::cargo::{build, cargo, command, output_of, root, run};
 
@@ -31,7 +32,8 @@ pub(super) struct Server {
     version: &'static [&'static str],
     /// Its best config for each row, in `bench/`. It takes no part in the others. In a config,
     /// `@PORT@` is the port to listen on, `@ROOT@` the directory of the files, and `@ECDSA@`, `@ECDSA_KEY@`,
-    /// `@RSA@` and `@RSA_KEY@` are certificates and their keys.
+    /// `@RSA@` and `@RSA_KEY@` are certificates and their keys. Where it says `@ORIGIN@`, an origin runs, whose
+    /// address that is; `@BOTH@` is a file with certificate and key.
     configs: &'static [(&'static [&'static str], &'static str)],
 }
 
@@ -49,6 +51,9 @@ const STATIC: &[&str] = &["static-1k", "static-100k", "static-10m"];
 
 /// The rows about RPC.
 const RPCX: &[&str] = &["rpcx-50", "rpcx-500", "rpcx-500-each"];
+
+/// The rows about requests that are passed on, in the clear on both sides.
+const PROXY: &[&str] = &["proxy-hello", "proxy-100k", "proxy-10m"];
 
 const SERVERS: &[Server] = &[
     Server {
@@ -81,6 +86,9 @@ const SERVERS: &[Server] = &[
             (&["http2-hello", "http2-hello-32", "http2-100k", "http2-100k-32"], "gorox-http2.conf"),
             (&["http3-hello", "http3-hello-32", "http3-100k"], "gorox-http3.conf"),
             (&["tls-rsa"], "gorox-tls-rsa.conf"),
+            (PROXY, "gorox-proxy.conf"),
+            (&["proxy-tls"], "gorox-proxy-tls.conf"),
+            (&["proxy-http2-32"], "gorox-proxy-http2.conf"),
         ],
     },
     Server {
@@ -147,6 +155,7 @@ const SERVERS: &[Server] = &[
         configs: &[
             (&["hello", "pipeline", "close", "websocket", "websocket-16", "idle"], "gorox.conf"),
             (STATIC, "gorox-static.conf"),
+            (PROXY, "gorox-proxy.conf"),
         ],
     },
     Server {
@@ -167,6 +176,9 @@ const SERVERS: &[Server] = &[
                 &["http2-hello", "http2-hello-32", "http2-100k", "http2-100k-32"],
                 "peers/nginx-http2.conf",
             ),
+            (PROXY, "peers/nginx-proxy.conf"),
+            (&["proxy-tls"], "peers/nginx-proxy-tls.conf"),
+            (&["proxy-http2-32"], "peers/nginx-proxy-http2.conf"),
         ],
     },
     Server {
@@ -181,7 +193,12 @@ const SERVERS: &[Server] = &[
         source: Source::Installed("haproxy"),
         arguments: &["-db", "-f", "@CONFIG@"],
         version: &["-v"],
-        configs: &[(&["hello", "pipeline", "close"], "peers/haproxy-hello.conf")],
+        configs: &[
+            (&["hello", "pipeline", "close"], "peers/haproxy-hello.conf"),
+            (PROXY, "peers/haproxy-proxy.conf"),
+            (&["proxy-tls"], "peers/haproxy-proxy-tls.conf"),
+            (&["proxy-http2-32"], "peers/haproxy-proxy-http2.conf"),
+        ],
     },
 ];
 
@@ -209,6 +226,8 @@ pub(super) struct Bench {
     ca: Authority,
     ecdsa: Identity,
     rsa: Identity,
+    /// Where requests are passed on to, once a row has needed it.
+    origin: OnceCell<(Program, TempDir)>,
 }
 
 /// A server that can be started.
@@ -250,7 +269,7 @@ impl Bench {
             .try_fold(site, |site, dir| site.file(format!("{dir}/page.html"), page(20 << 10)))?;
         let ca = Authority::new("bench");
         let [ecdsa, rsa] = [KeyKind::Ecdsa, KeyKind::Rsa].map(|kind| ca.server(&["bench"], kind));
-        Ok(Self { ready, missing, site, ca, ecdsa, rsa })
+        Ok(Self { ready, missing, site, ca, ecdsa, rsa, origin: OnceCell::new() })
     }
 
     /// What clients over TLS need.
@@ -288,18 +307,9 @@ impl Bench {
     pub(super) fn start(&self, server: &Server, row: &Row) -> Result<Option<Running>> {
         let ready = self.ready.iter().find(|ready| ready.server.name == server.name);
         let (Some(ready), Some(file)) = (ready, server.config(row)) else { return Ok(None) };
-        let template = fs::read_to_string(root().join("bench").join(file))?;
         let dir = TempDir::new()?;
         let port = free_port()?;
-        let text = template
-            .replace("@PORT@", &port.to_string())
-            .replace("@ROOT@", &self.site.root().display().to_string())
-            .replace("@DIR@", &dir.path().display().to_string())
-            .replace("@ECDSA@", &self.ecdsa.certificate.display().to_string())
-            .replace("@ECDSA_KEY@", &self.ecdsa.key.display().to_string())
-            .replace("@RSA@", &self.rsa.certificate.display().to_string())
-            .replace("@RSA_KEY@", &self.rsa.key.display().to_string());
-        let config = dir.write("server.conf", text)?;
+        let config = dir.write("server.conf", self.fill_in(file, &dir, port)?)?;
         let mut command = pinned(SERVER_CORE);
         command.arg(&ready.binary).args(ready.server.arguments.iter().map(|argument| {
             argument
@@ -309,6 +319,42 @@ impl Bench {
         let program = Program::start(command, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
             .map_err(|error| format!("{}: {error}", server.name))?;
         Ok(Some(Running { label: server.name.to_owned(), program, _dir: dir }))
+    }
+
+    /// The text of a config.
+    fn fill_in(&self, file: &str, dir: &TempDir, port: u16) -> Result<String> {
+        let mut text = fs::read_to_string(root().join("bench").join(file))?;
+        let Identity { certificate, key, .. } = &self.ecdsa;
+        if text.contains("@ORIGIN@") {
+            text = text.replace("@ORIGIN@", &self.origin()?.to_string());
+        }
+        if text.contains("@BOTH@") {
+            let both = [fs::read_to_string(certificate)?, fs::read_to_string(key)?].concat();
+            text = text.replace("@BOTH@", &dir.write("both.pem", both)?.display().to_string());
+        }
+        Ok(text
+            .replace("@PORT@", &port.to_string())
+            .replace("@ROOT@", &self.site.root().display().to_string())
+            .replace("@DIR@", &dir.path().display().to_string())
+            .replace("@ECDSA@", &certificate.display().to_string())
+            .replace("@ECDSA_KEY@", &key.display().to_string())
+            .replace("@RSA@", &self.rsa.certificate.display().to_string())
+            .replace("@RSA_KEY@", &self.rsa.key.display().to_string()))
+    }
+
+    /// Where nginx answers what is passed on, on the client's core.
+    fn origin(&self) -> Result<SocketAddr> {
+        if let Some((program, _)) = self.origin.get() {
+            return Ok(program.addr());
+        }
+        let nginx = peer::find("nginx").ok_or("the rows about proxies need nginx as the origin")?;
+        let (dir, port) = (TempDir::new()?, free_port()?);
+        let text = self.fill_in("peers/nginx-origin.conf", &dir, port)?;
+        let config = dir.write("origin.conf", text)?;
+        let mut command = pinned(CLIENT_CORE);
+        command.arg(nginx).args(["-e", "stderr", "-p"]).arg(dir.path()).arg("-c").arg(config);
+        let program = Program::start(command, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+        Ok(self.origin.get_or_init(|| (program, dir)).0.addr())
     }
 }
 
