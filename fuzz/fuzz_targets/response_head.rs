@@ -4,7 +4,7 @@
 use bytes::BytesMut;
 use hemi_fuzz::{feed, split_piece_size};
 use hemi_proto::http1::{HeadError, HeadLimits, HeadReader, ResponseHead, encode_response};
-use http::{HeaderMap, Method, Version};
+use http::{Method, Version};
 use libfuzzer_sys::fuzz_target;
 
 /// Small, so that short inputs reach them.
@@ -33,8 +33,8 @@ fn read(
     bytes: &[u8],
     size: usize,
 ) -> (Result<Option<ResponseHead>, HeadError>, BytesMut) {
-    let (mut reader, mut spare) = (HeadReader::default(), HeaderMap::new());
-    feed(bytes, size, |buf| reader.read_response(method, buf, &mut spare, &LIMITS))
+    let mut reader = HeadReader::default();
+    feed(bytes, size, |buf| reader.read_response(method, buf, &LIMITS))
 }
 
 fn check_round_trip(method: &Method, head: &ResponseHead) {
@@ -44,7 +44,7 @@ fn check_round_trip(method: &Method, head: &ResponseHead) {
     let mut buf = BytesMut::new();
     encode_response(&mut buf, head.status, &head.headers);
     let again = HeadReader::default()
-        .read_response(method, &mut buf, &mut HeaderMap::new(), &HeadLimits::default())
+        .read_response(method, &mut buf, &HeadLimits::default())
         .expect("head")
         .expect("complete");
     assert!(buf.is_empty());

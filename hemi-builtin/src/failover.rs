@@ -1,10 +1,18 @@
 //! Sends a request to one node after the other, until one answers.
 
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::str::FromStr;
+
 use hemi_core::BoxFuture;
 use hemi_core::backend::{By, NoNode, Nodes, Pick};
-use hemi_web::{Body, Response, Undelivered};
+use hemi_core::config::ConfigType;
+use hemi_web::{Body, Response, SendError, StatusPattern, Undelivered};
 use http::StatusCode;
+use serde::Deserialize;
 use tracing::warn;
+
+use crate::replay::Replay;
 
 /// A request that may go to several nodes.
 pub(crate) struct Failover<'a> {
@@ -14,46 +22,170 @@ pub(crate) struct Failover<'a> {
     pub(crate) max_tries: usize,
     /// Doing what it asks for twice comes to the same (RFC 9110, 9.2.2).
     pub(crate) repeatable: bool,
-    /// Its id, for the log.
-    pub(crate) request: &'a str,
+    /// After what it is sent again, if it may be.
+    pub(crate) causes: &'a [RetryCause],
+    /// For the log.
+    pub(crate) request: &'a (dyn Display + Sync),
+}
+
+/// What is held against a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum RetryCause {
+    /// No connection could be made.
+    Connect,
+    /// The connection broke before the answer began.
+    Broken,
+    /// The answer did not begin in time.
+    Timeout,
+    /// What came is no answer.
+    Malformed,
+    /// The node answered so.
+    Status(StatusPattern),
+}
+
+/// Text that is none of these.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "write \"connect\", \"broken\", \"timeout\", \"malformed\", a status like \"503\", or \"5xx\""
+)]
+pub(crate) struct BadRetryCause;
+
+impl FromStr for RetryCause {
+    type Err = BadRetryCause;
+
+    fn from_str(text: &str) -> Result<Self, BadRetryCause> {
+        Ok(match text {
+            "connect" => Self::Connect,
+            "broken" => Self::Broken,
+            "timeout" => Self::Timeout,
+            "malformed" => Self::Malformed,
+            status => Self::Status(status.parse().map_err(|_| BadRetryCause)?),
+        })
+    }
+}
+
+impl TryFrom<String> for RetryCause {
+    type Error = BadRetryCause;
+
+    fn try_from(text: String) -> Result<Self, BadRetryCause> {
+        text.parse()
+    }
+}
+
+impl ConfigType for RetryCause {
+    fn kind() -> Cow<'static, str> {
+        "retry cause".into()
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Connect => "\"connect\"".into(),
+            Self::Broken => "\"broken\"".into(),
+            Self::Timeout => "\"timeout\"".into(),
+            Self::Malformed => "\"malformed\"".into(),
+            Self::Status(pattern) => pattern.show(),
+        }
+    }
+}
+
+impl RetryCause {
+    /// All but statuses.
+    pub(crate) const FAILURES: [Self; 4] =
+        [Self::Connect, Self::Broken, Self::Timeout, Self::Malformed];
+
+    fn of(error: &SendError) -> Option<Self> {
+        match error {
+            SendError::Connect(_) | SendError::Timeout { what: "connection", .. } => {
+                Some(Self::Connect)
+            }
+            SendError::Broken(_) | SendError::Closed => Some(Self::Broken),
+            SendError::Timeout { .. } => Some(Self::Timeout),
+            SendError::Malformed(_) => Some(Self::Malformed),
+            _ => None,
+        }
+    }
 }
 
 impl Failover<'_> {
     /// Sends it; the status to answer with, if no node does.
     ///
     /// After a failure it is sent again if nobody can have seen it, or it may be repeated; and never when
-    /// some of its content was taken.
+    /// some of its content was taken that `replay` does not have.
     pub(crate) async fn run<'s>(
         self,
         mut body: Body,
+        replay: Option<&Replay>,
         mut send: impl FnMut(Pick, Body) -> BoxFuture<'s, Result<Response, Box<Undelivered>>> + Send,
     ) -> Result<Response, StatusCode> {
-        let (request, mut tried) = (self.request, Vec::new());
-        let mut status = StatusCode::SERVICE_UNAVAILABLE;
+        let mut tried = Vec::new();
+        let mut failed = Failed::Not;
+        let by_status = self.causes.iter().any(|cause| matches!(cause, RetryCause::Status(_)));
         loop {
-            let pick = self.nodes.pick(&self.by, &tried).map_err(|e| {
-                if e == NoNode::Fit {
-                    warn!(request, "cannot pass the request on: {e}");
+            let pick = match self.nodes.pick(&self.by, &tried) {
+                Ok(pick) => pick,
+                Err(e) => {
+                    if e == NoNode::Fit {
+                        warn!(request = %self.request, "cannot pass the request on: {e}");
+                    }
+                    return failed.end();
                 }
-                status
-            })?;
+            };
+            let twin = by_status.then(|| pick.twin());
             let undelivered = match send(pick, body).await {
-                Ok(response) => return Ok(response),
+                Ok(response) => {
+                    let status = response.status();
+                    let held_against = |cause: &RetryCause| matches!(cause, RetryCause::Status(pattern) if pattern.matches(status));
+                    let again = self.repeatable && self.causes.iter().any(held_against);
+                    let left = again && tried.len() + 1 < self.max_tries;
+                    let untouched =
+                        left.then(|| replay.map_or_else(|| Some(Body::empty()), Replay::body));
+                    let (Some(untouched), Some(twin)) = (untouched.flatten(), twin) else {
+                        return Ok(response);
+                    };
+                    let node = twin.endpoint().target();
+                    warn!(request = %self.request, %node, "the node answered {status}");
+                    self.nodes.failed(&twin);
+                    tried.push(twin);
+                    failed = Failed::Answered(response);
+                    body = untouched;
+                    continue;
+                }
                 Err(undelivered) => *undelivered,
             };
             let (error, node) = (undelivered.error, undelivered.pick.endpoint().target());
-            warn!(request, %node, "no answer from the node: {error}");
-            status = error.status();
+            warn!(request = %self.request, %node, "no answer from the node: {error}");
+            failed = Failed::With(error.status());
             if !error.is_of_node() {
-                return Err(status);
+                return failed.end();
             }
             self.nodes.failed(&undelivered.pick);
             tried.push(undelivered.pick);
-            let again = undelivered.unseen || self.repeatable;
-            match undelivered.body.filter(|_| again && tried.len() < self.max_tries) {
+            let held_against = RetryCause::of(&error).is_some_and(|c| self.causes.contains(&c));
+            let again = undelivered.unseen || (self.repeatable && held_against);
+            let untouched = undelivered.body.or_else(|| replay?.body());
+            match untouched.filter(|_| again && tried.len() < self.max_tries) {
                 Some(untouched) => body = untouched,
-                None => return Err(status),
+                None => return failed.end(),
             }
+        }
+    }
+}
+
+/// What came of the tries so far.
+enum Failed {
+    Not,
+    With(StatusCode),
+    /// An answer that another might be better than.
+    Answered(Response),
+}
+
+impl Failed {
+    fn end(self) -> Result<Response, StatusCode> {
+        match self {
+            Self::Not => Err(StatusCode::SERVICE_UNAVAILABLE),
+            Self::With(status) => Err(status),
+            Self::Answered(response) => Ok(response),
         }
     }
 }

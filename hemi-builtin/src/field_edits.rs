@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use hemi_core::config::{ConfigType, Lookup, Template};
+use hemi_proto::fields::FieldLines;
 use hemi_web::WebVar;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
@@ -44,19 +45,19 @@ impl FieldEdits {
         self.removed.is_empty() && self.set.is_empty() && self.added.is_empty()
     }
 
-    /// Whether fields of this name do not stay as they are.
-    pub(crate) fn replaces(&self, name: &HeaderName) -> bool {
+    /// Whether fields of this name, in any case, do not stay as they are.
+    pub(crate) fn replaces(&self, name: &[u8]) -> bool {
         let mut gone = self.removed.iter().chain(self.set.iter().map(|(name, _)| name));
-        gone.any(|FieldName(gone)| gone == name)
+        gone.any(|FieldName(gone)| name.eq_ignore_ascii_case(gone.as_str().as_bytes()))
     }
 
-    /// The fields to set and to add, with the values of their variables.
-    pub(crate) fn render_list(
-        &self,
-        lookup: &impl Lookup<WebVar>,
-    ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        let edits = self.set.iter().chain(&self.added);
-        edits.filter_map(|(FieldName(name), value)| Some((name.clone(), value.render(lookup)?)))
+    /// Puts the fields to set and to add, with the values of their variables.
+    pub(crate) fn put(&self, lookup: &impl Lookup<WebVar>, lines: &mut FieldLines) {
+        for (FieldName(name), value) in self.set.iter().chain(&self.added) {
+            if let Some(value) = value.render(lookup) {
+                lines.put(name, &value);
+            }
+        }
     }
 
     /// Gives the variables their values.

@@ -16,6 +16,7 @@ pub mod hstates;
 pub mod loggers;
 mod realm;
 mod redis;
+mod replay;
 pub mod revisers;
 pub mod servers;
 pub mod services;
@@ -42,6 +43,7 @@ pub fn register(registry: &mut Registry) {
         .dealet::<dealets::LimitDealet>()
         .dealet::<dealets::TcpxProxy>()
         .http_backend::<backends::Http1Backend>()
+        .http_backend::<backends::Http2Backend>()
         .gateway::<backends::FcgiBackend>()
         .handlet::<handlets::Static>()
         .handlet::<handlets::Favicon>()

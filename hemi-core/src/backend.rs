@@ -28,7 +28,7 @@ use crate::metrics::Measures;
 use crate::resolv::{Resolv, ResolvKind};
 use crate::{CreateCx, Error, Explain, Prepare, Result, Run};
 
-pub use balancer::{Balancer, By};
+pub use balancer::{Balancer, By, spread};
 pub use check::{Check, CheckConfig, CheckKind, CheckRegistry, DynCheck, TcpCheck};
 pub use endpoint::{Endpoint, Health, Target};
 pub use node::{Node, NodeAddress, NodeConfig, NodeKind};
@@ -460,6 +460,13 @@ impl Pick {
         seat.active.fetch_add(1, Ordering::Relaxed);
         seat.requests.fetch_add(1, Ordering::Relaxed);
         Self { seat }
+    }
+
+    /// Another hold of the same node, which counts as under way too.
+    #[must_use]
+    pub fn twin(&self) -> Self {
+        self.seat.active.fetch_add(1, Ordering::Relaxed);
+        Self { seat: self.seat.clone() }
     }
 
     /// The node.

@@ -321,10 +321,10 @@ async fn receive(
 ) -> Result<(Answer, bool), Failure> {
     let mut came = false;
     let result = async {
-        let (mut heads, mut fields) = (HeadReader::default(), HeaderMap::new());
+        let mut heads = HeadReader::default();
         let head = loop {
             let limits = HeadLimits::default();
-            match heads.read_response(&Method::GET, buffer, &mut fields, &limits)? {
+            match heads.read_response(&Method::GET, buffer, &limits)? {
                 Some(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
                     return Err(ClientError::Upgrade);
                 }
@@ -336,7 +336,7 @@ async fn receive(
         };
         let content = receive_content(stream, buffer, head.framing, limit).await?;
         let keeps = head.keep_alive && head.framing != BodyLength::UntilClose;
-        Ok((Answer { status: head.status, headers: head.headers, content }, keeps))
+        Ok((Answer { status: head.status, headers: head.headers.into(), content }, keeps))
     };
     let result = result.await;
     result.map_err(|error| Failure { error, nothing_came: !came })

@@ -25,6 +25,8 @@ const GRAIN: Duration = Duration::from_millis(128);
 #[derive(Debug)]
 pub struct Deadline {
     index: usize,
+    /// Where the wheel is that it is of: that of another thread is not to be touched.
+    wheel: usize,
 }
 
 /// Which connections to wake together: those of one server.
@@ -39,7 +41,10 @@ impl Group {
 /// How long may be waited for what comes next, by a future that may be polled by one task after the other.
 #[derive(Debug, Default)]
 pub struct Patience {
-    deadline: Option<(Waker, Deadline)>,
+    /// There once something was waited for.
+    deadline: Option<Deadline>,
+    /// Whom it wakes.
+    waker: Option<Waker>,
     /// When it is over with what is waited for now.
     at: Option<Moment>,
 }
@@ -58,12 +63,30 @@ impl Patience {
         if now >= at {
             return true;
         }
-        if self.deadline.as_ref().is_some_and(|(waker, _)| !waker.will_wake(cx.waker())) {
-            self.deadline = None;
+        self.deadline.take_if(|deadline| !deadline.is_here());
+        let deadline = match &self.deadline {
+            Some(deadline) => deadline,
+            None => {
+                self.waker = None;
+                self.deadline.insert(Deadline::new(Group::NONE, cx.waker()))
+            }
+        };
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            deadline.wakes(Some(cx.waker().clone()));
+            self.waker = Some(cx.waker().clone());
         }
-        let new = || (cx.waker().clone(), Deadline::new(Group::NONE, cx.waker()));
-        self.deadline.get_or_insert_with(new).1.set(at);
+        deadline.set(at);
         false
+    }
+
+    /// Nothing is waited for now, for long maybe: no task is held. Waiting again costs less than at first.
+    pub fn rest(&mut self) {
+        self.at = None;
+        self.waker = None;
+        if let Some(deadline) = &self.deadline {
+            deadline.set(Moment::NEVER);
+            deadline.wakes(None);
+        }
     }
 }
 
@@ -121,8 +144,22 @@ impl Deadline {
                 Some(slot) => *slot = Slot::new(slot.generation.wrapping_add(1), group, waker),
                 None => wheel.slots.push(Slot::new(0, group, waker)),
             }
-            Self { index }
+            Self { index, wheel: std::ptr::from_mut(wheel).addr() }
         })
+    }
+
+    /// Whether it is of this thread's wheel.
+    fn is_here(&self) -> bool {
+        WHEEL.with(|wheel| wheel.as_ptr().addr()) == self.wheel
+    }
+
+    /// Has it wake another task, or none.
+    fn wakes(&self, waker: Option<Waker>) {
+        // What is replaced is dropped after the wheel is let go: it may own a task that has a deadline too.
+        let _before = WHEEL.with_borrow_mut(|wheel| {
+            let slot = wheel.slots.get_mut(self.index)?;
+            std::mem::replace(&mut slot.waker, waker)
+        });
     }
 
     /// Moves the deadline; [`Moment::NEVER`] takes it away.
@@ -142,8 +179,12 @@ impl Deadline {
 impl Drop for Deadline {
     fn drop(&mut self) {
         // The waker is dropped after the wheel is let go: it may own a task that has a deadline too.
-        let _waker = WHEEL.try_with(|wheel| {
-            let mut wheel = wheel.borrow_mut();
+        let _waker = WHEEL.try_with(|cell| {
+            // The slot of another thread's is lost: it wakes nobody who still waits.
+            if cell.as_ptr().addr() != self.wheel {
+                return None;
+            }
+            let mut wheel = cell.borrow_mut();
             wheel.free.push(self.index);
             wheel.slots.get_mut(self.index).and_then(|slot| {
                 slot.generation = slot.generation.wrapping_add(1);

@@ -11,6 +11,7 @@ mod pipe;
 pub mod pool;
 mod relay;
 pub(crate) mod socket;
+mod splice;
 pub(crate) mod uring;
 
 use std::io;
@@ -25,6 +26,7 @@ pub use outbox::{Outbox, SharedFile};
 pub use relay::{Relay, Relayed, relay};
 pub(crate) use socket::Family;
 pub use socket::Socket;
+pub use splice::{LONG, Splice};
 
 /// By what the bytes of connections are moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -52,8 +52,13 @@ pub enum PathError {
 /// Whether a segment is `.` or `..`, in any spelling.
 #[must_use]
 pub fn is_dot_segment(segment: &str) -> bool {
-    let segment = segment.replace("%2e", ".").replace("%2E", ".");
-    segment == "." || segment == ".."
+    let (mut rest, mut dots) = (segment, 0);
+    while !rest.is_empty() && dots < 3 {
+        let dot = [".", "%2e", "%2E"].into_iter().find_map(|dot| rest.strip_prefix(dot));
+        let Some(after) = dot else { return false };
+        (rest, dots) = (after, dots + 1);
+    }
+    matches!(dots, 1 | 2)
 }
 
 impl PathError {

@@ -1,5 +1,6 @@
 //! The kind `httpBackend`: groups of servers that requests are passed on to.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +8,10 @@ use std::time::Duration;
 use hemi_core::backend::{Nodes, Pick};
 use hemi_core::config::KindName;
 use hemi_core::{BoxFuture, Component, Kind, Lifecycle, Place, Rank, Registry};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use hemi_proto::fields::FieldLines;
+use http::{Method, StatusCode};
 
-use crate::{Body, BoxError, Response};
+use crate::{Body, BoxError, Interim, Response};
 
 /// The kind of backends that speak HTTP.
 #[derive(Debug)]
@@ -25,24 +27,24 @@ impl Kind for HttpBackendKind {
     const PLACE: Place = Place::Referred;
 }
 
-/// A request on its way to a node.
+/// The head of a request on its way to a node.
 pub struct Outgoing<'a> {
     /// The method.
     pub method: &'a Method,
     /// Path and query.
     pub target: &'a [u8],
     /// Host and port that are asked for.
-    pub authority: HeaderValue,
-    /// Fields, of which those are left out that `drops` says so of.
-    pub headers: &'a HeaderMap,
-    /// Whether a field is not sent. Those about the connection and the content's length never are.
-    pub drops: &'a (dyn Fn(&HeaderName) -> bool + Sync),
-    /// Fields that are sent besides.
-    pub added: &'a [(HeaderName, HeaderValue)],
+    pub authority: Cow<'a, [u8]>,
+    /// Whether the client came over TLS.
+    pub secure: bool,
+    /// The fields, without those that are about a connection or the content's length.
+    pub fields: &'a FieldLines,
     /// The protocol that the client wants to go on in, if it does.
-    pub upgrade: Option<&'a HeaderValue>,
-    /// The content.
-    pub body: Body,
+    pub upgrade: Option<&'a [u8]>,
+    /// Whether the client takes trailers, and says so.
+    pub trailers: bool,
+    /// Takes the fields of a 103 that comes before the answer (RFC 8297), if the client wants to hear of it.
+    pub hints: Option<&'a Interim>,
 }
 
 /// Why a request got no answer.
@@ -123,6 +125,7 @@ pub trait HttpBackend: Lifecycle {
         &self,
         pick: Pick,
         request: Outgoing<'_>,
+        body: Body,
     ) -> impl Future<Output = Result<Response, Box<Undelivered>>> + Send;
 }
 
@@ -136,6 +139,7 @@ pub trait DynHttpBackend: Send + Sync {
         &'a self,
         pick: Pick,
         request: Outgoing<'a>,
+        body: Body,
     ) -> BoxFuture<'a, Result<Response, Box<Undelivered>>>;
 }
 
@@ -148,8 +152,9 @@ impl<B: HttpBackend> DynHttpBackend for B {
         &'a self,
         pick: Pick,
         request: Outgoing<'a>,
+        body: Body,
     ) -> BoxFuture<'a, Result<Response, Box<Undelivered>>> {
-        Box::pin(HttpBackend::send(self, pick, request))
+        Box::pin(HttpBackend::send(self, pick, request, body))
     }
 }
 

@@ -10,10 +10,10 @@ use std::fs::File;
 use std::future::poll_fn;
 use std::ops::Range;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use hemi_core::io::SharedFile;
+use hemi_core::io::{SharedFile, Socket};
 use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use rustix::buffer::spare_capacity;
@@ -38,7 +38,23 @@ pub(crate) enum Inner {
     File(SharedFile, Range<u64>),
     Pieces(VecDeque<Piece>),
     Incoming(Incoming),
+    Passed(Box<dyn Passed>),
     Stream(Box<dyn HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin>),
+}
+
+/// Content that comes from the socket of another server, which can be passed on without being looked at.
+pub trait Passed: HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin {
+    /// The socket, and how many bytes of content come next on it, if nothing else does.
+    fn source(&mut self) -> Option<(&mut Socket, u64)>;
+
+    /// So many of these were taken.
+    ///
+    /// # Errors
+    /// When there were not so many.
+    fn took(&mut self, bytes: u64) -> Result<(), BoxError>;
+
+    /// To be asked when the socket has to be waited for: an error, if that takes too long.
+    fn waits(&mut self, cx: &mut Context<'_>) -> Result<(), BoxError>;
 }
 
 /// A piece of a content that is made of several: see [`Body::pieces`].
@@ -134,6 +150,19 @@ impl Body {
         Self(Inner::Stream(Box::new(Boxed(Box::pin(stream)))))
     }
 
+    /// What another server sends.
+    pub fn passed_on(content: impl Passed + 'static) -> Self {
+        Self(Inner::Passed(Box::new(content)))
+    }
+
+    /// The same, if that is what it is.
+    pub(crate) fn as_passed(&mut self) -> Option<&mut dyn Passed> {
+        match &mut self.0 {
+            Inner::Passed(content) => Some(&mut **content),
+            _ => None,
+        }
+    }
+
     /// Drops what is there.
     pub(crate) fn clear(&mut self) {
         if !matches!(self.0, Inner::Empty) {
@@ -168,6 +197,7 @@ impl Body {
             Inner::File(_, range) => Some(range.end.saturating_sub(range.start)),
             Inner::Pieces(pieces) => Some(pieces.iter().map(Piece::len).sum()),
             Inner::Incoming(incoming) => incoming.len(),
+            Inner::Passed(content) => content.size_hint().exact(),
             Inner::Stream(stream) => stream.size_hint().exact(),
         }
     }
@@ -276,15 +306,14 @@ impl HttpBody for Body {
                 }
             },
             Inner::Incoming(incoming) => incoming.poll_frame(cx),
-            Inner::Stream(stream) => match ready!(Pin::new(stream).poll_frame(cx)) {
-                Some(frame) => Poll::Ready(Some(frame.map_err(BodyError::from_box))),
-                None => Poll::Ready(None),
-            },
+            Inner::Passed(content) => Pin::new(content).poll_frame(cx).map_err(BodyError::from_box),
+            Inner::Stream(stream) => Pin::new(stream).poll_frame(cx).map_err(BodyError::from_box),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
+            Inner::Passed(content) => content.is_end_stream(),
             Inner::Stream(stream) => stream.is_end_stream(),
             _ => self.is_empty(),
         }

@@ -150,6 +150,18 @@ pub(crate) enum Standing {
     None,
 }
 
+impl Standing {
+    /// What is to be added to fields among which there are these already, or not.
+    pub(crate) fn beside(date: bool, server: bool) -> Self {
+        match (date, server) {
+            (false, false) => Self::Both,
+            (false, true) => Self::Date,
+            // Of one who knows the date we need not say who answers.
+            (true, _) => Self::None,
+        }
+    }
+}
+
 impl Component for HttpxServer {
     const SIGN: &'static str = "httpxServer";
     type Config = (HttpxConfig, HttpConfig, GateConfig, TlsConfig, QuicConfig);

@@ -47,7 +47,7 @@ pub use backend::{
     DynHttpBackend, HttpBackend, HttpBackendKind, HttpBackendRegistry, Outgoing, SendError,
     Undelivered,
 };
-pub use body::{Body, BodyError, BodySender, BoxError, Piece, Unread};
+pub use body::{Body, BodyError, BodySender, BoxError, Passed, Piece, Unread};
 pub use cookie::{CookieError, CookieKey, SameSite, SetCookie, ShortKey};
 pub use extract::{Cookies, Extract, Field, Form, Header, Matched, Path, Query, State};
 pub use form::{FormError, FormLimits, FormPairs};
@@ -61,10 +61,10 @@ pub use httpx::{HttpxConfig, HttpxServer};
 pub use json::Json;
 pub use mapper::{AtOnce, Handle, Mapper, Waits};
 pub use multipart::{Multipart, MultipartConfig, Part, Upfile};
-pub(crate) use notes::Interim;
+pub use notes::{Interim, ShownId};
 pub use request::{BadTarget, Request, Scheme};
 pub use respond::{Html, Redirect, Respond};
-pub use response::{Prepared, Response};
+pub use response::{Prepared, Response, nominated};
 pub use reviser::{Reviser, ReviserKind, ReviserRegistry};
 pub use rule::{Rule, RuleConfig, RuleKind};
 pub use session::{CookieName, CsrfError, Flash, Session, SessionConfig, SessionError};

@@ -96,9 +96,9 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Early hints on their way from a handlet to its connection.
+/// Where early hints go on their way from a handlet to its connection.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Interim(Arc<Shared>);
+pub struct Interim(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -107,12 +107,30 @@ struct Shared {
     count: AtomicU32,
 }
 
+/// What tells a request from all others, to be shown.
+#[derive(Clone, Copy, Debug)]
+pub struct ShownId<'a> {
+    pub(crate) given: Option<&'a str>,
+    pub(crate) own: RequestId,
+}
+
+impl fmt::Display for ShownId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.given {
+            Some(id) => f.write_str(id),
+            None => self.own.fmt(f),
+        }
+    }
+}
+
 /// So many hints a request may be given.
 const MOST: u32 = 16;
 
 impl Interim {
-    /// Adds hints; false if there were too many.
-    pub(crate) fn push(&self, fields: HeaderMap) -> bool {
+    /// Sends a 103 with these fields, as [`Request::early_hints`] does; false if there were too many.
+    ///
+    /// [`Request::early_hints`]: crate::Request::early_hints
+    pub fn push(&self, fields: HeaderMap) -> bool {
         let room = self.0.count.fetch_add(1, Ordering::Relaxed) < MOST;
         if room {
             self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(fields);

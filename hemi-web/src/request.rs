@@ -15,7 +15,7 @@ use http::header::HeaderName;
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
 
 use crate::body::Body;
-use crate::notes::{Hook, Notes, RequestId};
+use crate::notes::{Hook, Notes, RequestId, ShownId};
 use crate::session::{Session, Sessions};
 use crate::{Interim, Response};
 
@@ -271,6 +271,16 @@ impl Request {
         self.head.headers.has(name)
     }
 
+    /// Name and value of each field, by the same way. A name may have letters in upper case.
+    pub fn field_lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.head.headers.lines()
+    }
+
+    /// The values of all fields of this name, by the same way.
+    pub fn field_values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        self.head.headers.all(name)
+    }
+
     /// The fields in a map of its own, for who passes the request on.
     #[must_use]
     pub fn to_headers(&self) -> HeaderMap {
@@ -324,6 +334,13 @@ impl Request {
             Some(id) => id.into(),
             None => self.id.to_string().into(),
         }
+    }
+
+    /// The same to be shown, maybe: costs nothing until then.
+    #[must_use]
+    pub fn show_id(&self) -> ShownId<'_> {
+        let given = self.notes.as_ref().and_then(|notes| notes.id.as_deref());
+        ShownId { given, own: self.id }
     }
 
     /// Appends the same to `text`.
@@ -394,6 +411,13 @@ impl Request {
     /// (RFC 8297). False if the client would not understand it, or has been sent too many.
     pub fn early_hints(&self, fields: HeaderMap) -> bool {
         self.interim.as_ref().is_some_and(|interim| interim.push(fields))
+    }
+
+    /// Where [`Request::early_hints`] go, for who passes on those of others; none if the client would not
+    /// understand them.
+    #[must_use]
+    pub fn hints(&self) -> Option<&Interim> {
+        self.interim.as_ref().filter(|_| self.head.version > Version::HTTP_10)
     }
 
     /// Where the connection finds what [`Request::early_hints`] leaves.

@@ -4,12 +4,13 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use hemi_core::BoxFuture;
+use hemi_proto::fields::Fields as Lines;
 use hemi_proto::http1::{encode_content_length, encode_fields};
 use hemi_proto::http2::hpack;
 use hemi_proto::http3::qpack::StaticEncoder;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue, SERVER,
-    TRANSFER_ENCODING,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, HOST, HeaderName,
+    HeaderValue, SERVER, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, StatusCode};
 
@@ -56,6 +57,48 @@ enum Fields {
     /// In a box, for answers are passed from hand to hand.
     Own(Box<HeaderMap>),
     Prepared(Arc<Prepared>),
+    /// As another server has sent them.
+    Passed(Box<Lines>),
+}
+
+impl Fields {
+    /// Those of another server's answer. What the connections here see to themselves may stay.
+    fn of_other(status: StatusCode, lines: Lines) -> Self {
+        let of_hop = [TE, TRAILER, UPGRADE, HeaderName::from_static("proxy-connection")];
+        let nominates = |value: &[u8]| {
+            !(value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close"))
+        };
+        let plain = !of_hop.iter().any(|name| lines.has(name));
+        if plain && !lines.all(&CONNECTION).any(nominates) {
+            return Self::Passed(Box::new(lines));
+        }
+        let mut map = HeaderMap::from(lines);
+        for name in nominated(map.get_all(CONNECTION).iter().map(HeaderValue::as_bytes)) {
+            if name != UPGRADE {
+                map.remove(name);
+            }
+        }
+        let upgrades = status == StatusCode::SWITCHING_PROTOCOLS;
+        for name in of_hop.into_iter().filter(|name| !(upgrades && *name == UPGRADE)) {
+            map.remove(name);
+        }
+        Self::Own(Box::new(map))
+    }
+}
+
+/// Fields that a message says are about its connection, in the values of `connection` (RFC 9110, 7.6.1); but
+/// for those that the message itself depends on, which can't be taken from it.
+pub fn nominated<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<HeaderName> {
+    let options = values.flat_map(|value| value.split(|&b| b == b','));
+    let names = options.filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok());
+    names.filter(|name| !is_essential(name)).collect()
+}
+
+fn is_essential(name: &HeaderName) -> bool {
+    [AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TRANSFER_ENCODING, VIA]
+        .contains(name)
+        || name.as_str().starts_with("x-forwarded-")
+        || matches!(name.as_str(), "close" | "keep-alive" | "forwarded" | "x-real-ip")
 }
 
 /// Fields, and maybe content, that are encoded once and sent many times.
@@ -203,6 +246,13 @@ impl Response {
         Self { status, fields, body, whole: false, until, stock: false, rare }
     }
 
+    /// The answer of another server, with the fields that came with it, but for those that are about its
+    /// connection (RFC 9110, 7.6.1).
+    #[must_use]
+    pub fn passed_on(status: StatusCode, fields: Lines) -> Self {
+        Self::of(status, Fields::of_other(status, fields), Body::empty())
+    }
+
     /// Text, as `text/plain` in UTF-8.
     #[must_use]
     pub fn text(text: impl Into<Body>) -> Self {
@@ -229,10 +279,17 @@ impl Response {
         F: FnOnce(Upgraded) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let mut response = Self::new(StatusCode::SWITCHING_PROTOCOLS);
-        let upgrade = Some(Upgrade(Box::new(|upgraded| Box::pin(go_on(upgraded)))));
-        response.rare = Some(Box::new(Rare { upgrade, cause: None }));
-        response
+        Self::new(StatusCode::SWITCHING_PROTOCOLS).go_on(|upgraded| Box::pin(go_on(upgraded)))
+    }
+
+    /// The same for a 101 that there is already.
+    #[must_use]
+    pub fn go_on<F>(mut self, go_on: F) -> Self
+    where
+        F: FnOnce(Upgraded) -> BoxFuture<'static, ()> + Send + 'static,
+    {
+        self.rare.get_or_insert_default().upgrade = Some(Upgrade(Box::new(go_on)));
+        self
     }
 
     /// The same with another status.
@@ -280,6 +337,15 @@ impl Response {
         match &self.fields {
             Fields::Own(map) => map,
             Fields::Prepared(prepared) => &prepared.map,
+            Fields::Passed(lines) => lines,
+        }
+    }
+
+    /// The fields as another server has sent them, if they are.
+    pub(crate) fn passed_fields(&self) -> Option<&Lines> {
+        match &self.fields {
+            Fields::Passed(lines) if !lines.is_map() => Some(lines),
+            _ => None,
         }
     }
 
@@ -293,6 +359,7 @@ impl Response {
         }
         match &mut self.fields {
             Fields::Own(map) => map,
+            Fields::Passed(lines) => lines,
             Fields::Prepared(_) => unreachable!("made its own above"),
         }
     }
@@ -300,7 +367,7 @@ impl Response {
     /// The fields as they were prepared, if they are.
     pub(crate) fn prepared_fields(&self) -> Option<&Prepared> {
         match &self.fields {
-            Fields::Own(_) => None,
+            Fields::Own(_) | Fields::Passed(_) => None,
             Fields::Prepared(prepared) => Some(prepared),
         }
     }

@@ -122,7 +122,9 @@ impl TryFrom<String> for StatusPattern {
 }
 
 impl StatusPattern {
-    fn matches(self, status: StatusCode) -> bool {
+    /// Whether it is this one, or of this class.
+    #[must_use]
+    pub fn matches(self, status: StatusCode) -> bool {
         match self {
             Self::One(code) => status.as_u16() == code,
             Self::Class(class) => status.as_u16() / 100 == class,

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &[String]) -> Result {
 fn install_modules() -> Result {
     let missing = |all: &'static [Module]| {
         let missing = all.iter().filter(|module| !modules::is_installed(module));
-        missing.map(|module| module.name).collect::<Vec<_>>()
+        missing.map(|module| module.package).collect::<Vec<_>>()
     };
     let (python, node) = (modules::directory().join("python"), modules::directory().join("node"));
     let names = missing(PYTHON);

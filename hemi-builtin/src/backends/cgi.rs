@@ -11,7 +11,7 @@ use super::exchange::Head;
 pub(super) const CGI_HEADS: CgiLimits = CgiLimits { size: 128 << 10, fields: 1024 };
 
 pub(super) fn head(cgi: CgiHead) -> Head {
-    Head { status: cgi.status, headers: cgi.headers, upgrades: None }
+    Head { status: cgi.status, headers: cgi.headers.into(), upgrades: None }
 }
 
 /// The content of an answer, kept to what its head says: there may be none, or so many bytes.

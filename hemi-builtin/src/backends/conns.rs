@@ -4,9 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use hemi_core::backend::Endpoint;
 use hemi_core::clock::{self, Moment};
 use hemi_core::cores::PerCore;
+use hemi_core::deadline::Patience;
 use hemi_core::tls::{Connector, Link};
 use hemi_core::{Explain, Result, Run};
 use hemi_web::SendError;
@@ -40,6 +42,8 @@ pub(super) struct Conn {
     pub(super) socket: Link,
     /// Requests that it has carried.
     pub(super) requests: u32,
+    /// With its node.
+    pub(super) patience: Patience,
 }
 
 impl Conn {
@@ -55,7 +59,7 @@ pub(super) struct Conns {
     config: ConnsConfig,
     /// There if connections are encrypted.
     connector: Option<Arc<Connector>>,
-    idle: PerCore<HashMap<usize, VecDeque<Idle>>>,
+    idle: PerCore<HashMap<usize, VecDeque<Idle>, FixedState>>,
 }
 
 #[derive(Debug)]
@@ -68,7 +72,7 @@ struct Idle {
 
 impl Conns {
     pub(super) fn new(config: ConnsConfig, cores: usize) -> Self {
-        Self { config, connector: None, idle: PerCore::new(cores, HashMap::new) }
+        Self { config, connector: None, idle: PerCore::new(cores, HashMap::default) }
     }
 
     /// The same with connections encrypted, if there is a connector.
@@ -103,15 +107,15 @@ impl Conns {
     pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<Conn, SendError> {
         let limit = self.config.connect_timeout;
         let (host, connector) = (endpoint.hostname(), self.connector.as_ref());
-        match timeout(limit, Link::connect(endpoint.target(), &host, connector)).await {
-            Ok(Ok(socket)) => Ok(Conn { socket, requests: 0 }),
+        match timeout(limit, Link::dial(endpoint.target(), &host, connector)).await {
+            Ok(Ok(socket)) => Ok(Conn { socket, requests: 0, patience: Patience::default() }),
             Ok(Err(e)) => Err(SendError::Connect(e)),
             Err(_) => Err(SendError::Timeout { what: "connection", limit }),
         }
     }
 
     /// Keeps a connection for later, if it may be used again.
-    pub(super) fn give(&self, endpoint: &Arc<Endpoint>, conn: Conn) {
+    pub(super) fn give(&self, endpoint: &Arc<Endpoint>, mut conn: Conn) {
         if conn.requests >= self.config.max_requests_per_conn {
             return;
         }
@@ -119,6 +123,7 @@ impl Conns {
         let of_node = idle.entry(key(endpoint)).or_default();
         if of_node.len() < self.config.keep_conns {
             let since = clock::now();
+            conn.patience.rest();
             of_node.push_back(Idle { conn, since, _endpoint: endpoint.clone() });
         }
     }

@@ -9,12 +9,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hemi_core::Explain;
 use hemi_core::backend::Pick;
 use hemi_core::clock;
-use hemi_core::deadline::Patience;
-use hemi_core::io::{Io, Outbox, pool, relay};
-use hemi_web::{Body, BodyError, BoxError, Response, SendError, Undelivered, Upgraded};
+use hemi_core::io::{Io, Outbox, Socket, pool, relay};
+use hemi_core::{BoxFuture, Explain};
+use hemi_proto::fields::Fields;
+use hemi_web::{
+    Body, BodyError, BoxError, Interim, Passed, Response, SendError, Undelivered, Upgraded,
+};
 use http::{HeaderMap, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use serde::Deserialize;
@@ -23,6 +25,9 @@ use super::conns::{Conn, Conns};
 
 /// Bytes of a request that are gathered before they are sent.
 const GATHERED: usize = 64 << 10;
+
+/// An answer that has come with this many bytes is copied to memory of its own size.
+const SMALL: usize = 4 << 10;
 
 /// Room for the next piece of an answer that is known to be long.
 const PIECE: usize = 64 << 10;
@@ -35,14 +40,29 @@ pub(super) trait Codec: Send + Unpin + 'static {
     /// Ends the request's content.
     fn put_end(&mut self, out: &mut Outbox, trailers: &HeaderMap);
 
-    /// Takes the head of the answer from what has come, when all of it is there.
-    fn read_head(&mut self, buf: &mut BytesMut) -> Result<Option<Head>, BoxError>;
+    /// Takes the head of the answer from what has come, when all of it is there; `hints` are what comes
+    /// before it.
+    fn read_head(
+        &mut self,
+        buf: &mut BytesMut,
+        hints: Option<&Interim>,
+    ) -> Result<Option<Head>, BoxError>;
 
     /// Takes the next piece of its content.
     fn decode(&mut self, buf: &mut BytesMut) -> Result<Decoded, BoxError>;
 
     /// Bytes of content that are still to come, if that is known.
     fn remaining(&self) -> Option<u64>;
+
+    /// Bytes of content that come next as they are, if that is known.
+    fn unframed(&self) -> Option<u64> {
+        None
+    }
+
+    /// So many of these went past.
+    fn skip(&mut self, bytes: u64) {
+        let _ = bytes;
+    }
 
     /// The node has closed its side: an error, if that is not how an answer ends.
     fn close(&mut self) -> Result<(), BoxError>;
@@ -57,7 +77,7 @@ pub(super) trait Codec: Send + Unpin + 'static {
 /// The head of an answer.
 pub(super) struct Head {
     pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Fields,
     /// Both sides go on in another protocol, in which nothing may pass for as long as this.
     pub(super) upgrades: Option<Duration>,
 }
@@ -105,10 +125,11 @@ impl Shared {
         &self,
         mut pick: Pick,
         mut body: Body,
-        mut begin: impl FnMut(Conn, Pick, Body) -> Exchange<C> + Send,
+        hints: Option<&Interim>,
+        mut begin: impl FnMut(Conn, Pick, Body) -> Box<Exchange<C>> + Send,
     ) -> Result<Response, Box<Undelivered>> {
         if let Some(conn) = self.conns.take(pick.endpoint()) {
-            match begin(conn, pick, body).run().await {
+            match begin(conn, pick, body).run(hints).await {
                 // A connection that was idle may be found closed just when it is used: nobody's fault.
                 Err(undelivered) if undelivered.unseen => match *undelivered {
                     Undelivered { body: Some(untouched), pick: again, .. } => {
@@ -121,7 +142,7 @@ impl Shared {
             }
         }
         match self.conns.connect(pick.endpoint()).await {
-            Ok(conn) => begin(conn, pick, body).run().await,
+            Ok(conn) => begin(conn, pick, body).run(hints).await,
             Err(error) => {
                 Err(Box::new(Undelivered { error, pick, unseen: true, body: Some(body) }))
             }
@@ -138,7 +159,6 @@ pub(super) struct Exchange<C> {
     rbuf: BytesMut,
     out: Outbox,
     upload: Upload,
-    patience: Patience,
 }
 
 /// The content of the request.
@@ -161,23 +181,25 @@ impl<C: Codec> Exchange<C> {
         codec: C,
         out: Outbox,
         body: Body,
-    ) -> Self {
+    ) -> Box<Self> {
         let left = body.len();
         let upload = Upload { body, left, begun: false, ended: false };
-        let (rbuf, patience) = (BytesMut::new(), Patience::default());
-        Self { shared, conn, pick, codec, rbuf, out, upload, patience }
+        Box::new(Self { shared, conn, pick, codec, rbuf: BytesMut::new(), out, upload })
     }
 
     /// Sends the request, and receives the head of the answer.
-    pub(super) async fn run(mut self) -> Result<Response, Box<Undelivered>> {
+    pub(super) async fn run(
+        mut self: Box<Self>,
+        hints: Option<&Interim>,
+    ) -> Result<Response, Box<Undelivered>> {
         let used = self.conn.is_used();
         self.conn.requests += 1;
         let began = clock::exact();
         let mut seen = false;
-        match poll_fn(|cx| self.poll_head(cx, &mut seen)).await {
+        match poll_fn(|cx| self.poll_head(cx, hints, &mut seen)).await {
             Ok(head) => {
                 self.pick.answered(began.elapsed());
-                self.patience.renew();
+                self.conn.patience.renew();
                 Ok(self.respond(head))
             }
             Err(error) => {
@@ -194,6 +216,7 @@ impl<C: Codec> Exchange<C> {
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
+        hints: Option<&Interim>,
         seen: &mut bool,
     ) -> Poll<Result<Head, SendError>> {
         loop {
@@ -205,26 +228,36 @@ impl<C: Codec> Exchange<C> {
                 Poll::Ready(Err(_)) => true,
                 Poll::Pending => false,
             };
-            if let Some(head) =
-                self.codec.read_head(&mut self.rbuf).map_err(SendError::Malformed)?
-            {
+            let head = self.codec.read_head(&mut self.rbuf, hints);
+            if let Some(head) = head.map_err(SendError::Malformed)? {
                 return Poll::Ready(Ok(head));
             }
             match self.conn.socket.poll_recv(cx, reserve(&mut self.rbuf, pool::BUFFER)) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(SendError::Closed)),
-                Poll::Ready(Ok(_)) => *seen = true,
+                Poll::Ready(Ok(_)) => {
+                    *seen = true;
+                    self.shrink();
+                }
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(SendError::Broken(e))),
                 Poll::Pending => {
                     let (what, limit) = match sent {
                         true => ("answer", self.shared.times.answer_timeout),
                         false => ("room for the request", self.shared.times.write_timeout),
                     };
-                    return match self.patience.is_over(cx, limit) {
+                    return match self.conn.patience.is_over(cx, limit) {
                         true => Poll::Ready(Err(SendError::Timeout { what, limit })),
                         false => Poll::Pending,
                     };
                 }
             }
+        }
+    }
+
+    /// Gives the buffer of the pool back, if little has come: it is held for as long as the answer is sent.
+    fn shrink(&mut self) {
+        if self.rbuf.len() <= SMALL && self.rbuf.capacity() >= pool::BUFFER {
+            let small = BytesMut::from(&self.rbuf[..]);
+            pool::give(std::mem::replace(&mut self.rbuf, small));
         }
     }
 
@@ -244,26 +277,25 @@ impl<C: Codec> Exchange<C> {
             }
             let sent = self.conn.socket.poll_send(cx, &mut self.out);
             if self.out.len() < waiting {
-                self.patience.renew();
+                self.conn.patience.renew();
             }
             ready!(sent).map_err(SendError::Broken)?;
         }
     }
 
-    fn respond(self, head: Head) -> Response {
-        let mut response = match head.upgrades {
-            Some(idle) => self.into_tunnel(idle),
-            None => Response::new(head.status).with_body(self.into_body()),
-        };
-        *response.headers_mut() = head.headers;
-        response
+    fn respond(self: Box<Self>, head: Head) -> Response {
+        let response = Response::passed_on(head.status, head.headers);
+        match head.upgrades {
+            Some(idle) => response.go_on(self.tunnel(idle)),
+            None => response.with_body(self.into_body()),
+        }
     }
 
     /// The content of the answer: at once, if all of it has come.
-    fn into_body(mut self) -> Body {
+    fn into_body(mut self: Box<Self>) -> Body {
         let len = self.codec.remaining();
         if len.is_none_or(|len| len > self.rbuf.len() as u64) {
-            return Body::stream(Answer { left: len, exchange: Some(Box::new(self)) });
+            return Body::passed_on(Answer { left: len, exchange: Some(self) });
         }
         match self.codec.decode(&mut self.rbuf) {
             Ok(Decoded::Data(content)) if Some(content.len() as u64) == len => {
@@ -309,10 +341,10 @@ impl<C: Codec> Exchange<C> {
             let room = if long { PIECE } else { pool::BUFFER };
             match self.conn.socket.poll_recv(cx, reserve(&mut self.rbuf, room)) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(self.codec.close().map(|()| None)),
-                Poll::Ready(Ok(_)) => self.patience.renew(),
+                Poll::Ready(Ok(_)) => self.conn.patience.renew(),
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(e.into())),
                 Poll::Pending => {
-                    return match self.patience.is_over(cx, self.shared.times.read_timeout) {
+                    return match self.conn.patience.is_over(cx, self.shared.times.read_timeout) {
                         true => Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut).into())),
                         false => Poll::Pending,
                     };
@@ -321,15 +353,17 @@ impl<C: Codec> Exchange<C> {
         }
     }
 
-    /// An answer after which both sides go on in another protocol.
-    fn into_tunnel(self, idle: Duration) -> Response {
+    /// What both sides do after a 101.
+    fn tunnel(self, idle: Duration) -> impl FnOnce(Upgraded) -> BoxFuture<'static, ()> {
         let Self { mut conn, pick, mut rbuf, .. } = self;
         let early = rbuf.split().freeze();
-        Response::upgrade(move |mut client: Upgraded| async move {
-            // However it ends, both connections do.
-            let _ = relay(&mut conn.socket, &mut client, early, idle).await;
-            drop(pick);
-        })
+        move |mut client: Upgraded| {
+            Box::pin(async move {
+                // However it ends, both connections do.
+                let _ = relay(&mut conn.socket, &mut client, early, idle).await;
+                drop(pick);
+            })
+        }
     }
 }
 
@@ -403,6 +437,38 @@ impl<C: Codec> HttpBody for Answer<C> {
 
     fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl<C: Codec> Passed for Answer<C> {
+    fn source(&mut self) -> Option<(&mut Socket, u64)> {
+        let Exchange { conn, codec, rbuf, out, upload, .. } = self.exchange.as_deref_mut()?;
+        let quiet = rbuf.is_empty() && out.is_empty() && upload.ended;
+        let left = codec.unframed().filter(|_| quiet)?;
+        Some((conn.socket.socket()?, left))
+    }
+
+    fn took(&mut self, bytes: u64) -> Result<(), BoxError> {
+        let Some(exchange) = self.exchange.as_deref_mut().filter(|_| bytes > 0) else {
+            return Ok(());
+        };
+        if exchange.codec.unframed().is_none_or(|left| left < bytes) {
+            return Err("more was taken than there was".into());
+        }
+        exchange.codec.skip(bytes);
+        exchange.conn.patience.renew();
+        if let Some(left) = &mut self.left {
+            *left -= bytes;
+        }
+        Ok(())
+    }
+
+    fn waits(&mut self, cx: &mut Context<'_>) -> Result<(), BoxError> {
+        let Some(exchange) = &mut self.exchange else { return Ok(()) };
+        match exchange.conn.patience.is_over(cx, exchange.shared.times.read_timeout) {
+            true => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+            false => Ok(()),
+        }
     }
 }
 

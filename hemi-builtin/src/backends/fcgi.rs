@@ -108,6 +108,6 @@ impl Gateway for FcgiBackend {
             let codec = Fcgi::new(method, self.keep, pick.endpoint().target().to_string());
             Exchange::new(self.shared.clone(), conn, pick, codec, out, body)
         };
-        self.shared.send(pick, body, begin).await
+        self.shared.send(pick, body, None, begin).await
     }
 }

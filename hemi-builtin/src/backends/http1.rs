@@ -28,12 +28,14 @@ use hemi_core::metrics::Measures;
 use hemi_core::tls::{Connector, ConnectorConfig};
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run};
 use hemi_proto::http1::HeadLimits;
-use hemi_web::{HttpBackend, Outgoing, Response, Undelivered};
+use hemi_web::{Body, HttpBackend, Outgoing, Response, Undelivered};
 use serde::Deserialize;
 
 use super::conns::{Conns, ConnsConfig};
 use super::exchange::{Exchange, Shared, TimesConfig};
 use codec::Http1;
+
+pub(super) use codec::expects_content;
 
 /// Passes requests on to servers that speak HTTP/1.1.
 #[derive(Clone, Debug, Deserialize, Explain)]
@@ -105,17 +107,14 @@ impl HttpBackend for Http1Backend {
     async fn send(
         &self,
         pick: Pick,
-        mut request: Outgoing<'_>,
+        request: Outgoing<'_>,
+        body: Body,
     ) -> Result<Response, Box<Undelivered>> {
-        let body = std::mem::take(&mut request.body);
-        self.shared
-            .send(pick, body, |conn, pick, body| {
-                let mut out = Outbox::default();
-                request.body = body;
-                let codec = Http1::begin(&request, self.heads, self.tunnel_timeout, &mut out);
-                let body = std::mem::take(&mut request.body);
-                Exchange::new(self.shared.clone(), conn, pick, codec, out, body)
-            })
-            .await
+        let begin = |conn, pick, body: Body| {
+            let (mut out, len) = (Outbox::default(), body.len());
+            let codec = Http1::begin(&request, len, self.heads, self.tunnel_timeout, &mut out);
+            Exchange::new(self.shared.clone(), conn, pick, codec, out, body)
+        };
+        self.shared.send(pick, body, request.hints, begin).await
     }
 }

@@ -31,7 +31,7 @@ use http::header::{CONTENT_TYPE, COOKIE, HOST};
 use http::{HeaderMap, HeaderName, StatusCode, Version};
 use serde::Deserialize;
 
-use crate::failover::Failover;
+use crate::failover::{Failover, RetryCause};
 use crate::site_path::SitePath;
 
 /// Has scripts be run by a FastCGI server.
@@ -187,15 +187,18 @@ impl FcgiProxy {
     ) -> Result<Response, StatusCode> {
         let length = body.len().unwrap_or_default();
         let variables = self.variables(req, script, rest, length);
-        let (id, method) = (req.id().into_owned(), req.method().clone());
+        let (id, method) = (req.show_id(), req.method().clone());
         let failover = Failover {
             nodes: self.backend.nodes(),
             by: By { client: req.remote_ip(), key: None },
             max_tries: self.max_tries,
             repeatable: method.is_idempotent(),
+            causes: &RetryCause::FAILURES,
             request: &id,
         };
-        failover.run(body, |pick, body| self.backend.send(pick, &method, &variables, body)).await
+        failover
+            .run(body, None, |pick, body| self.backend.send(pick, &method, &variables, body))
+            .await
     }
 
     /// What the script is told (RFC 3875, 4.1).

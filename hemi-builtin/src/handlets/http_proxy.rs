@@ -24,26 +24,35 @@
 //! A request that no node can have seen goes to another node; one that may have been seen does only if it
 //! is idempotent (RFC 9110, 9.2.2) and nothing of an answer has come. The content must not have been begun.
 
+mod answer;
 mod forwarded;
+mod shape;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use hemi_core::backend::{By, Pick};
-use hemi_core::config::{Ref, Template};
+use hemi_core::backend::{By, Percent, Pick, spread};
+use hemi_core::config::{Ref, Size, Template};
+use hemi_core::io::pool;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result};
+use hemi_proto::fields::FieldLines;
 use hemi_proto::path::is_dot_segment;
 use hemi_web::{
-    Body, DynHttpBackend, Handlet, HttpBackendKind, Outgoing, Reply, Request, Response, WebVar,
+    Body, DynHttpBackend, Handlet, HttpBackendKind, Outgoing, Reply, Request, Response,
+    StatusPattern, WebVar, nominated,
 };
 use http::StatusCode;
-use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE, VIA};
+use http::header::{CONNECTION, TE, UPGRADE};
 use serde::Deserialize;
 
 use crate::clients::Clients;
-use crate::failover::Failover;
+use crate::failover::{Failover, RetryCause};
 use crate::field_edits::{FieldEdits, FieldName, FieldValue};
+use crate::replay::Replay;
 use crate::uri_template::encode_path;
+use answer::AnswerEdits;
+use shape::Shaped;
 
 /// Passes requests on to a backend.
 #[derive(Debug, Deserialize, Explain)]
@@ -57,6 +66,22 @@ pub struct HttpProxyConfig {
     /// Nodes that a request is sent to, one after the other, until one answers.
     #[serde(default = "three")]
     max_tries: u8,
+    /// After what an idempotent request is sent to another node: `"connect"`, `"broken"`, `"timeout"`,
+    /// `"malformed"`, and statuses like `"503"` or `"5xx"`; the first four by default. What no node can have
+    /// seen always is.
+    #[serde(default = "failures")]
+    retry_on: Vec<RetryCause>,
+    /// Bytes of a request's content that are kept for another node, at most; 64K by default. Of a longer one
+    /// nothing is sent again once it was begun.
+    #[serde(default = "kept")]
+    max_replay_size: Size,
+    /// Percent of the requests that are passed on; the others are left to the next handlet. All by default.
+    #[serde(default)]
+    share: Option<Percent>,
+    /// What requests have in common that are all passed on or all not, such as `$cookie_id`; without it, each
+    /// is passed on by chance.
+    #[serde(default)]
+    share_key: Option<Template<WebVar>>,
     /// What requests that are to go to the same node have in common, if the backend's balancer is `hash`.
     #[serde(default)]
     hash_key: Option<Template<WebVar>>,
@@ -82,6 +107,29 @@ pub struct HttpProxyConfig {
     /// Fields that the client is sent besides.
     #[serde(default)]
     add_response_headers: Vec<(FieldName, FieldValue)>,
+    /// Answers of the backend that are replaced by the webapp's error pages, by status, such as `"5xx"`.
+    #[serde(default)]
+    intercept: Vec<StatusPattern>,
+    /// How `location` and `content-location` begin, and how they are to begin: the longest that fits counts.
+    #[serde(default)]
+    rewrite_locations: BTreeMap<String, String>,
+    /// Domains of cookies, and what they are to be; `""` for the host that the client asks.
+    #[serde(default)]
+    cookie_domains: BTreeMap<String, String>,
+    /// How paths of cookies begin, and how they are to begin.
+    #[serde(default)]
+    cookie_paths: BTreeMap<String, String>,
+    /// Bytes of an answer's content that a client is sent in a second, at most; as many as it takes by default.
+    #[serde(default)]
+    max_rate: Option<Size>,
+}
+
+fn failures() -> Vec<RetryCause> {
+    RetryCause::FAILURES.to_vec()
+}
+
+fn kept() -> Size {
+    Size(64 << 10)
 }
 
 fn three() -> u8 {
@@ -104,10 +152,21 @@ pub struct HttpProxy {
     backend: Arc<dyn DynHttpBackend>,
     host: HostPolicy,
     max_tries: usize,
+    retry_on: Vec<RetryCause>,
+    max_replay: u64,
+    share: Option<Share>,
     hash_key: Option<Template<WebVar>>,
     trusted: Vec<Clients>,
     request: FieldEdits,
     response: Arc<FieldEdits>,
+    answer: AnswerEdits,
+    max_rate: Option<u64>,
+}
+
+/// Which requests are passed on.
+struct Share {
+    percent: Percent,
+    key: Option<Template<WebVar>>,
 }
 
 impl Component for HttpProxy {
@@ -122,6 +181,9 @@ impl Component for HttpProxy {
             backend: cx.follow(&config.to_backend)?,
             host: config.host,
             max_tries: config.max_tries.max(1).into(),
+            retry_on: config.retry_on,
+            max_replay: config.max_replay_size.0,
+            share: config.share.map(|percent| Share { percent, key: config.share_key }),
             hash_key: config.hash_key,
             trusted: config.trusted_proxies,
             request: FieldEdits::new(remove_request_headers, set_request_headers, add_request),
@@ -130,6 +192,13 @@ impl Component for HttpProxy {
                 set_response_headers,
                 add_response,
             )),
+            answer: AnswerEdits {
+                intercepted: config.intercept,
+                locations: config.rewrite_locations,
+                cookie_domains: config.cookie_domains,
+                cookie_paths: config.cookie_paths,
+            },
+            max_rate: config.max_rate.map(|rate| rate.0),
         })
     }
 }
@@ -138,6 +207,9 @@ impl Lifecycle for HttpProxy {}
 
 impl Handlet for HttpProxy {
     async fn handle(&self, req: &mut Request) -> Reply {
+        if self.share.as_ref().is_some_and(|share| !share.has(req)) {
+            return Reply::Next;
+        }
         let body = req.take_body();
         let answered = self.pass_on(req, body).await;
         answered.unwrap_or_else(Response::from).into()
@@ -146,74 +218,123 @@ impl Handlet for HttpProxy {
 
 impl HttpProxy {
     /// Sends a request to one node after the other; the status if none answers.
-    async fn pass_on(&self, req: &mut Request, body: Body) -> Result<Response, StatusCode> {
-        let nominated = Nominated::of(req.headers());
-        let trusts = self.trusts(req);
-        let drops = |name: &HeaderName| {
-            nominated.hold(name) || forwarded::replaces(name, trusts) || self.request.replaces(name)
-        };
-        let mut added = forwarded::fields(req, trusts);
-        added.extend(self.request.render_list(req));
+    async fn pass_on(&self, req: &mut Request, mut body: Body) -> Result<Response, StatusCode> {
+        let fields = self.fields(req);
         let key = self.hash_key.as_ref().map(|key| key.render(req).into_owned());
-        let host = req.authority().map(|host| host.as_str().as_bytes());
-        let host = host.and_then(|host| HeaderValue::from_bytes(host).ok());
-        let (target, id) = (target(req), req.id().into_owned());
-        let upgrade = req.headers().get(UPGRADE).filter(|_| req.wants_upgrade());
         let failover = Failover {
             nodes: self.backend.nodes(),
             by: By { client: req.remote_ip(), key: key.as_deref() },
             max_tries: self.max_tries,
             repeatable: req.method().is_idempotent(),
-            request: &id,
+            causes: &self.retry_on,
+            request: &req.show_id(),
         };
-        let (method, headers) = (req.method(), req.headers());
+        let (method, target) = (req.method(), target(req));
+        let (host, secure, hints) = (req.authority(), req.tls().is_some(), req.hints());
+        let upgrade = req.wants_upgrade().then(|| req.field(&UPGRADE)).flatten();
+        let trailers = req.field_values(&TE).any(takes_trailers);
         let send = |pick: Pick, body| {
-            let authority = match (self.host, &host) {
-                (HostPolicy::Client, Some(host)) => host.clone(),
-                _ => pick.endpoint().authority(),
+            let authority = match (self.host, host) {
+                (HostPolicy::Client, Some(host)) => Cow::Borrowed(host.as_str().as_bytes()),
+                _ => Cow::Owned(pick.endpoint().authority().as_bytes().to_vec()),
             };
-            let (drops, added, target) = (&drops, &added[..], &target[..]);
-            let outgoing =
-                Outgoing { method, target, authority, headers, drops, added, upgrade, body };
-            self.backend.send(pick, outgoing)
+            let outgoing = Outgoing {
+                method,
+                target: &target,
+                authority,
+                secure,
+                fields: &fields,
+                upgrade,
+                trailers,
+                hints,
+            };
+            self.backend.send(pick, outgoing, body)
         };
-        let response = failover.run(body, send).await?;
-        Ok(self.revise(req, response))
+        let sends_again = self.max_tries > 1 && failover.repeatable && !body.is_empty();
+        let replay = sends_again.then(|| Replay::new(std::mem::take(&mut body), self.max_replay));
+        let body = replay.as_ref().and_then(Replay::body).unwrap_or(body);
+        let response = failover.run(body, replay.as_ref(), send).await;
+        pool::give(fields.into_buffer());
+        Ok(self.revise(req, response?))
+    }
+
+    /// Makes an answer of the backend one of ours.
+    fn revise(&self, req: &Request, response: Response) -> Response {
+        let mut response = self.answer.apply(response);
+        if !self.response.is_empty() {
+            self.response.render(req).apply(response.headers_mut());
+        }
+        if let Some(rate) = self.max_rate.filter(|_| response.content_len() != Some(0)) {
+            let body = response.take_body();
+            response.set_body(Body::stream(Shaped::new(body, rate)));
+        }
+        response
+    }
+
+    /// The fields that a node is sent, but for those about the connection.
+    fn fields(&self, req: &Request) -> FieldLines {
+        let mut lines = FieldLines::in_buffer(pool::take());
+        let nominated = match req.has_field(&CONNECTION) {
+            true => nominated(req.field_values(&CONNECTION)),
+            false => Vec::new(),
+        };
+        let trusts = self.trusts(req);
+        for (name, value) in req.field_lines() {
+            let stays = !is_of_connection(name)
+                && !forwarded::replaces(name, trusts)
+                && !nominated.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
+                && !self.request.replaces(name);
+            if stays {
+                lines.pass(name, value);
+            }
+        }
+        forwarded::put(req, trusts, &mut lines);
+        self.request.put(req, &mut lines);
+        lines
     }
 
     /// Whether what the client says about others is believed.
     fn trusts(&self, req: &Request) -> bool {
         self.trusted.iter().any(|clients| clients.hold(req.remote_ip()))
     }
+}
 
-    /// Makes an answer of the backend one of ours.
-    fn revise(&self, req: &Request, mut response: Response) -> Response {
-        let nominated = Nominated::of(response.headers());
-        let upgrades = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        let fields = response.headers_mut();
-        for name in nominated.0 {
-            if name != UPGRADE {
-                fields.remove(name);
-            }
-        }
-        for name in ["proxy-connection", "keep-alive", "te", "trailer"] {
-            fields.remove(name);
-        }
-        if !upgrades {
-            fields.remove(UPGRADE);
-        }
-        if !self.response.is_empty() {
-            self.response.render(req).apply(fields);
-        }
-        response
+impl Share {
+    fn has(&self, req: &Request) -> bool {
+        let part = match &self.key {
+            Some(key) => spread(&key.render(req)),
+            None => spread(req.show_id().to_string().as_bytes()),
+        };
+        part * 100.0 < f64::from(self.percent.get())
     }
+}
+
+/// Whether a field is about one connection, or made anew, by its name in any case.
+fn is_of_connection(name: &[u8]) -> bool {
+    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+    match name.len() {
+        2 => is("te"),
+        4 => is("host"),
+        6 => is("expect"),
+        7 => is("upgrade") || is("trailer"),
+        10 => is("connection") || is("keep-alive"),
+        14 => is("content-length"),
+        16 => is("proxy-connection"),
+        17 => is("transfer-encoding"),
+        _ => false,
+    }
+}
+
+/// Whether a value of `te` says that trailers are taken (RFC 9110, 10.1.4).
+fn takes_trailers(value: &[u8]) -> bool {
+    value.split(|&b| b == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 /// Path and query as the client has sent them; but without `.` and `..`, in which a node might see another
 /// path than the rules have seen.
-fn target(req: &Request) -> Bytes {
+fn target(req: &Request) -> Cow<'_, [u8]> {
     if !req.raw_path().split('/').any(is_dot_segment) {
-        return Bytes::copy_from_slice(req.path_and_query().as_bytes());
+        return req.path_and_query().as_bytes().into();
     }
     let mut target = encode_path(req.path().as_bytes());
     if let Some(query) = req.query() {
@@ -221,33 +342,6 @@ fn target(req: &Request) -> Bytes {
         target.extend_from_slice(query.as_bytes());
     }
     target.into()
-}
-
-/// Fields that a message says are about its connection (RFC 9110, 7.6.1).
-struct Nominated(Vec<HeaderName>);
-
-impl Nominated {
-    fn of(fields: &HeaderMap) -> Self {
-        let lines = fields.get_all(CONNECTION).iter();
-        let options = lines.flat_map(|line| line.as_bytes().split(|&b| b == b','));
-        let names = options.filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok());
-        // What the request itself depends on can't be taken from it.
-        Self(names.filter(|name| !is_essential(name)).collect())
-    }
-
-    fn hold(&self, name: &HeaderName) -> bool {
-        self.0.contains(name)
-    }
-}
-
-fn is_essential(name: &HeaderName) -> bool {
-    use http::header::{
-        AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TRANSFER_ENCODING,
-    };
-    [AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TRANSFER_ENCODING, VIA]
-        .contains(name)
-        || name.as_str().starts_with("x-forwarded-")
-        || matches!(name.as_str(), "close" | "keep-alive" | "forwarded" | "x-real-ip")
 }
 
 impl std::fmt::Debug for HttpProxy {

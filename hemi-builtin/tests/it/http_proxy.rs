@@ -27,10 +27,19 @@ fn listening(act: impl Fn() -> Act + Send + 'static) -> (Arc<Mutex<Vec<String>>>
     let heads = Arc::new(Mutex::new(Vec::new()));
     let noted = heads.clone();
     let upstream = Upstream::start(move |head| {
-        noted.lock().unwrap().push(head.to_owned());
+        noted.lock().unwrap().push(in_lower_case(head));
         act()
     });
     (heads, upstream)
+}
+
+/// A head with the names of its fields in lower case.
+fn in_lower_case(head: &str) -> String {
+    let lower = |line: &str| match line.split_once(": ") {
+        Some((name, value)) => format!("{}: {value}\r\n", name.to_ascii_lowercase()),
+        None => format!("{line}\r\n"),
+    };
+    head.lines().map(lower).collect()
 }
 
 /// An address at which nobody listens.
@@ -317,6 +326,117 @@ fn a_node_that_is_checked_to_be_down_gets_no_requests() {
     assert!(eventually(Duration::from_secs(10), || server.get("/").status == 503));
     let server = proxy_to(&[good.addr()], check, "");
     assert_eq!(server.get("/").status, 200);
+}
+
+#[test]
+fn content_is_sent_again_as_far_as_it_is_kept() {
+    let good = site("", "rule { mirror {} }");
+    let closing = Upstream::start(|_| Act::AnswerAndClose(Vec::new()));
+    let nodes = [closing.addr(), good.addr()];
+    let server = proxy_to(&nodes, ".maxFailures = 0", ".maxReplaySize = 100K");
+    let put = |content: &[u8], framing: &str| {
+        let mut client = server.connect();
+        client.send(format!("PUT / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n")).unwrap();
+        client.send(content).unwrap();
+        client.read_response().unwrap()
+    };
+    for _ in 0..4 {
+        let reply = put(&[b'x'; 50_000], "Content-Length: 50000");
+        assert_eq!((reply.status, reply.body.len()), (200, 50_000));
+        assert_eq!(put(b"3\r\nabc\r\n0\r\n\r\n", "Transfer-Encoding: chunked").text(), "abc");
+    }
+}
+
+#[test]
+fn another_node_may_answer_better() {
+    let good = Upstream::start(|_| answer("200 OK", &[], "good"));
+    let busy = Upstream::start(|_| answer("503 Busy", &[], "busy"));
+    let server = proxy_to(&[busy.addr(), good.addr()], ".maxFailures = 0", r#".retryOn = ("503")"#);
+    for _ in 0..4 {
+        assert_eq!(server.get("/").text(), "good");
+    }
+    let statuses: Vec<_> =
+        (0..4).map(|_| server.ask("POST", "/", &["content-length: 0"]).status).collect();
+    assert!(statuses.contains(&200) && statuses.contains(&503), "{statuses:?}");
+    // There is no better one: what it says is passed on.
+    let server = proxy_to(&[busy.addr(), busy.addr()], "", r#".retryOn = ("connect", "5xx")"#);
+    assert_eq!(server.get("/").text(), "busy");
+    let closing = Upstream::start(|_| Act::AnswerAndClose(Vec::new()));
+    let nodes = [closing.addr(), good.addr()];
+    let server = proxy_to(&nodes, ".maxFailures = 0", r#".retryOn = ("connect")"#);
+    let statuses: Vec<_> = (0..4).map(|_| server.get("/").status).collect();
+    assert!(statuses.contains(&200) && statuses.contains(&502), "{statuses:?}");
+}
+
+#[test]
+fn answers_are_changed_for_clients() {
+    let upstream = Upstream::start(|_| {
+        let fields = [
+            "location: http://node.internal:7001/app/a?b=http://node.internal:7001/",
+            "set-cookie: a=1; Domain=.Node.internal; path=/app/x; HttpOnly",
+            "set-cookie: b=2; Path=/",
+            "set-cookie: c=3; domain=other; Max-Age=5",
+        ];
+        answer("302 Found", &fields, "")
+    });
+    let edits = r#"
+        .rewriteLocations = ["http://node.internal:7001/": "/", "http://node.internal:7001/app/": "/shop/"]
+        .cookieDomains = ["node.internal": "shop.test", "other": ""]
+        .cookiePaths = ["/app/": "/shop/"]"#;
+    let reply = proxy_to(&[upstream.addr()], "", edits).get("/");
+    assert_eq!(reply.header("location"), Some("/shop/a?b=http://node.internal:7001/"));
+    let cookies: Vec<_> = reply.header_values("set-cookie").collect();
+    let expected =
+        ["a=1; Domain=shop.test; path=/shop/x; HttpOnly", "b=2; Path=/", "c=3; Max-Age=5"];
+    assert_eq!(cookies, expected);
+}
+
+#[test]
+fn pages_of_ours_replace_those_of_nodes() {
+    let upstream = Upstream::start(|head| match head.contains("/secret") {
+        true => answer("401 No", &["www-authenticate: Basic realm=x"], "secret of the node"),
+        false => answer("500 Oh", &["x-trace: secret"], "secret of the node"),
+    });
+    let server = proxy_to(&[upstream.addr()], "", r#".intercept = ("401", "5xx")"#);
+    for (path, status) in [("/", 500), ("/secret", 401)] {
+        let reply = server.get(path);
+        assert_eq!(reply.status, status);
+        assert!(!reply.text().contains("secret") && reply.header("x-trace").is_none());
+    }
+    let challenge = server.get("/secret");
+    assert_eq!(challenge.header("www-authenticate"), Some("Basic realm=x"));
+}
+
+#[test]
+fn a_share_of_the_requests_goes_elsewhere() {
+    let new = Upstream::start(|_| answer("200 OK", &[], "new"));
+    let backend = format!("http1Backend \"b\" {{ node {{ .address = \"{}\" }} }}", new.addr());
+    let share = |properties: &str| {
+        let rule = format!("rule {{ httpProxy {{ .toBackend = \"b\" {properties} }} }}");
+        site_on(
+            1,
+            &backend,
+            &format!("{rule}  rule {{ .returnCode = 200  .returnText = \"old\" }}"),
+        )
+    };
+    let server = share(".share = 30  .shareKey = $cookie_id");
+    let ask = |id: u32| server.ask("GET", "/", &[&format!("cookie: id={id}")]).text();
+    let first: Vec<_> = (0..200).map(ask).collect();
+    let news = first.iter().filter(|text| *text == "new").count();
+    assert!((30..90).contains(&news), "{news}");
+    assert_eq!((0..200).map(ask).collect::<Vec<_>>(), first);
+    assert_eq!(share(".share = 0").get("/").text(), "old");
+    assert_eq!(share(".share = 100").get("/").text(), "new");
+}
+
+#[test]
+fn content_is_sent_at_a_rate() {
+    let upstream = Upstream::start(|_| answer("200 OK", &[], &"x".repeat(30_000)));
+    let server = proxy_to(&[upstream.addr()], "", ".maxRate = 100K");
+    let began = hemi_core::clock::now();
+    assert_eq!(server.get("/").body.len(), 30_000);
+    // As fast as it may be; the last piece need not be waited for.
+    assert!(hemi_core::clock::now().since(began) >= Duration::from_millis(100));
 }
 
 #[test]

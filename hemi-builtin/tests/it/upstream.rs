@@ -2,11 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
+
+use hemi_test::poll;
 
 /// What to do with a request.
 pub(crate) enum Act {
@@ -14,6 +17,10 @@ pub(crate) enum Act {
     Answer(Vec<u8>),
     /// Send these bytes, and close.
     AnswerAndClose(Vec<u8>),
+    /// Send these bytes, and end the connection with an error.
+    AnswerAndReset(Vec<u8>),
+    /// Send these bytes a few at a time, and wait for the next request.
+    Drip(Vec<u8>),
     /// Say nothing until the client goes away.
     Wait,
 }
@@ -36,7 +43,16 @@ struct Shared {
 
 impl Upstream {
     pub(crate) fn start(act: impl FnMut(&str) -> Act + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), act)
+    }
+
+    /// At this address.
+    pub(crate) fn at(addr: SocketAddr, act: impl FnMut(&str) -> Act + Send + 'static) -> Self {
+        let bound = poll(Duration::from_secs(10), || TcpListener::bind(addr).ok());
+        Self::on(bound.unwrap(), act)
+    }
+
+    fn on(listener: TcpListener, act: impl FnMut(&str) -> Act + Send + 'static) -> Self {
         let addr = listener.local_addr().unwrap();
         let shared = Shared::new(act);
         let accepting = shared.clone();
@@ -109,7 +125,7 @@ impl Shared {
         })
     }
 
-    fn serve<S: Read + Write>(&self, mut stream: S) {
+    fn serve<S: Read + Write + Reset>(&self, mut stream: S) {
         self.connections.fetch_add(1, Ordering::Relaxed);
         let mut received = Vec::new();
         loop {
@@ -129,10 +145,42 @@ impl Shared {
                     let _ = stream.write_all(&bytes);
                     return;
                 }
+                Act::AnswerAndReset(bytes) => {
+                    let _ = stream.write_all(&bytes);
+                    stream.reset(&self.open);
+                    return;
+                }
+                Act::Drip(bytes) => bytes.chunks(16).try_for_each(|piece| {
+                    pause();
+                    stream.write_all(piece)
+                }),
                 Act::Wait => stream.read(&mut [0]).map(drop),
             };
         }
     }
+}
+
+/// Pauses between the bytes of a node that drips.
+fn pause() {
+    let (_sender, receiver) = mpsc::channel::<()>();
+    let _ = receiver.recv_timeout(Duration::from_millis(1));
+}
+
+/// A connection that can be ended with an error.
+trait Reset {
+    fn reset(&self, others: &Mutex<Vec<TcpStream>>);
+}
+
+impl Reset for &TcpStream {
+    fn reset(&self, others: &Mutex<Vec<TcpStream>>) {
+        let peer = self.peer_addr().ok();
+        others.lock().unwrap().retain(|other| other.peer_addr().ok() != peer);
+        let _ = socket2::SockRef::from(*self).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl Reset for &UnixStream {
+    fn reset(&self, _: &Mutex<Vec<TcpStream>>) {}
 }
 
 /// An answer with this status, these field lines and this content.

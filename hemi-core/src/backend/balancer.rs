@@ -187,6 +187,12 @@ pub(super) fn hash(bytes: &[u8]) -> u64 {
     mix(bytes.iter().fold(0xcbf2_9ce4_8422_2325, add))
 }
 
+/// From 0 up to 1: the same for the same bytes in every process, and anything for others.
+#[must_use]
+pub fn spread(bytes: &[u8]) -> f64 {
+    (hash(bytes) >> 11) as f64 / (1u64 << 53) as f64
+}
+
 /// Spreads what differs in a few bits over all (the end of MurmurHash3).
 fn mix(mut n: u64) -> u64 {
     n ^= n >> 33;

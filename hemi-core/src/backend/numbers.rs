@@ -63,6 +63,12 @@ impl Percent {
     pub const HALF: Self = Self(50);
 
     /// The part of a number, rounded down.
+    /// How many of a hundred.
+    #[must_use]
+    pub fn get(self) -> u8 {
+        self.0
+    }
+
     pub(super) fn of(self, whole: usize) -> usize {
         whole * usize::from(self.0) / 100
     }

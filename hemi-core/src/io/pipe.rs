@@ -49,11 +49,26 @@ impl Pipe {
         self.filled == 0
     }
 
-    /// Moves what a socket has received into it, which must be empty; 0 is the end.
-    pub(crate) fn fill(&mut self, from: impl std::os::fd::AsFd) -> Result<usize, Errno> {
+    /// Moves up to `most` bytes that a socket has received into it, which must be empty; 0 is the end.
+    pub(crate) fn fill(
+        &mut self,
+        from: impl std::os::fd::AsFd,
+        most: usize,
+    ) -> Result<usize, Errno> {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        self.filled = splice(from, None, &self.into, None, ROOM, flags)?;
+        self.filled = splice(from, None, &self.into, None, ROOM.min(most), flags)?;
         Ok(self.filled)
+    }
+
+    /// Puts bytes that were received otherwise into it, which must be empty; few enough for any pipe.
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), Errno> {
+        self.filled = rustix::io::write(&self.into, bytes)?;
+        if self.filled == bytes.len() { Ok(()) } else { Err(Errno::NOBUFS) }
+    }
+
+    /// Bytes that are in it.
+    pub(crate) fn len(&self) -> usize {
+        self.filled
     }
 
     /// Moves what is in it to a socket; returns whether that was all.

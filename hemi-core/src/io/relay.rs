@@ -243,7 +243,7 @@ impl Way {
             Poll::Pending => return Some(Ok(Poll::Pending)),
         }
         let pipe = self.pipe.as_mut()?;
-        Some(match from.poll_splice_into(cx, pipe) {
+        Some(match from.poll_splice_into(cx, pipe, usize::MAX) {
             Poll::Ready(received) => received.map(Poll::Ready),
             Poll::Pending => Ok(Poll::Pending),
         })

@@ -93,14 +93,16 @@ impl Socket {
     }
 
     /// Whether nothing has come since all was received, not even the end: asked of an idle connection
-    /// before it is used again. Costs no system call; may say no for nothing.
+    /// before it is used again. Costs no system call if it has waited for something; may say no for nothing.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         match &self.driver {
             Driver::Tcp(s) => s.poll_read_ready(&mut cx).is_pending(),
             Driver::Unix(s) => s.poll_read_ready(&mut cx).is_pending(),
-            _ => false,
+            Driver::Ring(conn) => conn.is_quiet().unwrap_or_else(|| has_nothing(conn.fd())),
+            Driver::Fresh(fd, _) => self.early.is_none() && has_nothing(fd.as_fd()),
+            Driver::Leaving(..) | Driver::Gone => false,
         }
     }
 
@@ -117,7 +119,7 @@ impl Socket {
     }
 
     /// Has the socket, wherever it was, be known to epoll.
-    fn poll_watched(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_watched(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.driver = match std::mem::replace(&mut self.driver, Driver::Gone) {
                 Driver::Fresh(fd, family) => watched(fd, family)?,
@@ -155,7 +157,7 @@ impl Socket {
     }
 
     /// Gives what another driver has left; `None` if that was nothing.
-    fn take_early(&mut self, most: usize) -> Option<BytesMut> {
+    pub(super) fn take_early(&mut self, most: usize) -> Option<BytesMut> {
         let early = self.early.as_mut()?;
         let taken = early.split_to(most.min(early.len()));
         if early.is_empty() {
@@ -179,14 +181,15 @@ impl Socket {
         Poll::Ready(Ok(self.early.is_none()))
     }
 
-    /// Moves what was received into an empty pipe; returns how much, 0 at the end. See `poll_spliceable`.
+    /// Moves up to `most` bytes of what was received into an empty pipe; returns how much, 0 at the end. See `poll_spliceable`.
     pub(super) fn poll_splice_into(
         &mut self,
         cx: &mut Context<'_>,
         pipe: &mut Pipe,
+        most: usize,
     ) -> Poll<io::Result<usize>> {
         loop {
-            let mut call = || Ok(pipe.fill(self.fd()?)?);
+            let mut call = || Ok(pipe.fill(self.fd()?, most)?);
             let received = match &self.driver {
                 Driver::Tcp(s) => s.try_io(Interest::READABLE, call),
                 Driver::Unix(s) => s.try_io(Interest::READABLE, call),
@@ -237,7 +240,7 @@ impl Socket {
         };
     }
 
-    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match &self.driver {
                 Driver::Fresh(..) => self.register()?,
@@ -252,7 +255,7 @@ impl Socket {
         }
     }
 
-    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match &self.driver {
                 Driver::Fresh(..) => self.register()?,
@@ -267,12 +270,24 @@ impl Socket {
     }
 
     /// Runs one system call that sends, after which epoll is asked again if it would have blocked.
-    fn try_send<R>(&self, call: impl FnOnce(BorrowedFd<'_>) -> Result<R, Errno>) -> io::Result<R> {
+    pub(super) fn try_send<R>(
+        &self,
+        call: impl FnOnce(BorrowedFd<'_>) -> Result<R, Errno>,
+    ) -> io::Result<R> {
         let call = || Ok(call(self.fd()?)?);
         match &self.driver {
             Driver::Tcp(s) => s.try_io(Interest::WRITABLE, call),
             Driver::Unix(s) => s.try_io(Interest::WRITABLE, call),
             _ => call(),
+        }
+    }
+
+    /// Waits until nothing that was sent before is still to go, so that system calls may send.
+    pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_here(cx))?;
+        match &self.driver {
+            Driver::Ring(conn) => conn.poll_sent(cx).map_ok(drop),
+            _ => Poll::Ready(Ok(())),
         }
     }
 
@@ -458,6 +473,13 @@ impl From<UnixStream> for Socket {
 
 pub(crate) fn room(buf: &BytesMut) -> usize {
     buf.capacity() - buf.len()
+}
+
+/// Whether there is nothing to receive, not even the end.
+fn has_nothing(fd: BorrowedFd<'_>) -> bool {
+    let mut byte = [0];
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    matches!(rustix::net::recv(fd, &mut byte, flags), Err(Errno::AGAIN))
 }
 
 /// Has epoll report when a socket is ready.

@@ -193,6 +193,22 @@ impl Core {
         (woken.is_empty() && self.ring.is_idle(), woken)
     }
 
+    /// Has the ring receive what comes; what is much only tell of it, for one copy less.
+    fn await_bytes(&mut self, key: Key, room: usize) {
+        let (receives, waits) =
+            (self.ring.is_under_way(key, Op::Recv), self.ring.is_under_way(key, Op::Readable));
+        match (receives, waits) {
+            (true, _) if room > LARGE && !self.ring.value(key).full => {
+                self.ring.value(key).full = true;
+                self.ring.cancel(key, Op::Recv);
+            }
+            (true, _) | (_, true) => return,
+            (false, false) if room > LARGE => self.ring.readable(key),
+            (false, false) => self.ring.recv(key),
+        }
+        self.stir();
+    }
+
     /// Has the turner hand to the kernel what was started.
     fn stir(&mut self) {
         if !std::mem::replace(&mut self.stirred, true) {
@@ -207,7 +223,7 @@ impl Core {
         let (reset, slow) = (state.reset, state.slow);
         let left = [state.reader.take(), state.writer.take()];
         state.received.clear();
-        for op in [Op::Recv, Op::Writable] {
+        for op in [Op::Recv, Op::Writable, Op::Readable] {
             self.ring.cancel(key, op);
         }
         if self.ring.is_under_way(key, Op::Send) {
@@ -267,6 +283,10 @@ fn completed(ring: &mut Ring<State>, done: Done, woken: &mut Vec<Waker>) {
         }
         Op::Send => sent(ring, done, woken),
         Op::Writable => woken.extend(state.writer.take()),
+        Op::Readable => {
+            woken.extend(state.reader.take());
+            state.recv = Recv::Untried;
+        }
         Op::Timer => {
             if done.result == Err(Errno::TIME) {
                 state.reset = true;
@@ -331,6 +351,22 @@ impl Conn {
         self.at_home(|_, _| ()).is_some()
     }
 
+    /// Whether nothing has come, not even the end, since all was received; none if the ring can't tell.
+    pub(super) fn is_quiet(&self) -> Option<bool> {
+        self.at_home(|core, key| {
+            let receives =
+                core.ring.is_under_way(key, Op::Recv) || core.ring.is_under_way(key, Op::Readable);
+            let state = core.ring.value(key);
+            match state.recv {
+                _ if !state.received.is_empty() => Some(false),
+                Recv::Awaited if receives && !state.full => Some(true),
+                Recv::Failed(_) => Some(false),
+                Recv::Awaited | Recv::Untried => None,
+            }
+        })
+        .unwrap_or(Some(false))
+    }
+
     fn at_home<R>(&self, call: impl FnOnce(&mut Core, Key) -> R) -> Option<R> {
         let core = |core: &mut Option<Core>| match (core, self.key) {
             (Some(core), Some(key)) if core.home.id == self.home.id => Some(call(core, key)),
@@ -392,10 +428,7 @@ impl Conn {
                     }
                     Recv::Awaited => {
                         *replaced = await_by(&mut state.reader, cx);
-                        if !core.ring.is_under_way(key, Op::Recv) {
-                            core.ring.recv(key);
-                            core.stir();
-                        }
+                        core.await_bytes(key, room(buf));
                         return Poll::Pending;
                     }
                 }
@@ -504,6 +537,7 @@ impl Conn {
             // What is sent goes on its way; what is waited for can be waited for elsewhere.
             core.ring.cancel(key, Op::Recv);
             core.ring.cancel(key, Op::Writable);
+            core.ring.cancel(key, Op::Readable);
             core.stir();
             core.ring.take(key).map_or(Poll::Pending, |state| Poll::Ready(Ok(state)))
         });

@@ -67,6 +67,8 @@ pub(crate) enum Op {
     /// Waits until there is room to send.
     Writable,
     Timer,
+    /// Waits until there is something to receive.
+    Readable,
 }
 
 /// How a send deals with a lack of room.
@@ -117,14 +119,14 @@ struct Socket<T> {
 }
 
 impl Op {
-    const ALL: [Self; 4] = [Self::Recv, Self::Send, Self::Writable, Self::Timer];
+    const ALL: [Self; 5] = [Self::Recv, Self::Send, Self::Writable, Self::Timer, Self::Readable];
 
     const fn bit(self) -> u8 {
         1 << self as u8
     }
 
     const fn tag(self, key: Key) -> u64 {
-        (key.0 as u64) << 2 | self as u64
+        (key.0 as u64) << 3 | self as u64
     }
 }
 
@@ -195,6 +197,14 @@ impl<T> Ring<T> {
         if let Some(fd) = self.start(key, Op::Writable) {
             let poll = opcode::PollAdd::new(fd, libc::POLLOUT as u32).build();
             self.push(poll.user_data(Op::Writable.tag(key)));
+        }
+    }
+
+    /// Completes when there is something to receive.
+    pub(crate) fn readable(&mut self, key: Key) {
+        if let Some(fd) = self.start(key, Op::Readable) {
+            let poll = opcode::PollAdd::new(fd, libc::POLLIN as u32).build();
+            self.push(poll.user_data(Op::Readable.tag(key)));
         }
     }
 
@@ -307,7 +317,7 @@ impl<T> Ring<T> {
         if tag == IGNORED {
             return None;
         }
-        let (key, op) = (Key((tag >> 2) as u32), Op::ALL[(tag & 3) as usize]);
+        let (key, op) = (Key((tag >> 3) as u32), *Op::ALL.get((tag & 7) as usize)?);
         let ended = !cqueue::more(flags);
         self.under_way -= usize::from(ended);
         let socket = self.socket(key);

@@ -57,26 +57,6 @@ pub(super) enum Expectations {
 }
 
 impl<'head> ControlFields<'head> {
-    /// Fills `headers` from `parsed`, whose slices lie in `head`, and notes the control fields.
-    pub(super) fn collect(
-        head: &Bytes,
-        parsed: &[httparse::Header<'head>],
-        headers: &mut HeaderMap,
-    ) -> Result<Self, HeadError> {
-        let mut fields = Self::default();
-        if !headers.is_empty() {
-            headers.clear();
-        }
-        for field in parsed {
-            let value = head.slice_ref(field.value);
-            match fields.note(field.name.as_bytes(), field.value)? {
-                Some(name) => append_named(headers, name, value)?,
-                None => append(headers, field.name, value)?,
-            }
-        }
-        Ok(fields)
-    }
-
     /// Takes what matters of a field; returns its name, if it is one of those that may matter.
     pub(super) fn note(
         &mut self,

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::sync::LazyLock;
 
 use bytes::{Buf, BytesMut};
-use http::{HeaderMap, Method};
+use http::Method;
 use memchr::memchr;
 use memchr::memmem::Finder;
 
@@ -81,18 +81,23 @@ impl HeadReader {
     ///
     /// `method` is that of the request being answered. Interim (1xx) responses come out like the
     /// others; the final one follows them. The buffer is handled as in
-    /// [`read_request`](Self::read_request); the fields land in the storage of `spare`, which is
-    /// left empty when a head is returned.
+    /// [`read_request`](Self::read_request).
     pub fn read_response(
         &mut self,
         method: &Method,
         buf: &mut BytesMut,
-        spare: &mut HeaderMap,
         limits: &HeadLimits,
     ) -> Result<Option<ResponseHead>, HeadError> {
-        match self.take_head(buf, limits, Kind::Response)? {
-            Some(head) => response::parse(method, &head.freeze(), spare, limits).map(Some),
-            None => Ok(None),
+        // Most heads come whole.
+        if !self.is_midway()
+            && let Some(head) = response::take(method, buf, limits)?
+        {
+            return Ok(Some(head));
+        }
+        let Some(mut bytes) = self.take_head(buf, limits, Kind::Response)? else { return Ok(None) };
+        match response::take(method, &mut bytes, limits)? {
+            Some(head) => Ok(Some(head)),
+            None => Err(response::fault(&bytes, limits)),
         }
     }
 

@@ -6,7 +6,7 @@ use http::{Method, Version};
 
 use super::fields::{ControlFields, Expectations, Once};
 use super::head::{check_line_ends, diagnose, with_slots};
-use super::scan::{Scanned, scan};
+use super::scan::{Scanned, ScannedFields, scan};
 use super::target::parse_authority;
 use super::{BodyLength, HeadError, HeadLimits, Target, TargetForm};
 use crate::authority::Authority;
@@ -78,7 +78,8 @@ pub(super) fn take(
     limits: &HeadLimits,
 ) -> Result<bool, HeadError> {
     let Some(scanned) = scan(buf, limits) else { return Ok(false) };
-    let Scanned { method, target, version, control, names, lines, count, end } = scanned;
+    let Scanned { method, target, version, fields } = scanned;
+    let ScannedFields { control, names, lines, count, end } = fields;
     // Most often it is that of the request before.
     if into.method.as_str().as_bytes() != method {
         into.method = Method::from_bytes(method).map_err(|_| HeadError::RequestLine)?;

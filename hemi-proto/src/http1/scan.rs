@@ -1,4 +1,4 @@
-//! Looks through a request head once: where its parts are, and whether each byte may be there.
+//! Looks through a head once: where its parts are, and whether each byte may be there.
 
 use std::ops::Range;
 
@@ -15,12 +15,26 @@ pub(super) struct Scanned<'buf> {
     pub(super) method: &'buf [u8],
     pub(super) target: Range<usize>,
     pub(super) version: Version,
+    pub(super) fields: ScannedFields<'buf>,
+}
+
+/// The parts of a response head that has come whole.
+pub(super) struct ScannedResponse<'buf> {
+    pub(super) version: Version,
+    /// Three digits.
+    pub(super) status: &'buf [u8],
+    pub(super) reason: Range<usize>,
+    pub(super) fields: ScannedFields<'buf>,
+}
+
+/// The fields of a head that has come whole.
+pub(super) struct ScannedFields<'buf> {
     pub(super) control: ControlFields<'buf>,
     pub(super) names: Names,
     /// Where the field lines are.
     pub(super) lines: Range<usize>,
     pub(super) count: usize,
-    /// The length of it all.
+    /// Where the head ends.
     pub(super) end: usize,
 }
 
@@ -34,7 +48,7 @@ pub(super) fn scan<'buf>(buf: &'buf [u8], limits: &HeadLimits) -> Option<Scanned
     let method = buf.get(..end_of(buf, 0, &TOKEN)?)?;
     let start = method.len() + 1;
     let target = start..end_of(buf, start, &VISIBLE)?;
-    let (version, mut at) = match buf.get(target.end..)?.first_chunk()? {
+    let (version, at) = match buf.get(target.end..)?.first_chunk()? {
         b" HTTP/1.1\r\n" => (Version::HTTP_11, target.end + 11),
         b" HTTP/1.0\r\n" => (Version::HTTP_10, target.end + 11),
         _ => return None,
@@ -45,6 +59,37 @@ pub(super) fn scan<'buf>(buf: &'buf [u8], limits: &HeadLimits) -> Option<Scanned
     {
         return None;
     }
+    Some(Scanned { method, target, version, fields: scan_fields(buf, at, limits)? })
+}
+
+/// The same for the head of a response.
+pub(super) fn scan_response<'buf>(
+    buf: &'buf [u8],
+    limits: &HeadLimits,
+) -> Option<ScannedResponse<'buf>> {
+    let version = match buf.first_chunk()? {
+        b"HTTP/1.1 " => Version::HTTP_11,
+        b"HTTP/1.0 " => Version::HTTP_10,
+        _ => return None,
+    };
+    let status = buf.get(9..12)?;
+    let reason = match buf.get(12)? {
+        b' ' => 13..end_of_value(buf, 13)?,
+        _ => 12..12,
+    };
+    if !status.iter().all(u8::is_ascii_digit) || !ends_line(buf, reason.end) {
+        return None;
+    }
+    let fields = scan_fields(buf, reason.end + 2, limits)?;
+    Some(ScannedResponse { version, status, reason, fields })
+}
+
+/// Scans the lines from here to the empty one.
+fn scan_fields<'buf>(
+    buf: &'buf [u8],
+    mut at: usize,
+    limits: &HeadLimits,
+) -> Option<ScannedFields<'buf>> {
     let (mut control, mut names) = (ControlFields::default(), Names::default());
     let (lines, mut count) = (at, 0);
     while *buf.get(at)? != b'\r' {
@@ -62,10 +107,7 @@ pub(super) fn scan<'buf>(buf: &'buf [u8], limits: &HeadLimits) -> Option<Scanned
         at = end + 2;
     }
     let end = at + 2;
-    (ends_line(buf, at) && end <= limits.head_size).then_some(Scanned {
-        method,
-        target,
-        version,
+    (ends_line(buf, at) && end <= limits.head_size).then_some(ScannedFields {
         control,
         names,
         lines: lines..at,
@@ -223,12 +265,78 @@ mod tests {
                 // To be refused with the target.
                 continue;
             }
-            assert_eq!(read, Ok(httparse::Status::Complete(scanned.end)), "{show:?}");
+            assert_eq!(read, Ok(httparse::Status::Complete(scanned.fields.end)), "{show:?}");
             assert_eq!(other.method.map(str::as_bytes), Some(scanned.method));
             assert_eq!(other.path.map(str::as_bytes), Some(&buf[scanned.target.clone()]));
             let minor = u8::from(scanned.version == Version::HTTP_11);
             assert_eq!(other.version, Some(minor));
-            let lines: Vec<_> = crate::fields::lines(&buf[scanned.lines.clone()]).collect();
+            let lines: Vec<_> = crate::fields::lines(&buf[scanned.fields.lines.clone()]).collect();
+            let others: Vec<_> =
+                other.headers.iter().map(|field| (field.name.as_bytes(), field.value)).collect();
+            assert_eq!(lines, others, "{show:?}");
+        }
+        assert!(good > 10_000 && bad > 10_000, "{good} {bad}");
+    }
+
+    #[test]
+    fn responses_that_another_parser_reads_are_read_the_same() {
+        let heads: [&[u8]; 5] = [
+            b"HTTP/1.1 200 OK\r\nServer: a\r\nContent-Length:12\r\n\r\nHello",
+            b"HTTP/1.0 404 Not Found\r\nX-Y:\t\xff\x80 ~\r\n\r\n",
+            b"HTTP/1.1 204\r\nA:\r\n\r\n",
+            b"HTTP/1.1 599 \r\n\r\n",
+            b"HTTP/1.1 200 \xe9\r\nA: b\r\n\r\n",
+        ];
+        let pieces: [&[u8]; 15] = [
+            b"\r",
+            b"\n",
+            b"\r\n",
+            b" ",
+            b"\t",
+            b":",
+            b"\0",
+            b"\x7f",
+            b"\x80",
+            b"\x0b",
+            b"A",
+            b"2",
+            b"\r\n ",
+            b"HTTP/1.1",
+            b"",
+        ];
+        let limits = HeadLimits { fields: 128, ..HeadLimits::default() };
+        let mut seed = 7_u32;
+        let mut random = |below: usize| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 8) as usize % below
+        };
+        let (mut good, mut bad) = (0, 0);
+        for _ in 0..200_000 {
+            let mut buf = heads[random(heads.len())].to_vec();
+            for _ in 0..random(3) {
+                let at = random(buf.len());
+                let until = (at + random(3)).min(buf.len());
+                buf.splice(at..until, pieces[random(pieces.len())].iter().copied());
+            }
+            let mut slots = [httparse::EMPTY_HEADER; 128];
+            let mut other = httparse::Response::new(&mut slots);
+            let read = other.parse(&buf);
+            let show = String::from_utf8_lossy(&buf).into_owned();
+            let Some(scanned) = scan_response(&buf, &limits) else {
+                bad += 1;
+                let whole =
+                    matches!(read, Ok(httparse::Status::Complete(end)) if strict(&buf[..end]));
+                assert!(!whole, "{show:?}");
+                continue;
+            };
+            good += 1;
+            assert_eq!(read, Ok(httparse::Status::Complete(scanned.fields.end)), "{show:?}");
+            assert_eq!(
+                other.code.map(|code| format!("{code:03}").into_bytes()).as_deref(),
+                Some(scanned.status)
+            );
+            assert_eq!(other.version, Some(u8::from(scanned.version == Version::HTTP_11)));
+            let lines: Vec<_> = crate::fields::lines(&buf[scanned.fields.lines.clone()]).collect();
             let others: Vec<_> =
                 other.headers.iter().map(|field| (field.name.as_bytes(), field.value)).collect();
             assert_eq!(lines, others, "{show:?}");

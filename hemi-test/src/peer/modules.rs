@@ -6,25 +6,32 @@ use std::process::Command;
 
 use super::{Need, missing, peer};
 
-/// A library, by the name that it is installed and imported by.
+/// A library.
 #[derive(Clone, Copy, Debug)]
 pub struct Module {
-    /// The name.
+    /// The name that it is imported by.
     pub name: &'static str,
+    /// The name that it is installed by.
+    pub package: &'static str,
     /// What it is used for.
     pub purpose: &'static str,
 }
 
 /// Those of Python, from PyPI.
 pub const PYTHON: &[Module] = &[
-    Module { name: "websockets", purpose: "an independent client of WebSockets" },
-    Module { name: "h2", purpose: "an independent client of HTTP/2" },
-    Module { name: "aioquic", purpose: "an independent client of HTTP/3" },
+    Module {
+        name: "websockets",
+        package: "websockets",
+        purpose: "an independent client of WebSockets",
+    },
+    Module { name: "h2", package: "h2", purpose: "an independent client of HTTP/2" },
+    Module { name: "aioquic", package: "aioquic", purpose: "an independent client of HTTP/3" },
+    Module { name: "grpc", package: "grpcio", purpose: "gRPC of others, both ends" },
 ];
 
 /// Those of Node.js, from npm.
 pub const NODE: &[Module] =
-    &[Module { name: "ws", purpose: "an independent client of WebSockets" }];
+    &[Module { name: "ws", package: "ws", purpose: "an independent client of WebSockets" }];
 
 /// Where all of them are.
 #[must_use]

@@ -10,7 +10,7 @@ use hemi_proto::websocket::deflate::{self, Deflater, Inflater};
 use hemi_proto::websocket::{
     Close, CloseCode, Decoder, Header, Incoming, Limits, Message, Opcode, Role, handshake,
 };
-use http::{HeaderMap, Method};
+use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -181,10 +181,10 @@ impl TestSocket {
 }
 
 async fn read_head(stream: &mut TcpStream, received: &mut BytesMut) -> io::Result<ResponseHead> {
-    let (mut reader, mut fields) = (HeadReader::default(), HeaderMap::new());
+    let mut reader = HeadReader::default();
     loop {
         let limits = HeadLimits::default();
-        let read = reader.read_response(&Method::GET, received, &mut fields, &limits);
+        let read = reader.read_response(&Method::GET, received, &limits);
         match read.map_err(|e| io::Error::other(e.name()))? {
             Some(head) => return Ok(head),
             None if stream.read_buf(received).await? > 0 => {}

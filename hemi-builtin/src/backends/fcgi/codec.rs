@@ -6,7 +6,7 @@ use hemi_proto::cgi::CgiHeadReader;
 use hemi_proto::fcgi::{
     AnswerReader, End, Event, KeepConn, MAX_CONTENT, encode_stdin_end, encode_stdin_head,
 };
-use hemi_web::BoxError;
+use hemi_web::{BoxError, Interim};
 use http::{HeaderMap, Method};
 use tracing::warn;
 
@@ -86,7 +86,11 @@ impl Codec for Fcgi {
         encode_stdin_end(out.small());
     }
 
-    fn read_head(&mut self, buf: &mut BytesMut) -> Result<Option<Head>, BoxError> {
+    fn read_head(
+        &mut self,
+        buf: &mut BytesMut,
+        _: Option<&Interim>,
+    ) -> Result<Option<Head>, BoxError> {
         while let Some(data) = self.next(buf)? {
             self.start.extend_from_slice(&data);
             if let Some(cgi) = self.heads.read(&mut self.start, &CGI_HEADS)? {

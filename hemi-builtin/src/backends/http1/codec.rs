@@ -8,11 +8,10 @@ use hemi_proto::http1::{
     BodyDecoder, BodyLength, Decoded as Content, HeadLimits, HeadReader, encode_chunk_head,
     encode_content_length, encode_last_chunk,
 };
-use hemi_web::{BoxError, Outgoing};
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use hemi_proto::websocket::handshake::{key, proves};
+use hemi_web::{BoxError, Interim, Outgoing};
+use http::header::SEC_WEBSOCKET_ACCEPT;
+use http::{HeaderMap, Method, StatusCode};
 
 use crate::backends::exchange::{Codec, Decoded, Head};
 
@@ -24,11 +23,11 @@ pub(super) struct Http1 {
     method: Method,
     /// How long nothing may pass after an upgrade, if the client wants one.
     upgrade: Option<Duration>,
+    /// What a node has to prove to have read, if the client has not sent a key of its own.
+    key: Option<String>,
     chunked: bool,
     limits: HeadLimits,
     heads: HeadReader,
-    /// Memory for the answer's fields.
-    fields: HeaderMap,
     /// Answers on the way to the answer that have come.
     interim: usize,
     /// Of the answer's content.
@@ -37,21 +36,23 @@ pub(super) struct Http1 {
 }
 
 impl Http1 {
-    /// Puts the head of a request into `out`.
+    /// Puts the head of a request with content of this length, if that is known, into `out`.
     pub(super) fn begin(
         request: &Outgoing<'_>,
+        len: Option<u64>,
         limits: HeadLimits,
         tunnel_timeout: Duration,
         out: &mut Outbox,
     ) -> Self {
-        let chunked = put_head(request, out.small());
+        let key = websocket_key(request);
+        let chunked = put_head(request, len, key.as_deref(), out.small());
         Self {
             method: request.method.clone(),
             upgrade: request.upgrade.map(|_| tunnel_timeout),
+            key,
             chunked,
             limits,
             heads: HeadReader::default(),
-            fields: HeaderMap::new(),
             interim: 0,
             decoder: BodyDecoder::new(BodyLength::None),
             keep_alive: false,
@@ -76,19 +77,31 @@ impl Codec for Http1 {
         }
     }
 
-    fn read_head(&mut self, buf: &mut BytesMut) -> Result<Option<Head>, BoxError> {
+    fn read_head(
+        &mut self,
+        buf: &mut BytesMut,
+        hints: Option<&Interim>,
+    ) -> Result<Option<Head>, BoxError> {
         loop {
-            let head =
-                self.heads.read_response(&self.method, buf, &mut self.fields, &self.limits)?;
-            let Some(head) = head else { return Ok(None) };
+            let head = self.heads.read_response(&self.method, buf, &self.limits)?;
+            let Some(mut head) = head else { return Ok(None) };
             let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
             if switches && !(self.upgrade.is_some() && head.upgrade) {
                 return Err("a 101 that nobody asked for".into());
+            }
+            if let Some(key) = self.key.as_ref().filter(|_| switches) {
+                if !proves(&head.headers, key) {
+                    return Err("the node does not prove that it speaks WebSocket".into());
+                }
+                head.headers.remove(SEC_WEBSOCKET_ACCEPT);
             }
             if head.status.is_informational() && !switches {
                 self.interim += 1;
                 if self.interim > INTERIM {
                     return Err("too many answers on the way to the answer".into());
+                }
+                if head.status == StatusCode::EARLY_HINTS {
+                    _ = hints.map(|hints| hints.push(head.headers.into()));
                 }
                 continue;
             }
@@ -114,6 +127,15 @@ impl Codec for Http1 {
         self.decoder.remaining()
     }
 
+    fn unframed(&self) -> Option<u64> {
+        // What ends with the connection is not known to be there.
+        self.decoder.remaining()
+    }
+
+    fn skip(&mut self, bytes: u64) {
+        self.decoder.skip(bytes);
+    }
+
     fn close(&mut self) -> Result<(), BoxError> {
         Ok(self.decoder.finish()?)
     }
@@ -128,26 +150,29 @@ impl Codec for Http1 {
 }
 
 /// Returns whether the content is to be sent in chunks.
-fn put_head(request: &Outgoing<'_>, out: &mut BytesMut) -> bool {
+fn put_head(
+    request: &Outgoing<'_>,
+    len: Option<u64>,
+    key: Option<&str>,
+    out: &mut BytesMut,
+) -> bool {
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.extend_from_slice(b" ");
     out.extend_from_slice(request.target);
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
-    out.extend_from_slice(request.authority.as_bytes());
+    out.extend_from_slice(&request.authority);
     out.extend_from_slice(b"\r\n");
-    for (name, value) in request.headers {
-        if !is_of_connection(name) && !(request.drops)(name) {
-            put_field(out, name, value.as_bytes());
-        }
-    }
-    for (name, value) in request.added {
-        put_field(out, name, value.as_bytes());
-    }
+    out.extend_from_slice(request.fields.as_bytes());
     if let Some(protocol) = request.upgrade {
-        put_field(out, &UPGRADE, protocol.as_bytes());
-        out.extend_from_slice(b"connection: upgrade\r\n");
+        out.extend_from_slice(b"upgrade: ");
+        out.extend_from_slice(protocol);
+        out.extend_from_slice(b"\r\nconnection: upgrade\r\n");
     }
-    let len = request.body.len();
+    if let Some(key) = key {
+        out.extend_from_slice(b"sec-websocket-key: ");
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
     match len {
         Some(0) if !expects_content(request.method) => {}
         Some(len) => encode_content_length(out, len),
@@ -157,21 +182,19 @@ fn put_head(request: &Outgoing<'_>, out: &mut BytesMut) -> bool {
     len.is_none()
 }
 
-fn put_field(out: &mut BytesMut, name: &HeaderName, value: &[u8]) {
-    out.extend_from_slice(name.as_str().as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Fields that are about one connection, or made anew.
-fn is_of_connection(name: &HeaderName) -> bool {
-    [CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE]
-        .contains(name)
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+/// A key for a WebSocket that a client of HTTP/2 or HTTP/3 asks for, where there are none.
+fn websocket_key(request: &Outgoing<'_>) -> Option<String> {
+    let has_key = |(name, _): (&[u8], &[u8])| name.eq_ignore_ascii_case(b"sec-websocket-key");
+    let wanted = request.upgrade?.eq_ignore_ascii_case(b"websocket");
+    if !wanted || request.fields.iter().any(has_key) {
+        return None;
+    }
+    let mut random = [0; 16];
+    // Without, the node refuses.
+    getrandom::fill(&mut random).ok().map(|()| key(random))
 }
 
 /// Whether the content's length is told even if there is none (RFC 9110, 8.6).
-fn expects_content(method: &Method) -> bool {
+pub(in crate::backends) fn expects_content(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }

@@ -6,12 +6,7 @@ use super::*;
 fn read(method: &str, input: &[u8]) -> Result<Option<ResponseHead>, HeadError> {
     let method = Method::from_bytes(method.as_bytes()).expect("method");
     let mut buf = BytesMut::from(input);
-    HeadReader::default().read_response(
-        &method,
-        &mut buf,
-        &mut HeaderMap::new(),
-        &HeadLimits::default(),
-    )
+    HeadReader::default().read_response(&method, &mut buf, &HeadLimits::default())
 }
 
 #[test]
@@ -103,10 +98,10 @@ fn faults() {
 fn a_long_reason_may_arrive_in_pieces() {
     let reason = "x".repeat(16 * 1024);
     let mut buf = BytesMut::from(format!("HTTP/1.1 200 {reason}").as_str());
-    let (mut reader, mut spare) = (HeadReader::default(), HeaderMap::new());
+    let mut reader = HeadReader::default();
     let limits = HeadLimits::default();
     let mut read = |buf: &mut BytesMut| {
-        reader.read_response(&Method::GET, buf, &mut spare, &limits).map(|head| head.is_some())
+        reader.read_response(&Method::GET, buf, &limits).map(|head| head.is_some())
     };
     assert_eq!(read(&mut buf), Ok(false));
     buf.extend_from_slice(b"\r\n\r\n");

@@ -1,13 +1,14 @@
 //! Answers on their way into the outbox: heads, and contents that are there or still come.
 
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use hemi_core::clock::{self, Moment};
 use hemi_core::gate::Phase;
-use hemi_core::io::Io;
+use hemi_core::io::{Io, LONG, Splice};
 use hemi_core::panics::catch_call;
 use hemi_proto::http1::{
     encode_chunk_head, encode_content_length, encode_last_chunk, encode_status_line,
@@ -21,7 +22,9 @@ use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Asked, Conn, Cut, GATHERED, Next, Upload};
-use crate::body::{Body, Inner, Piece};
+use crate::body::{Body, BoxError, Inner, Piece};
+use crate::conn::watch::Pace;
+use crate::http_config::Limit;
 use crate::httpx::{Shared, Standing};
 use crate::response::{KEEP_ALIVE, Until};
 use crate::{Response, error_page};
@@ -124,6 +127,9 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         let mut sent = 0;
         self.watch.unlimited();
         loop {
+            if let (None, Framing::Sized(promised)) = (&upload, framing) {
+                sent += self.splice(&mut body, promised - sent).await?;
+            }
             let frame = poll_fn(|cx| {
                 if until == Until::Drain && self.watch.phase() != Phase::Serving {
                     return Poll::Ready(Ok(None));
@@ -171,6 +177,51 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             _ => {}
         }
         Ok(sent)
+    }
+
+    /// Has the kernel pass on what it can, if that is much; returns how much it was.
+    async fn splice(&mut self, body: &mut Body, left: u64) -> Result<u64, Cut> {
+        let passed = body.as_passed().filter(|_| left >= LONG);
+        let source = passed.and_then(|body| body.source().map(|(_, len)| len));
+        let Some(len) = source.filter(|len| (LONG..=left).contains(len)) else { return Ok(0) };
+        if self.io.socket().is_none() {
+            return Ok(0);
+        }
+        let Some(mut splice) = Splice::new() else { return Ok(0) };
+        self.flush().await?;
+        self.watch.unlimited();
+        let (mut pace, mut taken, mut passed) = (Pace::default(), 0, 0);
+        while passed < len {
+            let step = poll_fn(|cx| {
+                let (Some(body), Some(to)) = (body.as_passed(), self.io.socket()) else {
+                    return Poll::Ready(Err(Cut::Gone(ErrorKind::NotConnected.into())));
+                };
+                let before = taken;
+                let Some((from, rest)) = body.source() else {
+                    return Poll::Ready(Err(Cut::Gone(ErrorKind::UnexpectedEof.into())));
+                };
+                let step = splice.poll(cx, from, to, before + rest, &mut taken);
+                body.took(taken - before).map_err(gone)?;
+                if let Poll::Ready(step) = step {
+                    return Poll::Ready(Ok(step?));
+                }
+                if splice.awaits_room() {
+                    let config = &self.server.config;
+                    self.watch.until(pace.wait(config.send_timeout, config), Limit::SendTimeout);
+                } else {
+                    self.watch.unlimited();
+                    body.waits(cx).map_err(gone)?;
+                }
+                self.watch.pending(cx)?;
+                Poll::Pending
+            });
+            let step = step.await?;
+            pace.progress(step);
+            passed += step;
+            tokio::task::coop::consume_budget().await;
+        }
+        self.watch.unlimited();
+        Ok(passed)
     }
 
     fn poll_frame(
@@ -261,6 +312,10 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     }
 }
 
+fn gone(error: BoxError) -> Cut {
+    Cut::Gone(std::io::Error::other(error))
+}
+
 /// Puts a 103 (RFC 8297) with these fields, but for those that are about the connection.
 pub(super) fn put_early_hints(out: &mut BytesMut, fields: &HeaderMap) {
     encode_status_line(out, StatusCode::EARLY_HINTS);
@@ -318,27 +373,45 @@ fn put_fields(
     framing: Framing,
     now: Moment,
 ) {
-    let map = response.headers();
     // RFC 9110, 8.6: an answer without content may still name a length, but for 1xx and 204.
     let keeps_length = framing == Framing::None
         && !response.status().is_informational()
         && response.status() != StatusCode::NO_CONTENT;
+    if let Some(lines) = response.passed_fields() {
+        let standing = Standing::beside(lines.has(&DATE), lines.has(&SERVER));
+        server.put_start(out, response.status(), standing, now);
+        for (name, value) in lines.lines() {
+            if !is_ours(name, keeps_length) {
+                out.reserve(name.len() + value.len() + 4);
+                out.extend_from_slice(name);
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(value);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        return;
+    }
+    let map = response.headers();
     // Faster than two looks into the map, which are most often in vain.
     let has = |sought: HeaderName| map.keys().any(|name| *name == sought);
-    let standing = match (has(DATE), has(SERVER)) {
-        (false, false) => Standing::Both,
-        (false, true) => Standing::Date,
-        // Of one who knows the date we need not say who answers.
-        (true, _) => Standing::None,
-    };
+    let standing = Standing::beside(has(DATE), has(SERVER));
     server.put_start(out, response.status(), standing, now);
     for (name, value) in map {
-        let ours = *name == CONNECTION
-            || *name == TRANSFER_ENCODING
-            || name == KEEP_ALIVE
-            || (*name == CONTENT_LENGTH && !keeps_length);
-        if !ours {
+        if !is_ours(name.as_str().as_bytes(), keeps_length) {
             put_field(out, name, value);
         }
+    }
+}
+
+/// Whether a field is the connection's business, by its name in any case.
+fn is_ours(name: &[u8], keeps_length: bool) -> bool {
+    match name.len() {
+        10 => {
+            name.eq_ignore_ascii_case(b"connection")
+                || name.eq_ignore_ascii_case(KEEP_ALIVE.as_bytes())
+        }
+        14 => !keeps_length && name.eq_ignore_ascii_case(b"content-length"),
+        17 => name.eq_ignore_ascii_case(b"transfer-encoding"),
+        _ => false,
     }
 }

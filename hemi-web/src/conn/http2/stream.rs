@@ -189,8 +189,10 @@ impl Stream {
         if read > 0 {
             line.proto.read(self.id, read, line.out.small());
         }
-        if work.is_none() && portal.is_over() {
+        if portal.tells_end() {
             line.proto.data(self.id, 0, End::Stream, line.out.small());
+        }
+        if work.is_none() && portal.is_over() {
             // If the client has not ended its side, there is nobody to read it.
             line.proto.reset(self.id, ErrorCode::NO_ERROR, line.out.small());
             return Poll::Ready(());

@@ -25,6 +25,8 @@ struct Pipe {
     read: usize,
     outbound: BytesMut,
     outbound_ended: bool,
+    /// The client was told so.
+    end_told: bool,
     /// The stream is no more.
     broken: bool,
     reader: Option<Waker>,
@@ -41,6 +43,7 @@ pub(super) fn tunnel(waker: Waker) -> (Portal, Tunnel) {
         read: 0,
         outbound: BytesMut::new(),
         outbound_ended: false,
+        end_told: false,
         broken: false,
         reader: None,
         writer: None,
@@ -93,6 +96,13 @@ impl Portal {
     pub(super) fn is_over(&self) -> bool {
         let pipe = lock(&self.0);
         pipe.outbound_ended && pipe.outbound.is_empty()
+    }
+
+    /// The same, once.
+    pub(super) fn tells_end(&self) -> bool {
+        let mut pipe = lock(&self.0);
+        let over = pipe.outbound_ended && pipe.outbound.is_empty();
+        over && !std::mem::replace(&mut pipe.end_told, true)
     }
 
     /// Takes what is to be sent, up to `most` bytes.

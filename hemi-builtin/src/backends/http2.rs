@@ -1,0 +1,146 @@
+//! The backend `http2Backend`: servers that speak HTTP/2, those of gRPC among them.
+//!
+//! ```gorox
+//! stage {
+//! 	http2Backend "greeter" {
+//! 		node { .address = "127.0.0.1:50051" }
+//! 		node { .address = "greeter.internal:50051" }
+//! 	}
+//! 	webapp "site" { .hostnames = ("*")  rule { httpProxy { .toBackend = "greeter" } } }
+//! 	httpxServer "main" {
+//! 		.address = "127.0.0.1:3080"
+//! 		.webapps = ("site")
+//! 		.h2cPriorKnowledge = true
+//! 	}
+//! }
+//! ```
+//!
+//! Many requests share a connection, of which each core has its own. In the clear nodes are known to speak
+//! HTTP/2; over TLS they have to agree to. Contents flow both ways at the same time, trailers after them;
+//! who cancels on one side is cancelled on the other. A WebSocket goes on by an extended CONNECT (RFC 8441).
+
+mod conns;
+mod exchange;
+mod head;
+mod tunnel;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hemi_core::backend::{BackendConfig, Nodes, Pick};
+use hemi_core::config::Size;
+use hemi_core::metrics::Measures;
+use hemi_core::tls::{Connector, ConnectorConfig};
+use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run};
+use hemi_web::{Body, HttpBackend, Outgoing, Response, Undelivered};
+use serde::Deserialize;
+
+use super::conns::ConnsConfig;
+use super::exchange::TimesConfig;
+use conns::{Conns, Limits};
+use exchange::Exchange;
+
+/// Passes requests on to servers that speak HTTP/2.
+#[derive(Clone, Debug, Deserialize, Explain)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Http2Config {
+    /// Whether nodes are spoken to over TLS. Their certificates must be for their hosts, or for `tlsPeerName`.
+    pub tls_mode: bool,
+    /// How long nothing may pass on a WebSocket.
+    pub tunnel_timeout: Duration,
+    /// Bytes of an answer's head, at most.
+    pub max_head_size: Size,
+    /// Requests under way on a connection, at most; a node may have it be less.
+    pub max_streams_per_conn: usize,
+}
+
+impl Default for Http2Config {
+    fn default() -> Self {
+        let tunnel_timeout = Duration::from_secs(3600);
+        let (max_head_size, max_streams_per_conn) = (Size(64 << 10), 100);
+        Self { tls_mode: false, tunnel_timeout, max_head_size, max_streams_per_conn }
+    }
+}
+
+/// Servers that speak HTTP/2.
+#[derive(Debug)]
+pub struct Http2Backend {
+    nodes: Nodes,
+    shared: Arc<Shared>,
+}
+
+/// What all exchanges of a backend share.
+#[derive(Debug)]
+struct Shared {
+    conns: Conns,
+    times: TimesConfig,
+    tunnel_timeout: Duration,
+}
+
+impl Component for Http2Backend {
+    const SIGN: &'static str = "http2Backend";
+    type Config = (BackendConfig, ConnsConfig, TimesConfig, Http2Config, ConnectorConfig);
+
+    fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+        let (backend, conns, times, own, tls) = config;
+        let connector = match own.tls_mode {
+            true => Some(Connector::new(tls, &["h2"], cx)?),
+            false => None,
+        };
+        let head_size = u32::try_from(own.max_head_size.0).unwrap_or(u32::MAX);
+        let limits = Limits { streams: own.max_streams_per_conn.max(1), head_size };
+        let conns = Conns::new(conns, limits, connector, cx.cores());
+        let shared = Arc::new(Shared { conns, times, tunnel_timeout: own.tunnel_timeout });
+        Ok(Self { nodes: Nodes::of(backend, cx)?, shared })
+    }
+}
+
+impl Lifecycle for Http2Backend {
+    fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
+        self.shared.conns.prepare()?;
+        self.nodes.prepare(cx)
+    }
+
+    async fn run(&self, cx: &Run) {
+        tokio::join!(self.nodes.run(cx), self.shared.conns.run(cx));
+    }
+
+    fn measure(&self, out: &mut Measures) {
+        self.nodes.measure(out);
+    }
+}
+
+impl HttpBackend for Http2Backend {
+    fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    async fn send(
+        &self,
+        mut pick: Pick,
+        request: Outgoing<'_>,
+        mut body: Body,
+    ) -> Result<Response, Box<Undelivered>> {
+        loop {
+            let lease = match self.shared.conns.lease(pick.endpoint()).await {
+                Ok(lease) => lease,
+                Err(error) => {
+                    let body = Some(body);
+                    return Err(Box::new(Undelivered { error, pick, unseen: true, body }));
+                }
+            };
+            let is_new = lease.is_new();
+            let sent = Exchange::send(self.shared.clone(), lease, pick, &request, body).await;
+            match sent {
+                // The node has taken leave of a connection just when it was used: nobody's fault.
+                Err(undelivered) if undelivered.unseen && !is_new => match *undelivered {
+                    Undelivered { body: Some(untouched), pick: again, .. } => {
+                        (body, pick) = (untouched, again);
+                    }
+                    undelivered => return Err(Box::new(undelivered)),
+                },
+                done => return done,
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The backend `http2Backend`: requests on to servers that speak HTTP/2, and WebSockets between all versions.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::Duration;
+
+use hemi_core::metrics::{Exposition, Measures};
+use hemi_test::eventually;
+use hemi_test::peer::modules;
+use hemi_test::tls::{Authority, KeyKind};
+
+use hemi_web::CloseCode;
+use hemi_web::testing::TestSocket;
+
+use crate::server::{Running, ask, load, site_on};
+use crate::upstream::{Act, Upstream};
+
+/// An origin of ours that speaks HTTP/2 in the clear, too.
+fn origin(properties: &str, rules: &str) -> Running {
+    let config = format!(
+        r#"stage {{
+            webapp "origin" {{ .hostnames = ("*")  .maxBodySize = 64M  {rules} }}
+            httpxServer "main" {{
+                .address = "127.0.0.1:0"  .webapps = ("origin")  .h2cPriorKnowledge = true  {properties}
+            }}
+        }}"#
+    );
+    load(1, &config).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn backend(kind: &str, node: SocketAddr, properties: &str) -> String {
+    format!("{kind} \"b\" {{ node {{ .address = \"{node}\" }} {properties} }}")
+}
+
+/// Passes all on to a backend of this kind.
+fn proxy(kind: &str, node: SocketAddr, properties: &str) -> Running {
+    let config = format!(
+        r#"stage {{
+            {}
+            webapp "site" {{
+                .hostnames = ("*")  .maxBodySize = 64M
+                rule {{ httpProxy {{ .toBackend = "b" }} }}
+            }}
+            httpxServer "main" {{
+                .address = "127.0.0.1:0"  .webapps = ("site")  .h2cPriorKnowledge = true
+            }}
+        }}"#,
+        backend(kind, node, properties)
+    );
+    load(1, &config).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Connections that a server has now.
+fn connections(server: &Running) -> usize {
+    let text = Measures::of(server.stage()).write(Exposition::Prometheus);
+    let line = text.lines().find(|line| line.starts_with("hemi_server_conns_active{"));
+    line.and_then(|line| line.rsplit_once(' ')?.1.parse().ok()).unwrap_or_else(|| panic!("{text}"))
+}
+
+#[test]
+fn requests_share_a_connection() {
+    let origin = origin("", "rule { mirror {} }");
+    let server = proxy("http2Backend", origin.addr(), "");
+    let mut client = server.connect();
+    for len in [0, 1, 100, 70_000, 3_000_000] {
+        let content: Vec<u8> = (0..len).map(|n: u32| (n % 251) as u8).collect();
+        let head = format!("POST /{len} HTTP/1.1\r\nHost: a\r\nContent-Length: {len}\r\n\r\n");
+        client.send(head).unwrap();
+        client.send(&content).unwrap();
+        assert_eq!(client.read_response().unwrap().body, content, "{len}");
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        for piece in content.chunks(40_000) {
+            client.send(format!("{:x}\r\n", piece.len())).unwrap();
+            client.send(piece).unwrap();
+            client.send("\r\n").unwrap();
+        }
+        client.send("0\r\n\r\n").unwrap();
+        assert_eq!(client.read_response().unwrap().body, content, "{len} in chunks");
+    }
+    let mut clients: Vec<_> = (0..50).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab").unwrap();
+    }
+    for client in &mut clients {
+        client.send("cde").unwrap();
+        assert_eq!(client.read_response().unwrap().text(), "abcde");
+    }
+    assert_eq!(connections(&origin), 1);
+}
+
+#[test]
+fn a_head_says_the_same_in_another_version() {
+    let rules = r#"rule { .returnCode = 200
+        .returnText = $method + " " + $uri + " " + $authority + " " + $header_x_a + " " + $header_te }"#;
+    let origin = origin("", rules);
+    let server = proxy("http2Backend", origin.addr(), "");
+    let text = |method: &str, lines: &[&str]| server.ask(method, "/a%20b?c=d", lines).text();
+    assert_eq!(text("GET", &["X-A: 1", "TE: trailers"]), "GET /a%20b?c=d site.test 1 trailers");
+    assert_eq!(text("PURGE", &["Connection: x-a", "X-A: 1"]), "PURGE /a%20b?c=d site.test  ");
+    let head = server.ask("HEAD", "/", &[]);
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert!(head.header("content-length").is_some());
+}
+
+#[test]
+fn over_tls_nodes_have_to_agree() {
+    let ca = Authority::new("ca");
+    let identity = ca.server(&["localhost"], KeyKind::Ecdsa);
+    let origin = |properties: &str| {
+        let config = format!(
+            r#"stage {{
+                webapp "origin" {{ .hostnames = ("*")  {}  rule {{ .returnCode = 200  .returnText = "by TLS" }} }}
+                httpxServer "main" {{
+                    .address = "127.0.0.1:0"  .webapps = ("origin")  .tlsMode = true  {properties}
+                }}
+            }}"#,
+            identity.properties()
+        );
+        load(1, &config).unwrap_or_else(|e| panic!("{e}"))
+    };
+    let trusting = format!(
+        ".tlsMode = true  .tlsPeerName = \"localhost\"  .tlsTrustedCa = \"{}\"",
+        ca.certificate().display()
+    );
+    let speaks = origin("");
+    assert_eq!(proxy("http2Backend", speaks.addr(), &trusting).get("/").text(), "by TLS");
+    let refuses = origin(".http2 = false");
+    assert_eq!(proxy("http2Backend", refuses.addr(), &trusting).get("/").status, 502);
+}
+
+#[test]
+fn who_speaks_no_http2_is_a_502() {
+    let origin = site_on(1, "", "rule { .returnCode = 200 }");
+    let server = proxy("http2Backend", origin.addr(), ".connectTimeout = 1s");
+    assert!((502..=504).contains(&server.get("/").status));
+}
+
+#[test]
+fn connections_end_with_their_stage() {
+    let origin = origin("", "rule { .returnCode = 200 }");
+    let server = proxy("http2Backend", origin.addr(), "");
+    assert_eq!(server.get("/").status, 200);
+    assert_eq!(connections(&origin), 1);
+    server.quit();
+    assert!(eventually(Duration::from_secs(10), || connections(&origin) == 0));
+}
+
+#[test]
+fn a_node_may_take_leave_between_requests() {
+    let origin = origin(".maxRequestsPerConn = 3", "rule { .returnCode = 200 }");
+    let server = proxy("http2Backend", origin.addr(), "");
+    let mut client = server.connect();
+    for n in 0..20 {
+        assert_eq!(
+            ask(&mut client, "POST", "/", &["content-length: 0"]).unwrap().status,
+            200,
+            "{n}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_goes_through_proxies_of_all_versions() {
+    let origin = origin("", "rule $path == \"/echo\" { echo {} }");
+    // HTTP/1.1 to HTTP/1.1; then an extended CONNECT to a server that makes a key of its own for its node.
+    let inner = proxy("http1Backend", origin.addr(), "");
+    let outer = proxy("http2Backend", inner.addr(), "");
+    for (name, server) in [("inner", &inner), ("outer", &outer)] {
+        let mut socket = TestSocket::connect(server.addr(), "/echo").await.unwrap();
+        for text in ["a".to_owned(), "b".repeat(100_000)] {
+            socket.send(text.clone()).await.unwrap();
+            assert_eq!(socket.recv().await.unwrap(), Some(text.into()));
+        }
+        socket.close(CloseCode::NORMAL).await.unwrap();
+        assert!(socket.closed().await.unwrap().is_some());
+        assert!(socket.ended().await.is_ok(), "{name}");
+        let refused = TestSocket::connect(server.addr(), "/other").await.unwrap_err();
+        assert_eq!(refused.to_string(), "answered 404 Not Found");
+    }
+    let no_http2 = proxy("http2Backend", origin.addr(), "");
+    assert_eq!(no_http2.ask("GET", "/echo", &["connection: upgrade", "upgrade: x"]).status, 501);
+}
+
+#[test]
+fn early_hints_pass() {
+    let origin = Upstream::start(|_| {
+        let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n";
+        let others = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n";
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        Act::Answer(format!("{hints}{others}{hints}{answer}").into_bytes())
+    });
+    let inner = proxy("http1Backend", origin.addr(), "");
+    let outer = proxy("http2Backend", inner.addr(), "");
+    for server in [&inner, &outer] {
+        let mut client = server.connect();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        for _ in 0..2 {
+            let hints = client.read_response_to_head().unwrap();
+            assert_eq!((hints.status, hints.header("link")), (103, Some("</a.css>")));
+        }
+        assert_eq!(client.read_response().unwrap().text(), "ok");
+    }
+}
+
+#[test]
+fn trailers_pass_both_ways() {
+    let origin = Upstream::start(|_| {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-t\r\n\r\n";
+        Act::Answer(format!("{head}2\r\nok\r\n0\r\nx-t: after\r\n\r\n").into_bytes())
+    });
+    let inner = proxy("http1Backend", origin.addr(), "");
+    let outer = proxy("http2Backend", inner.addr(), "");
+    for server in [&inner, &outer] {
+        let mut client = server.connect();
+        client
+            .send("GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE, close\r\n\r\n")
+            .unwrap();
+        let all = String::from_utf8(client.read_to_end().unwrap()).unwrap();
+        assert!(all.ends_with("2\r\nok\r\n0\r\nx-t: after\r\n\r\n"), "{all}");
+    }
+}
+
+#[test]
+fn grpc_passes_whole() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/http2_proxy/grpc_peer.py");
+    let Some(mut python) = modules::python("grpc") else { return };
+    let mut serving = python.args([script, "serve"]);
+    serving = serving.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut serving = serving.spawn().unwrap();
+    let mut port = String::new();
+    BufReader::new(serving.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let node = SocketAddr::from(([127, 0, 0, 1], port.trim().parse().unwrap()));
+    let server = proxy("http2Backend", node, "");
+    let mut asking = modules::python("grpc").unwrap();
+    let output = asking.args([script, "ask", &server.addr().port().to_string()]).output().unwrap();
+    drop(serving.stdin.take());
+    serving.wait().unwrap();
+    assert_eq!(output.stdout, b"all is well\n", "{}", String::from_utf8_lossy(&output.stderr));
+}
