@@ -169,7 +169,8 @@ fn connections_may_end_at_any_moment() {
             1 => client.write_all(&[count]).unwrap(),
             2 => {
                 client.write_all(&[count]).unwrap();
-                client.shutdown(net::Shutdown::Write).unwrap();
+                // The other end may have been reset already.
+                let _ = client.shutdown(net::Shutdown::Write);
             }
             3 => {
                 client.write_all(&[count.max(1)]).unwrap();
