@@ -24,7 +24,7 @@ use crate::config::url::{Origin, Scheme};
 use crate::cores::PerCore;
 use crate::resolv::{Resolv, ResolvConfig, ResolvKind};
 use crate::tls::{Connector, ConnectorConfig};
-use crate::{CreateCx, Result};
+use crate::{CreateCx, Error, Result};
 
 /// What a request may cost.
 #[derive(Clone, Copy, Debug)]
@@ -135,6 +135,16 @@ impl Client {
         let connector = Arc::new(Connector::new(tls, PROTOCOLS, cx)?);
         let client = Self::with_resolv(url, limits, cx.fixture::<ResolvKind>()?, cx.cores());
         Ok(Self { connector, ..client })
+    }
+
+    /// For a component that asks at URLs which it hears of only later, by [`Client::at`]; of servers over TLS the CAs
+    /// of the system are believed.
+    ///
+    /// # Errors
+    /// When the program has no resolver.
+    pub fn anywhere(limits: ClientLimits, cx: &mut CreateCx<'_>) -> Result<Self> {
+        let url = "http://localhost/".parse().map_err(|e| Error::other(format!("{e}")))?;
+        Self::new(url, limits, ConnectorConfig::default(), cx)
     }
 
     /// The same for another URL, with connections of its own.

@@ -16,6 +16,7 @@ mod info;
 mod key_log;
 mod link;
 mod names;
+mod ocsp;
 mod site;
 mod stream;
 mod tickets;

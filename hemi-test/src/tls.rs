@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256,
-    PublicKeyData, RevocationReason, RevokedCertParams, RsaKeySize, SanType, SerialNumber,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+    CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    PKCS_RSA_SHA256, PublicKeyData, RevocationReason, RevokedCertParams, RsaKeySize, SanType,
+    SerialNumber, date_time_ymd,
 };
 use rustls::client::WantsClientCert;
 use rustls::crypto::aws_lc_rs;
@@ -58,8 +58,10 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = [KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign].to_vec();
         let key = KeyPair::generate().expect("there is randomness");
+        let pem = key.serialize_pem();
         let issuer = CertifiedIssuer::self_signed(params, key).expect("the parameters are good");
         let dir = TempDir::new().expect("there is a temporary directory");
+        dir.write("ca.key", pem).expect("it can be written to");
         dir.write("ca.pem", issuer.pem()).expect("it can be written to");
         Self { dir, issuer }
     }
@@ -87,6 +89,27 @@ impl Authority {
         let mut params = CertificateParams::new(names).expect("these are names");
         params.extended_key_usages = [ExtendedKeyUsagePurpose::ServerAuth].to_vec();
         self.issue(&file, params, kind)
+    }
+
+    /// The same, with the URL where it is told whether it was revoked (OCSP), and followed by the certificate of the
+    /// authority.
+    ///
+    /// # Panics
+    /// When it can't be made, or the URL is long.
+    #[must_use]
+    pub fn server_asked_at(&self, name: &str, url: &str) -> Identity {
+        let mut access = [0x06, 8, 0x2b, 6, 1, 5, 5, 7, 0x30, 1, 0x86, url.len() as u8].to_vec();
+        access.extend_from_slice(url.as_bytes());
+        let len = u8::try_from(access.len()).ok().filter(|len| *len < 0x7e).expect("it is short");
+        let access = [&[0x30, len + 2, 0x30, len], &access[..]].concat();
+        let mut params = CertificateParams::new([name.to_owned()]).expect("this is a name");
+        let access = CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], access);
+        params.custom_extensions.push(access);
+        let identity = self.issue(name, params, KeyKind::Ecdsa);
+        let mut chain = std::fs::read(&identity.certificate).expect("it was written");
+        chain.extend_from_slice(self.issuer.pem().as_bytes());
+        std::fs::write(&identity.certificate, chain).expect("it can be written");
+        identity
     }
 
     /// A client's certificate, for this name and URI.

@@ -75,7 +75,12 @@ impl Keeper {
             match self.store.certificate(name).filter(Stored::is_valid) {
                 Some(stored) => self.show(name, &stored, Note::IfNew),
                 None => {
-                    self.ledger.with(name, |_| ());
+                    self.ledger.with(name, |entry| {
+                        // It was there, and is no more.
+                        if entry.failures == 0 {
+                            entry.due = SystemTime::UNIX_EPOCH;
+                        }
+                    });
                     if self.placeholder {
                         self.show_placeholder(name);
                     }

@@ -38,6 +38,14 @@ impl Names {
         self.keys.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), key);
     }
 
+    /// Shows a certificate in the place of another that is the same but for what is shown with it.
+    pub(super) fn replace(&self, old: &Arc<CertifiedKey>, new: &Arc<CertifiedKey>) {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        for key in keys.values_mut().filter(|key| Arc::ptr_eq(key, old)) {
+            *key = new.clone();
+        }
+    }
+
     pub(super) fn hide(&self, name: &str) {
         self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(name);
     }

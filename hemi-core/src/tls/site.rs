@@ -14,11 +14,13 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use serde::Deserialize;
+use tokio::sync::Notify;
 use tracing::warn;
 
 use super::clients::read_verifier;
 use super::identity::{by_cost, read_file};
 use super::names::{Issuer, Names};
+use super::ocsp::Stapler;
 use super::{ClientAuth, IdentityError, provider, read_identity};
 use crate::acme::AcmeKind;
 use crate::clock;
@@ -40,6 +42,8 @@ pub struct Site {
     name: String,
     shown: RwLock<Option<Arc<Shown>>>,
     names: Arc<Names>,
+    /// Tells that other certificates are shown.
+    changed: Notify,
     /// Certificates for who checks by TLS that a name is ours (RFC 8737), by these names.
     challenges: RwLock<HashMap<String, Arc<CertifiedKey>>>,
 }
@@ -72,6 +76,7 @@ impl Site {
             name: name.into(),
             shown: RwLock::default(),
             names: Arc::default(),
+            changed: Notify::new(),
             challenges: RwLock::default(),
         }
     }
@@ -86,6 +91,7 @@ impl Site {
     /// have none of their own.
     pub fn show_for(&self, name: &str, key: Arc<CertifiedKey>) {
         self.names.show(name, key);
+        self.changed.notify_one();
         let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
         if shown.is_none() {
             *shown = Some(Arc::new(self.nothing()));
@@ -136,6 +142,34 @@ impl Site {
         };
         let keys = Arc::new(Keys::new(keys, &self.names));
         *shown = Some(Arc::new(Shown { keys, clients, context }));
+        self.changed.notify_one();
+    }
+
+    /// All certificates that are shown.
+    pub(super) fn keys(&self) -> Vec<Arc<CertifiedKey>> {
+        let all = self.shown().map(|shown| shown.keys.all.clone()).unwrap_or_default();
+        let named = self.names.some(usize::MAX).into_iter().map(|(_, key)| key);
+        all.into_iter().chain(named).collect()
+    }
+
+    /// Waits until other certificates are shown.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Shows a certificate with another answer of its CA, or with none.
+    pub(super) fn staple(&self, old: &Arc<CertifiedKey>, ocsp: Option<Vec<u8>>) {
+        let new = Arc::new(CertifiedKey { ocsp, ..(**old).clone() });
+        self.names.replace(old, &new);
+        let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(before) = shown.as_ref() else { return };
+        let same = |key: &Arc<CertifiedKey>| Arc::ptr_eq(key, old);
+        if before.keys.all.iter().any(same) {
+            let all = before.keys.all.iter().map(|key| if same(key) { &new } else { key });
+            let keys = Keys::new(all.cloned().collect(), &self.names);
+            let (clients, context) = (before.clients.clone(), before.context);
+            *shown = Some(Arc::new(Shown { keys: Arc::new(keys), clients, context }));
+        }
     }
 
     /// Shows this certificate to who checks by TLS-ALPN-01 (RFC 8737) that `name` is ours.
@@ -252,7 +286,7 @@ fn suits(key: &CertifiedKey, hello: &ClientHello<'_>) -> bool {
 }
 
 /// The certificates of a webapp or the like.
-#[derive(Debug, Default, Deserialize, Explain)]
+#[derive(Debug, Deserialize, Explain)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SiteConfig {
     /// The file with the certificate that servers with `tlsMode` show to who asks for a host of this router or
@@ -267,12 +301,31 @@ pub struct SiteConfig {
     /// The file with an answer of the CA that the certificate is not revoked (OCSP, RFC 6960), in DER, to
     /// be shown with it; or several in the order of `tlsCertificate`.
     pub tls_ocsp_response: Several<Spanned<PathBuf>>,
+    /// Whether such answers are fetched where certificates name who gives them, unless there is `tlsOcspResponse`;
+    /// kept in `ocsp` in `%varDir`, and asked for anew in the middle of their life. The file of the certificate must
+    /// hold that of its CA too. Without an answer the certificate is shown alone.
+    pub tls_ocsp_fetch: bool,
     /// Whether clients show certificates: `"off"`, `"optional"` or `"required"`.
     pub tls_client_auth: ClientAuth,
     /// The files with the CAs whose certificates are believed of clients, in PEM.
     pub tls_client_ca: Several<Spanned<PathBuf>>,
     /// The files with lists of client certificates that are revoked (RFC 5280, 5), in PEM.
     pub tls_client_crl: Several<Spanned<PathBuf>>,
+}
+
+impl Default for SiteConfig {
+    fn default() -> Self {
+        Self {
+            tls_certificate: Several::default(),
+            acme: None,
+            tls_private_key: Several::default(),
+            tls_ocsp_response: Several::default(),
+            tls_ocsp_fetch: true,
+            tls_client_auth: ClientAuth::default(),
+            tls_client_ca: Several::default(),
+            tls_client_crl: Several::default(),
+        }
+    }
 }
 
 /// The files that a site is made of.
@@ -284,6 +337,8 @@ pub struct SiteFiles {
     crls: Vec<PathBuf>,
     /// Hosts that the certificates should be for.
     hosts: Vec<String>,
+    /// Who fetches answers of CAs, if that is to be.
+    stapler: Option<Stapler>,
     span: Span,
     /// What the files were like when they were read.
     stamps: Mutex<Vec<Stamp>>,
@@ -311,6 +366,7 @@ impl SiteConfig {
     ) -> Result<Option<(Arc<Site>, Arc<SiteFiles>)>> {
         let acme = self.acme.as_ref().map(|acme| Ok::<_, Error>((cx.follow(acme)?, acme.span())));
         let acme = acme.transpose()?;
+        let fetches = self.tls_ocsp_fetch;
         let Some(mut files) = self.files(acme.as_ref().map(|(_, span)| *span), cx)? else {
             return Ok(None);
         };
@@ -321,6 +377,7 @@ impl SiteConfig {
             None => Some(host.clone()).filter(|host| !host.contains('*')),
         };
         files.hosts = hosts.iter().filter_map(example).collect();
+        files.stapler = fetches.then(|| Stapler::new(cx)).transpose()?;
         if let Some((acme, span)) = acme {
             acme.hold(&site, hosts, span)?;
         }
@@ -367,6 +424,7 @@ impl SiteConfig {
             cas: paths(&self.tls_client_ca),
             crls: paths(&self.tls_client_crl),
             hosts: Vec::new(),
+            stapler: None,
             span,
             stamps: Mutex::default(),
         }))
@@ -383,6 +441,7 @@ impl SiteFiles {
         let shown = self.read(site)?;
         *self.stamps.lock().unwrap_or_else(PoisonError::into_inner) = stamps;
         *site.shown.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(shown));
+        site.changed.notify_one();
         Ok(())
     }
 
@@ -436,12 +495,18 @@ impl SiteFiles {
         of_keys.flatten().chain(self.trusted())
     }
 
-    /// Reads the files again whenever one of them has changed. Has no end.
+    /// Reads the files again whenever one of them has changed, and keeps the answers of CAs fresh. Has no end.
     pub async fn follow(self: &Arc<Self>, site: &Arc<Site>) {
         let stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (files, site) = (self.clone(), site.clone());
+        let (files, into) = (self.clone(), site.clone());
         let all = self.all().cloned().collect();
-        watched::follow_all(all, stamps, move || files.read_into(&site), |()| {}).await;
+        let follow = watched::follow_all(all, stamps, move || files.read_into(&into), |()| {});
+        match &self.stapler {
+            None => follow.await,
+            Some(stapler) => {
+                tokio::join!(follow, stapler.staple(site));
+            }
+        }
     }
 }
 

@@ -25,6 +25,12 @@ const ATTRIBUTES: [(&[u8], &str); 11] = [
 ];
 
 impl<'a> Name<'a> {
+    /// Whether it is this one, in DER without the tag and length in front.
+    #[must_use]
+    pub fn is(&self, der: &[u8]) -> bool {
+        self.0 == der
+    }
+
     /// The value of the last common name, if there is one.
     #[must_use]
     pub fn common_name(&self) -> Option<Cow<'a, str>> {

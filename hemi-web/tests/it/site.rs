@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hemi_core::config::Source;
+use hemi_core::config::{Constants, Source};
 use hemi_core::listen::Address;
 use hemi_core::server::{Server, ServerKind};
 use hemi_core::{Engine, Registry, Stage, Status};
@@ -34,15 +35,26 @@ impl Site {
         Self::try_of(config).unwrap_or_else(|e| panic!("{e}"))
     }
 
+    /// The same, which keeps its files in this directory.
+    pub(crate) fn kept_in(dir: &Path, config: &str) -> Self {
+        let constants = Constants { var_dir: dir.to_owned(), ..Constants::default() };
+        Self::start(config, constants).unwrap_or_else(|e| panic!("{e}"))
+    }
+
     /// The same, or why not.
     pub(crate) fn try_of(config: &str) -> Result<Self, String> {
+        Self::start(config, Constants::default())
+    }
+
+    fn start(config: &str, constants: Constants) -> Result<Self, String> {
         let mut registry = Registry::new();
         hemi_web::register(&mut registry);
         forms::register(&mut registry);
         log::register(&mut registry);
         probe::register(&mut registry);
         upgrade::register(&mut registry);
-        let mut engine = Engine::on(registry, NonZeroUsize::new(2).unwrap()).unwrap();
+        let engine = Engine::on(registry, NonZeroUsize::new(2).unwrap()).unwrap();
+        let mut engine = engine.constants(constants);
         if let Some(driver) = hemi_test::io_driver() {
             engine = engine.io(driver.parse().unwrap()).unwrap();
         }
