@@ -120,10 +120,10 @@ impl Component for TcpxRouter {
     fn create((config, gate, tls, site): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         let (place, cores) = (config.address.span, cx.cores());
         let address = cx.listen_on(config.address)?;
-        let files = site.files(cx)?;
-        let tls = match (tls.tls_mode, files) {
+        let site = site.create(Vec::new(), cx)?;
+        let tls = match (tls.tls_mode, site) {
             (false, _) => None,
-            (true, Some(files)) => Some(Tls::create(tls, config.tls_protocols, files, cx)),
+            (true, Some(site)) => Some(Tls::create(tls, config.tls_protocols, site, cx)),
             (true, None) => {
                 let message = "connections are to be encrypted, but there is no certificate";
                 let help = "add `.tlsCertificate = …` and `.tlsPrivateKey = …`";
@@ -292,7 +292,7 @@ impl Tls {
     fn create(
         config: TlsConfig,
         protocols: Vec<String>,
-        files: SiteFiles,
+        (site, files): (Arc<Site>, Arc<SiteFiles>),
         cx: &mut CreateCx<'_>,
     ) -> Self {
         let cores = cx.cores();
@@ -300,8 +300,8 @@ impl Tls {
         Self {
             config: TlsConfig { tls_key_log, ..config },
             protocols,
-            site: Arc::new(Site::new(cx.name())),
-            files: Arc::new(files),
+            site,
+            files,
             tickets: cx.keep(Tickets::default),
             counters: cx.keep(|| TlsCounters::new(cores)),
             acceptor: OnceLock::new(),
