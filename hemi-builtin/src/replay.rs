@@ -21,6 +21,8 @@ struct Kept {
     frames: Vec<Piece>,
     /// Bytes of content that may still be kept.
     room: u64,
+    /// Bytes that were taken.
+    taken: u64,
     /// It was too long, or broke off.
     lost: bool,
     ended: bool,
@@ -37,7 +39,7 @@ impl Replay {
     pub(crate) fn new(body: Body, most: u64) -> Self {
         let (len, frames) = (body.len(), Vec::new());
         let lost = len.is_some_and(|len| len > most);
-        let kept = Kept { rest: body, frames, room: most, lost, ended: false };
+        let kept = Kept { rest: body, frames, room: most, taken: 0, lost, ended: false };
         Self { kept: Arc::new(Mutex::new(kept)), len }
     }
 
@@ -48,6 +50,14 @@ impl Replay {
             return None;
         }
         Some(Body::stream(Reader { kept: self.kept.clone(), at: 0, left: self.len }))
+    }
+
+    /// All of it, if it was sent whole, and kept.
+    pub(crate) fn whole(&self) -> Option<Body> {
+        let kept = lock(&self.kept);
+        let whole = !kept.lost && (kept.ended || self.len == Some(kept.taken));
+        drop(kept);
+        self.body().filter(|_| whole)
     }
 }
 
@@ -105,7 +115,10 @@ impl HttpBody for Reader {
                     Some(Ok(frame)) => frame,
                 };
                 let piece = match frame.into_data() {
-                    Ok(data) => Piece::Data(data),
+                    Ok(data) => {
+                        kept.taken += data.len() as u64;
+                        Piece::Data(data)
+                    }
                     Err(frame) => Piece::Trailers(frame.into_trailers().unwrap_or_default()),
                 };
                 kept.keep(&piece);

@@ -3,6 +3,7 @@
 
 mod channel;
 mod foreign;
+mod gathered;
 mod incoming;
 
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use rustix::buffer::spare_capacity;
 
 pub use channel::{BodySender, Unread};
+pub use gathered::Buffering;
 pub(crate) use incoming::{Feed, Incoming, incoming};
 
 /// Any error of a body that users stream.

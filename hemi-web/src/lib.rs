@@ -47,7 +47,7 @@ pub use backend::{
     DynHttpBackend, HttpBackend, HttpBackendKind, HttpBackendRegistry, Outgoing, SendError,
     Undelivered,
 };
-pub use body::{Body, BodyError, BodySender, BoxError, Passed, Piece, Unread};
+pub use body::{Body, BodyError, BodySender, BoxError, Buffering, Passed, Piece, Unread};
 pub use cookie::{CookieError, CookieKey, SameSite, SetCookie, ShortKey};
 pub use extract::{Cookies, Extract, Field, Form, Header, Matched, Path, Query, State};
 pub use form::{FormError, FormLimits, FormPairs};

@@ -1,7 +1,7 @@
 //! Forms that came as `multipart/form-data`, read part by part while they arrive.
 
 mod file;
-mod store;
+pub(crate) mod store;
 mod temp_file;
 
 use std::borrow::Cow;

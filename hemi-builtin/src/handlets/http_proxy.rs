@@ -26,20 +26,22 @@
 
 mod answer;
 mod forwarded;
+mod mirror;
 mod shape;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hemi_core::backend::{By, Percent, Pick, spread};
 use hemi_core::config::{Ref, Size, Template};
 use hemi_core::io::pool;
-use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result};
+use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result, Run};
 use hemi_proto::fields::FieldLines;
 use hemi_proto::path::is_dot_segment;
 use hemi_web::{
-    Body, DynHttpBackend, Handlet, HttpBackendKind, Outgoing, Reply, Request, Response,
+    Body, Buffering, DynHttpBackend, Handlet, HttpBackendKind, Outgoing, Reply, Request, Response,
     StatusPattern, WebVar, nominated,
 };
 use http::StatusCode;
@@ -52,6 +54,7 @@ use crate::field_edits::{FieldEdits, FieldName, FieldValue};
 use crate::replay::Replay;
 use crate::uri_template::encode_path;
 use answer::AnswerEdits;
+use mirror::{Copied, Mirror};
 use shape::Shaped;
 
 /// Passes requests on to a backend.
@@ -75,6 +78,27 @@ pub struct HttpProxyConfig {
     /// nothing is sent again once it was begun.
     #[serde(default = "kept")]
     max_replay_size: Size,
+    /// Whether a request's content is taken whole before a node is sent any of it, so that no slow client
+    /// keeps it busy.
+    #[serde(default)]
+    buffer_client_content: bool,
+    /// Whether an answer's content is taken whole before the client is sent any of it, so that no slow client
+    /// keeps the node busy.
+    #[serde(default)]
+    buffer_server_content: bool,
+    /// Bytes of a content that are buffered in memory, at most; 64K by default. A longer one is in a file.
+    #[serde(default = "kept")]
+    buffer_size: Size,
+    /// Bytes of a content that are buffered at all, at most; 1G by default. What is more goes on as it comes.
+    #[serde(default = "gigabyte")]
+    max_buffered: Size,
+    /// The directory of these files, which have no names; `/var/tmp` by default.
+    #[serde(default = "var_tmp")]
+    buffer_dir: PathBuf,
+    /// A backend that is sent a copy of each request. Its answers are dropped. Content that is longer than
+    /// `maxReplaySize` is not copied, nor are requests to upgrade.
+    #[serde(default)]
+    mirror_to: Option<Ref<HttpBackendKind>>,
     /// Percent of the requests that are passed on; the others are left to the next handlet. All by default.
     #[serde(default)]
     share: Option<Percent>,
@@ -124,6 +148,14 @@ pub struct HttpProxyConfig {
     max_rate: Option<Size>,
 }
 
+fn gigabyte() -> Size {
+    Size(1 << 30)
+}
+
+fn var_tmp() -> PathBuf {
+    "/var/tmp".into()
+}
+
 fn failures() -> Vec<RetryCause> {
     RetryCause::FAILURES.to_vec()
 }
@@ -154,6 +186,8 @@ pub struct HttpProxy {
     max_tries: usize,
     retry_on: Vec<RetryCause>,
     max_replay: u64,
+    buffers: Buffers,
+    mirror: Option<Mirror>,
     share: Option<Share>,
     hash_key: Option<Template<WebVar>>,
     trusted: Vec<Clients>,
@@ -161,6 +195,12 @@ pub struct HttpProxy {
     response: Arc<FieldEdits>,
     answer: AnswerEdits,
     max_rate: Option<u64>,
+}
+
+/// Which contents are taken whole, and where they are meanwhile.
+struct Buffers {
+    client: Option<Buffering>,
+    server: Option<Buffering>,
 }
 
 /// Which requests are passed on.
@@ -177,8 +217,18 @@ impl Component for HttpProxy {
         let HttpProxyConfig { remove_request_headers, set_request_headers, .. } = config;
         let HttpProxyConfig { remove_response_headers, set_response_headers, .. } = config;
         let (add_request, add_response) = (config.add_request_headers, config.add_response_headers);
+        let mirror = config.mirror_to.as_ref().map(|backend| cx.follow(backend)).transpose()?;
+        let (client, server) = (config.buffer_client_content, config.buffer_server_content);
+        let memory = usize::try_from(config.buffer_size.0).unwrap_or(usize::MAX);
+        let buffering = (client || server)
+            .then(|| Buffering::new(memory, cx.written(config.buffer_dir), config.max_buffered.0));
         Ok(Self {
             backend: cx.follow(&config.to_backend)?,
+            buffers: Buffers {
+                client: buffering.clone().filter(|_| client),
+                server: buffering.filter(|_| server),
+            },
+            mirror: mirror.map(Mirror::new),
             host: config.host,
             max_tries: config.max_tries.max(1).into(),
             retry_on: config.retry_on,
@@ -203,15 +253,34 @@ impl Component for HttpProxy {
     }
 }
 
-impl Lifecycle for HttpProxy {}
+impl Lifecycle for HttpProxy {
+    async fn run(&self, cx: &Run) {
+        if let Some(mirror) = &self.mirror {
+            cx.shut().cancelled().await;
+            mirror.end();
+        }
+    }
+}
 
 impl Handlet for HttpProxy {
     async fn handle(&self, req: &mut Request) -> Reply {
         if self.share.as_ref().is_some_and(|share| !share.has(req)) {
             return Reply::Next;
         }
-        let body = req.take_body();
-        let answered = self.pass_on(req, body).await;
+        let mut body = req.take_body();
+        if let Some(buffering) = &self.buffers.client {
+            body = match body.gathered(buffering).await {
+                Ok(body) => body,
+                Err(e) => return e.status().into(),
+            };
+        }
+        let mut answered = self.pass_on(req, body).await;
+        if let (Some(buffering), Ok(response)) = (&self.buffers.server, &mut answered) {
+            match response.take_body().gathered(buffering).await {
+                Ok(body) => response.set_body(body),
+                Err(_) => return StatusCode::BAD_GATEWAY.into(),
+            }
+        }
         answered.unwrap_or_else(Response::from).into()
     }
 }
@@ -250,11 +319,24 @@ impl HttpProxy {
             };
             self.backend.send(pick, outgoing, body)
         };
-        let sends_again = self.max_tries > 1 && failover.repeatable && !body.is_empty();
+        let again = self.max_tries > 1 && failover.repeatable || self.mirror.is_some();
+        let sends_again = again && !body.is_empty();
         let replay = sends_again.then(|| Replay::new(std::mem::take(&mut body), self.max_replay));
         let body = replay.as_ref().and_then(Replay::body).unwrap_or(body);
         let response = failover.run(body, replay.as_ref(), send).await;
-        pool::give(fields.into_buffer());
+        let copied = self.mirror.as_ref().filter(|_| upgrade.is_none());
+        let copy = replay.as_ref().map_or_else(|| Some(Body::empty()), Replay::whole);
+        match copied.zip(copy) {
+            Some((mirror, body)) => mirror.send(Copied {
+                method: method.clone(),
+                target: target.into_owned(),
+                authority: host.map_or(Vec::new(), |host| host.as_str().into()),
+                secure,
+                fields,
+                body,
+            }),
+            None => pool::give(fields.into_buffer()),
+        }
         Ok(self.revise(req, response?))
     }
 

@@ -2,13 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use hemi_test::eventually;
 
-use crate::server::{Running, ask, mistake, site, site_on};
+use crate::server::{Running, ask, load, mistake, site, site_on};
 use crate::upstream::{Act, Upstream, answer};
 
 /// Passes all requests on to nodes at these addresses.
@@ -430,6 +431,65 @@ fn a_share_of_the_requests_goes_elsewhere() {
 }
 
 #[test]
+fn contents_are_taken_whole_before_they_go_on() {
+    let dir = hemi_test::TempDir::new().unwrap();
+    let buffering = format!(
+        ".bufferClientContent = true  .bufferServerContent = true  .bufferSize = 10K  .maxBuffered = 1M  .bufferDir = \"{}\"",
+        dir.path().display()
+    );
+    let origin = site("", ".maxBodySize = 64M  rule { mirror {} }");
+    let backend = format!("http1Backend \"b\" {{ node {{ .address = \"{}\" }} }}", origin.addr());
+    let rule =
+        format!(".maxBodySize = 64M  rule {{ httpProxy {{ .toBackend = \"b\" {buffering} }} }}");
+    let server = site(&backend, &rule);
+    let mut client = server.connect();
+    // In memory, in a file, and more than is buffered.
+    for len in [100, 10_000, 500_000, 3_000_000] {
+        let content: Vec<u8> = (0..len).map(|n: u32| (n % 251) as u8).collect();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        for piece in content.chunks(40_000) {
+            client.send(format!("{:x}\r\n", piece.len())).unwrap();
+            client.send(piece).unwrap();
+            client.send("\r\n").unwrap();
+        }
+        client.send("0\r\n\r\n").unwrap();
+        assert_eq!(client.read_response().unwrap().body, content, "{len}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    // An answer that breaks off is none at all.
+    let start = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc";
+    let upstream = Upstream::start(move |_| Act::AnswerAndClose(start.into()));
+    assert_eq!(proxy_to(&[upstream.addr()], "", &buffering).get("/").status, 502);
+    // A node hears nothing of a request that does not come whole.
+    let (heads, upstream) = listening(|| answer("200 OK", &[], ""));
+    let server = proxy_to(&[upstream.addr()], "", &buffering);
+    let mut client = server.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab").unwrap();
+    client.finish().unwrap();
+    client.read_to_end().unwrap();
+    assert_eq!(heads.lock().unwrap().len(), 0);
+}
+
+#[test]
+fn another_backend_gets_copies() {
+    let (heads, shadow) = listening(|| answer("500 Oh", &[], "of no interest"));
+    let main = Upstream::start(|_| answer("200 OK", &[], "main"));
+    let stage = [("b", &main), ("shadow", &shadow)].map(|(name, node)| {
+        format!("http1Backend \"{name}\" {{ node {{ .address = \"{}\" }} }}\n", node.addr())
+    });
+    let rule = "rule { httpProxy { .toBackend = \"b\"  .mirrorTo = \"shadow\"  .setRequestHeaders = [\"x-a\": \"b\"] } }";
+    let server = site_on(1, &stage.concat(), rule);
+    for method in ["GET", "POST", "DELETE"] {
+        assert_eq!(server.ask(method, "/a?b", &["content-length: 0"]).text(), "main");
+    }
+    assert!(eventually(Duration::from_secs(10), || heads.lock().unwrap().len() == 3));
+    let mut heads = heads.lock().unwrap().clone();
+    heads.sort_unstable();
+    assert!(heads[1].starts_with("GET /a?b HTTP/1.1\r\nhost: site.test\r\n"), "{heads:?}");
+    assert!(heads.iter().all(|head| head.contains("x-a: b\r\n")), "{heads:?}");
+}
+
+#[test]
 fn content_is_sent_at_a_rate() {
     let upstream = Upstream::start(|_| answer("200 OK", &[], &"x".repeat(30_000)));
     let server = proxy_to(&[upstream.addr()], "", ".maxRate = 100K");
@@ -473,6 +533,41 @@ fn a_connection_goes_on_in_another_protocol() {
     assert_eq!(client.read_to_end().unwrap(), b"to and fro");
     let head = origin.join().unwrap();
     assert!(head.contains("upgrade: echo\r\nconnection: upgrade\r\n"), "{head}");
+}
+
+#[test]
+fn the_example_does_what_is_said_of_it() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../conf/examples/reverse-proxy.conf");
+    let mut config = std::fs::read_to_string(path).unwrap().replace(":3080", "127.0.0.1:0");
+    let busy = Arc::new(AtomicBool::new(false));
+    let node = |name: &'static str| {
+        let busy = busy.clone();
+        Upstream::start(move |_| match busy.load(Ordering::Relaxed) && name == "one" {
+            true => answer("503 Busy", &[], ""),
+            false => answer("200 OK", &["server: x", "x-powered-by: y"], name),
+        })
+    };
+    let (one, two, backup) = (node("one"), node("two"), node("backup"));
+    for (address, node) in [("8001", &one), ("8002", &two), ("8009", &backup)] {
+        config = config.replace(&format!("127.0.0.1:{address}"), &node.addr().to_string());
+    }
+    let server = load(1, &config).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(server.get("/health").status, 200);
+    let names = || {
+        let mut names: Vec<_> = (0..40).map(|_| server.get("/").text()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    };
+    assert_eq!(names(), ["one", "two"]);
+    let reply = server.get("/");
+    assert!(reply.header("x-powered-by").is_none() && reply.header("server") != Some("x"));
+    busy.store(true, Ordering::Relaxed);
+    assert_eq!(names(), ["two"]);
+    drop(one);
+    assert_eq!(names(), ["two"]);
+    drop(two);
+    assert!(eventually(Duration::from_secs(20), || server.get("/").text() == "backup"));
 }
 
 #[test]

@@ -15,24 +15,24 @@ const BATCH: usize = 256 << 10;
 
 /// What was stored.
 #[derive(Debug)]
-pub(super) enum Content {
+pub(crate) enum Content {
     Memory(Bytes),
     File(TempFile),
 }
 
 #[derive(Debug)]
-pub(super) struct Store {
+pub(crate) struct Store {
     config: Arc<MultipartConfig>,
     gathered: Vec<u8>,
     file: Option<TempFile>,
 }
 
 impl Store {
-    pub(super) fn new(config: Arc<MultipartConfig>) -> Self {
+    pub(crate) fn new(config: Arc<MultipartConfig>) -> Self {
         Self { config, gathered: Vec::new(), file: None }
     }
 
-    pub(super) async fn write(&mut self, data: &[u8]) -> io::Result<()> {
+    pub(crate) async fn write(&mut self, data: &[u8]) -> io::Result<()> {
         let memory = self.config.memory_size;
         let len = self.gathered.len() + data.len();
         if len > if self.file.is_some() { BATCH } else { BATCH.max(memory) } {
@@ -45,7 +45,7 @@ impl Store {
         Ok(())
     }
 
-    pub(super) async fn finish(mut self) -> io::Result<Content> {
+    pub(crate) async fn finish(mut self) -> io::Result<Content> {
         if self.file.is_none() && self.gathered.len() <= self.config.memory_size {
             return Ok(Content::Memory(self.gathered.into()));
         }

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 /// A file without a name where the system has such ones, else with a name of no meaning. Only its owner
 /// may read it.
 #[derive(Debug)]
-pub(super) struct TempFile {
+pub(crate) struct TempFile {
     /// There until drop.
     file: Option<SharedFile>,
     name: Name,
@@ -71,7 +71,7 @@ impl TempFile {
     }
 
     /// The open file. Its temporary name is lost.
-    pub(super) fn into_file(self) -> SharedFile {
+    pub(crate) fn into_file(self) -> SharedFile {
         self.file().clone()
     }
 
