@@ -1,11 +1,14 @@
 //! Sends a request to one node after the other, until one answers.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 use hemi_core::BoxFuture;
 use hemi_core::backend::{By, NoNode, Nodes, Pick};
+use hemi_core::clock::{self, Moment};
 use hemi_core::config::ConfigType;
 use hemi_web::{Body, Response, SendError, StatusPattern, Undelivered};
 use http::StatusCode;
@@ -125,7 +128,7 @@ impl Failover<'_> {
             let pick = match self.nodes.pick(&self.by, &tried) {
                 Ok(pick) => pick,
                 Err(e) => {
-                    if e == NoNode::Fit {
+                    if e == NoNode::Fit && may_log() {
                         warn!(request = %self.request, "cannot pass the request on: {e}");
                     }
                     return failed.end();
@@ -144,7 +147,9 @@ impl Failover<'_> {
                         return Ok(response);
                     };
                     let node = twin.endpoint().target();
-                    warn!(request = %self.request, %node, "the node answered {status}");
+                    if may_log() {
+                        warn!(request = %self.request, %node, "the node answered {status}");
+                    }
                     self.nodes.failed(&twin);
                     tried.push(twin);
                     failed = Failed::Answered(response);
@@ -154,7 +159,9 @@ impl Failover<'_> {
                 Err(undelivered) => *undelivered,
             };
             let (error, node) = (undelivered.error, undelivered.pick.endpoint().target());
-            warn!(request = %self.request, %node, "no answer from the node: {error}");
+            if may_log() {
+                warn!(request = %self.request, %node, "no answer from the node: {error}");
+            }
             failed = Failed::With(error.status());
             if !error.is_of_node() {
                 return failed.end();
@@ -170,6 +177,28 @@ impl Failover<'_> {
             }
         }
     }
+}
+
+/// Lines about failures that a core logs in a second, at most: when all fail, that is known soon.
+const LINES: u32 = 20;
+
+/// Whether another line may be logged.
+fn may_log() -> bool {
+    thread_local! {
+        static LOGGED: Cell<(Moment, u32, u32)> = const { Cell::new((Moment::NEVER, 0, 0)) };
+    }
+    let now = clock::now();
+    let (since, lines, skipped) = LOGGED.get();
+    if since == Moment::NEVER || now.since(since) >= Duration::from_secs(1) {
+        if skipped > 0 {
+            warn!("{skipped} more failures of nodes in the last seconds");
+        }
+        LOGGED.set((now, 1, 0));
+        return true;
+    }
+    let may = lines < LINES;
+    LOGGED.set((since, lines + u32::from(may), skipped + u32::from(!may)));
+    may
 }
 
 /// What came of the tries so far.

@@ -242,6 +242,8 @@ impl<C: Codec> Exchange<C> {
                 Poll::Pending => {
                     let (what, limit) = match sent {
                         true => ("answer", self.shared.times.answer_timeout),
+                        // It is the client that is waited for, who has a deadline of his own.
+                        false if self.out.is_empty() => return Poll::Pending,
                         false => ("room for the request", self.shared.times.write_timeout),
                     };
                     return match self.conn.patience.is_over(cx, limit) {

@@ -362,17 +362,25 @@ impl HttpProxy {
         };
         let trusts = self.trusts(req);
         for (name, value) in req.field_lines() {
-            let stays = !is_of_connection(name)
-                && !forwarded::replaces(name, trusts)
-                && !nominated.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
-                && !self.request.replaces(name);
-            if stays {
+            let goes = is_of_connection(name)
+                || forwarded::replaces(name, trusts)
+                || nominated.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
+                || self.request.replaces(name)
+                || (name.contains(&b'_') && self.is_imitated_by(name));
+            if !goes {
                 lines.pass(name, value);
             }
         }
         forwarded::put(req, trusts, &mut lines);
         self.request.put(req, &mut lines);
         lines
+    }
+
+    /// Whether a name with `_` reads as that of a field which we see to, for an application that takes `-` and
+    /// `_` for the same, as those of CGI and WSGI do.
+    fn is_imitated_by(&self, name: &[u8]) -> bool {
+        let read: Vec<u8> = name.iter().map(|&b| if b == b'_' { b'-' } else { b }).collect();
+        is_of_connection(&read) || forwarded::replaces(&read, false) || self.request.replaces(&read)
     }
 
     /// Whether what the client says about others is believed.

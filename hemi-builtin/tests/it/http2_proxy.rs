@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hemi_core::metrics::{Exposition, Measures};
@@ -14,7 +15,7 @@ use hemi_web::CloseCode;
 use hemi_web::testing::TestSocket;
 
 use crate::server::{Running, ask, load, site_on};
-use crate::upstream::{Act, Upstream};
+use crate::upstream::{Act, Upstream, answer};
 
 /// An origin of ours that speaks HTTP/2 in the clear, too.
 fn origin(properties: &str, rules: &str) -> Running {
@@ -180,6 +181,60 @@ async fn a_websocket_goes_through_proxies_of_all_versions() {
     }
     let no_http2 = proxy("http2Backend", origin.addr(), "");
     assert_eq!(no_http2.ask("GET", "/echo", &["connection: upgrade", "upgrade: x"]).status, 501);
+}
+
+/// What HTTP/2 lets a client say, and HTTP/1.1 would read in two ways, reaches no node.
+#[tokio::test]
+async fn what_came_by_http2_is_one_thing_in_http1() {
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let noted = heads.clone();
+    let origin = Upstream::start(move |head| {
+        noted.lock().unwrap().push(head.to_owned());
+        // Who waits for content that never comes has not been asked anything.
+        match head.ends_with("content-length: 2\r\n\r\n") {
+            true => answer("200 OK", &[], "ok"),
+            false => Act::Wait,
+        }
+    });
+    let server = proxy("http1Backend", origin.addr(), "");
+    let stream = tokio::net::TcpStream::connect(server.addr()).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut ask = async |fields: &[(&str, &str)], content: Option<&'static str>| {
+        let mut request = http::Request::post("http://site.test/a");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(()).unwrap();
+        let (answer, mut stream) = client.send_request(request, content.is_none()).unwrap();
+        if let Some(content) = content {
+            stream.send_data(content.into(), true).unwrap();
+        }
+        answer.await.map(|answer| answer.status().as_u16())
+    };
+    let refused = |answer: Result<u16, h2::Error>| match answer {
+        Ok(status) => assert!(status == 400 || status == 502, "{status}"),
+        Err(e) => assert!(e.is_reset() && e.is_remote(), "{e}"),
+    };
+    for fields in [
+        &[("host", "other.test")][..],
+        &[("content-length", "3")],
+        &[("content-length", "+3")],
+        &[("content_length", "3")],
+        &[("transfer_encoding", "chunked")],
+    ] {
+        refused(ask(fields, None).await);
+    }
+    assert_eq!(heads.lock().unwrap().len(), 0);
+    // Content that is not as long as was said: what the node has of it is no whole request.
+    refused(ask(&[("content-length", "10")], Some("abc")).await);
+    refused(
+        ask(&[("content-length", "3")], Some("GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n")).await,
+    );
+    assert_eq!(ask(&[("content-length", "2")], Some("ab")).await.unwrap(), 200);
+    let heads = heads.lock().unwrap();
+    assert!(heads.iter().all(|head| head.starts_with("POST /a HTTP/1.1\r\n")), "{heads:?}");
+    assert!(heads.last().unwrap().ends_with("content-length: 2\r\n\r\n"), "{heads:?}");
 }
 
 #[test]

@@ -69,6 +69,9 @@ fn a_request_is_written_anew() {
         "X-Set: old",
         "X-Removed: x",
         "X-Add: a",
+        "X_Forwarded_For: 6.6.6.6",
+        "X_Set: spoofed",
+        "X_Other: kept",
     ];
     let mut client = server.connect();
     let target = "/a%20b/%2e%2e/c%20/%2f?d=%00&e";
@@ -87,6 +90,7 @@ fn a_request_is_written_anew() {
         "x-forwarded-host: site.test",
         "x-forwarded-proto: http",
         "x-set: new GET",
+        "x_other: kept",
     ];
     assert_eq!(fields, expected);
 }
@@ -255,6 +259,35 @@ fn bytes_after_an_answer_reach_nobody() {
         assert_eq!(ask(&mut client, "GET", "/", &[]).unwrap().text(), "ok");
     }
     assert_eq!(upstream.connections(), 5);
+}
+
+#[test]
+fn bytes_that_come_between_answers_reach_nobody() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+            // The client has its answer, and the connection is idle.
+            if wait.recv().is_err() {
+                return;
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison").unwrap();
+            tell.send(()).unwrap();
+        }
+    });
+    let server = proxy_to(&[addr], "", "");
+    let mut client = server.connect();
+    for _ in 0..5 {
+        assert_eq!(ask(&mut client, "GET", "/", &[]).unwrap().text(), "ok");
+        go_on.send(()).unwrap();
+        told.recv().unwrap();
+    }
 }
 
 #[test]
