@@ -27,7 +27,7 @@ use serde::Deserialize;
 use crate::clock::{self, Moment};
 use crate::config::{KindName, Size};
 use crate::cores::PerCore;
-use crate::io::SharedFile;
+use crate::io::{Room, SharedFile};
 use crate::metrics::Measures;
 use crate::{Component, CreateCx, Explain, Kind, Lifecycle, Place, Rank, Result};
 
@@ -53,12 +53,17 @@ impl Kind for FcacheKind {
 pub struct FcacheConfig {
     /// Files up to this size are kept as bytes; of larger ones the descriptor is kept.
     pub small_file_size: Size,
+    /// Of files up to this size the bytes are kept beside the descriptor, once they were asked for twice by
+    /// HTTP/2, HTTP/3 or over TLS, where the kernel can't send them from the file. 0 for none.
+    pub medium_file_size: Size,
     /// Small files kept at once, at most, over all cores.
     pub max_small_files: usize,
     /// Descriptors kept at once, at most, over all cores.
     pub max_large_files: usize,
     /// Bytes of small files kept at once, at most, over all cores.
     pub max_bytes: Size,
+    /// Bytes of medium files kept at once, at most, over all cores. Others are read each time.
+    pub max_medium_bytes: Size,
     /// How long an entry is used before the file is looked at again.
     pub cache_timeout: Duration,
 }
@@ -67,9 +72,11 @@ impl Default for FcacheConfig {
     fn default() -> Self {
         Self {
             small_file_size: Size(64 << 10),
+            medium_file_size: Size(1 << 20),
             max_small_files: 10_000,
             max_large_files: 500,
             max_bytes: Size(256 << 20),
+            max_medium_bytes: Size(128 << 20),
             cache_timeout: Duration::from_secs(1),
         }
     }
@@ -197,8 +204,10 @@ impl Fcache {
         let share = |total: usize| total.div_ceil(cores.max(1));
         let limits = Limits {
             small: config.small_file_size.0,
+            medium: config.medium_file_size.0,
             files: [share(config.max_small_files), share(config.max_large_files)],
             bytes: config.max_bytes.0 / cores.max(1) as u64,
+            room: Room::new(config.max_medium_bytes.0),
             timeout: config.cache_timeout,
         };
         Self { limits, roots: AtomicUsize::new(0), caches: PerCore::new(cores, Cache::default) }
@@ -263,11 +272,27 @@ impl Fcache {
 struct Limits {
     /// Bytes of a small file, at most.
     small: u64,
+    /// Bytes of a medium one, at most.
+    medium: u64,
     /// Entries of each class on one core.
     files: [usize; 2],
     /// Bytes of small files on one core.
     bytes: u64,
+    /// For the bytes of medium ones, on all cores.
+    room: Arc<Room>,
     timeout: Duration,
+}
+
+impl Limits {
+    /// A large file, or a medium one.
+    fn shared(&self, file: File, len: u64) -> SharedFile {
+        // One that is not kept nobody else asks for.
+        if len <= self.medium && !self.timeout.is_zero() {
+            SharedFile::kept_in(file, len, self.room.clone())
+        } else {
+            file.into()
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -304,13 +329,14 @@ struct Found {
 }
 
 impl Found {
-    fn into_entry(mut self, small: u64) -> io::Result<Entry> {
+    fn into_entry(mut self, limits: &Limits) -> io::Result<Entry> {
+        let small = limits.small;
         let content = if self.kind.is_dir() {
             Content::Directory
         } else if !self.kind.is_file() {
             Content::Special
         } else if self.len > small {
-            Content::Large(Arc::new(self.file))
+            Content::Large(limits.shared(self.file, self.len))
         } else {
             let mut bytes = Vec::with_capacity(self.len as usize + 1);
             (&mut self.file).take(small + 1).read_to_end(&mut bytes)?;
@@ -318,7 +344,7 @@ impl Found {
             self.len = bytes.len() as u64;
             if self.len > small {
                 self.len = self.file.metadata()?.len();
-                Content::Large(Arc::new(self.file))
+                Content::Large(limits.shared(self.file, self.len))
             } else {
                 Content::Small(bytes.into())
             }
@@ -359,7 +385,7 @@ impl Cache {
             }
             (None, found) => found?,
         };
-        let entry = Arc::new(found.into_entry(limits.small)?);
+        let entry = Arc::new(found.into_entry(limits)?);
         if limits.timeout.is_zero() {
             return Ok(entry);
         }

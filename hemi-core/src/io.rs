@@ -5,6 +5,7 @@
 //! [`Socket`] has two drivers: one on epoll, through tokio, and one on io_uring; see [`IoDriver`].
 
 mod dial;
+mod file;
 mod foreign;
 pub(crate) mod outbox;
 mod pipe;
@@ -21,8 +22,10 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 
 pub use crate::sys::watch_readable;
+pub(crate) use file::Room;
+pub use file::SharedFile;
 pub use foreign::Foreign;
-pub use outbox::{Outbox, SharedFile};
+pub use outbox::Outbox;
 pub use relay::{Relay, Relayed, relay};
 pub(crate) use socket::Family;
 pub use socket::Socket;

@@ -133,8 +133,8 @@ impl Body {
 
     /// A part of an open file, sent without passing through memory where the connection allows it.
     #[must_use]
-    pub fn file(file: SharedFile, range: Range<u64>) -> Self {
-        Self(Inner::File(file, range))
+    pub fn file(file: impl Into<SharedFile>, range: Range<u64>) -> Self {
+        Self(Inner::File(file.into(), range))
     }
 
     /// Pieces one after the other, files among them sent as by [`Body::file`].
@@ -182,6 +182,17 @@ impl Body {
 
     pub(crate) fn into_inner(self) -> Inner {
         self.0
+    }
+
+    /// The same for who has to have files in memory: those that are there already are bytes.
+    pub(crate) fn into_loaded(self) -> Inner {
+        match self.0 {
+            Inner::File(file, range) => match file.in_memory(&range) {
+                Some(bytes) => Inner::Bytes(bytes),
+                None => Inner::File(file, range),
+            },
+            other => other,
+        }
     }
 
     /// Whether there is none.

@@ -1,19 +1,19 @@
 //! What waits to be sent on a connection, in order.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::IoSlice;
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// An open file that many answers send from at once, each at its own offset.
-pub type SharedFile = Arc<File>;
+use super::SharedFile;
 
 /// Bytes up to this many are copied into the buffer of heads, so that they go out in the same write
 /// at no further cost.
 const COPIED: usize = 4 << 10;
+
+/// Bytes of a frame's head, at most.
+const HEAD: usize = 14;
 
 /// The bytes and files that wait to be sent on one connection.
 ///
@@ -29,7 +29,17 @@ pub struct Outbox {
 enum Chunk {
     Small(BytesMut),
     Large(Bytes),
+    /// With what goes before it.
+    Framed(Head, Bytes),
     File(SharedFile, Range<u64>),
+}
+
+/// A few bytes that need no memory of their own.
+#[derive(Debug)]
+struct Head {
+    bytes: [u8; HEAD],
+    from: u8,
+    to: u8,
 }
 
 /// The next thing to send.
@@ -55,6 +65,7 @@ impl Outbox {
         let rest = self.rest.iter().map(|chunk| match chunk {
             Chunk::Small(buf) => buf.len() as u64,
             Chunk::Large(bytes) => bytes.len() as u64,
+            Chunk::Framed(head, bytes) => (head.len() + bytes.len()) as u64,
             Chunk::File(_, range) => range.end - range.start,
         });
         self.front.len() as u64 + rest.sum::<u64>()
@@ -66,6 +77,7 @@ impl Outbox {
         let rest = self.rest.iter().map(|chunk| match chunk {
             Chunk::Small(buf) => buf.len(),
             Chunk::Large(bytes) => bytes.len(),
+            Chunk::Framed(head, bytes) => head.len() + bytes.len(),
             Chunk::File(..) => 0,
         });
         self.front.len() + rest.sum::<usize>()
@@ -94,6 +106,20 @@ impl Outbox {
             self.small().extend_from_slice(&bytes);
         } else {
             self.rest.push_back(Chunk::Large(bytes));
+        }
+    }
+
+    /// Appends the head of a frame, at most 14 bytes, and its content.
+    pub fn push_framed(&mut self, head: &[u8], bytes: Bytes) {
+        let is_large = bytes.len() > COPIED;
+        match Head::new(head) {
+            Some(head) if is_large && !matches!(self.rest.back(), None | Some(Chunk::Small(_))) => {
+                self.rest.push_back(Chunk::Framed(head, bytes));
+            }
+            _ => {
+                self.small().extend_from_slice(head);
+                self.push(bytes);
+            }
         }
     }
 
@@ -130,11 +156,12 @@ impl Outbox {
     /// Fills `slices` with the bytes up to the next file; returns how many it filled.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let rest = self.rest.iter().map_while(|chunk| match chunk {
-            Chunk::Small(buf) => Some(&buf[..]),
-            Chunk::Large(bytes) => Some(&bytes[..]),
+            Chunk::Small(buf) => Some([&buf[..], &[]]),
+            Chunk::Large(bytes) => Some([&bytes[..], &[]]),
+            Chunk::Framed(head, bytes) => Some([head.bytes(), &bytes[..]]),
             Chunk::File(..) => None,
         });
-        let all = std::iter::once(&self.front[..]).chain(rest).filter(|s| !s.is_empty());
+        let all = std::iter::once(&self.front[..]).chain(rest.flatten()).filter(|s| !s.is_empty());
         let mut count = 0;
         for (slot, bytes) in slices.iter_mut().zip(all) {
             *slot = IoSlice::new(bytes);
@@ -156,6 +183,11 @@ impl Outbox {
             let (used, left) = match chunk {
                 Chunk::Small(buf) => consume(buf, sent),
                 Chunk::Large(bytes) => consume(bytes, sent),
+                Chunk::Framed(head, bytes) => {
+                    let of_head = head.consume(sent);
+                    let (of_bytes, left) = consume(bytes, sent - of_head);
+                    (of_head + of_bytes, head.len() as u64 + left)
+                }
                 Chunk::File(_, range) => {
                     let used = sent.min(range.end - range.start);
                     range.start += used;
@@ -176,6 +208,29 @@ impl Outbox {
     }
 }
 
+impl Head {
+    fn new(head: &[u8]) -> Option<Self> {
+        let mut bytes = [0; HEAD];
+        bytes.get_mut(..head.len())?.copy_from_slice(head);
+        Some(Self { bytes, from: 0, to: head.len() as u8 })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[self.from.into()..self.to.into()]
+    }
+
+    fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    /// Takes up to `most` bytes off the front; returns how many.
+    fn consume(&mut self, most: u64) -> u64 {
+        let used = most.min(self.len() as u64);
+        self.from += used as u8;
+        used
+    }
+}
+
 /// Takes up to `most` bytes off the front; returns how many, and how many are left.
 fn consume(buf: &mut impl Buf, most: u64) -> (u64, u64) {
     let used = (buf.remaining() as u64).min(most);
@@ -185,6 +240,8 @@ fn consume(buf: &mut impl Buf, most: u64) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     fn gathered(out: &Outbox) -> Vec<u8> {
@@ -212,10 +269,29 @@ mod tests {
     }
 
     #[test]
+    fn frames_go_out_as_they_were_put() {
+        let mut out = Outbox::default();
+        let mut expected = Vec::new();
+        for len in [COPIED + 1, 3, COPIED + 2, COPIED + 3, 0, COPIED + 4] {
+            let content = vec![b'a' + (len % 26) as u8; len];
+            expected.extend([b"framehead".as_slice(), &content].concat());
+            out.push_framed(b"framehead", content.into());
+        }
+        assert_eq!((out.len(), out.in_memory()), (expected.len() as u64, expected.len()));
+        for step in [1, 7, COPIED as u64, 5, 5, 2 * COPIED as u64, 9, 4000, 5000] {
+            let left = gathered(&out);
+            assert_eq!(left, expected[..left.len()]);
+            out.advance(step);
+            expected.drain(..(step as usize).min(expected.len()));
+        }
+        assert!(expected.is_empty() && out.is_empty());
+    }
+
+    #[test]
     fn a_file_stands_between_what_was_before_and_after() {
         let mut out = Outbox::default();
         out.small().extend_from_slice(b"before");
-        out.push_file(Arc::new(File::open("/dev/null").unwrap()), 10..14);
+        out.push_file(File::open("/dev/null").unwrap().into(), 10..14);
         out.small().extend_from_slice(b"after");
         assert_eq!(gathered(&out), b"before");
         out.advance(6);

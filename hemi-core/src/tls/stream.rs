@@ -3,7 +3,6 @@
 //! What is to be sent is sealed in pieces of 64 KiB, each written in one system call: answers that wait
 //! together go out together. An idle connection holds no buffer but the 4 KiB that rustls keeps.
 
-use std::fs::File;
 use std::io::{self, BufRead as _, IoSlice, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
@@ -19,7 +18,7 @@ use super::info::TlsInfo;
 use crate::clock::{self, Moment};
 use crate::io::outbox::Next;
 use crate::io::socket::{LARGE, room};
-use crate::io::{Io, Outbox, Socket, pool};
+use crate::io::{Io, Outbox, SharedFile, Socket, pool};
 
 /// Bytes that are sealed before they are written.
 const SEALED: usize = 64 << 10;
@@ -270,7 +269,10 @@ impl TlsStream {
     }
 
     /// Reads a piece of a file, which the core has room for, and seals it.
-    fn seal_file(&mut self, file: &File, at: u64, most: usize) -> io::Result<usize> {
+    fn seal_file(&mut self, file: &SharedFile, at: u64, most: usize) -> io::Result<usize> {
+        if let Some(bytes) = file.in_memory(&(at..at + most as u64)) {
+            return self.seal_bytes(&bytes);
+        }
         thread_local! {
             static PIECE: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
         }

@@ -3,20 +3,25 @@
 use bytes::{BufMut, BytesMut};
 
 use super::Connection;
-use super::frame::{FrameHead, flag, kind};
+use super::frame::{FrameHead, HEAD, flag, kind};
 use super::head::{End, HeadWriter};
 use super::stream::Stream;
 
 /// Bytes of content in one frame, at most: others get their turn after it.
 const MAX_DATA: u32 = 16 << 10;
 
+/// Bytes that are prepared of a stream that nobody shares the line with.
+const SOON: i64 = 128 << 10;
+
 /// Content that a stream may send now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
     /// The stream.
     pub stream: u32,
-    /// Bytes, at most.
+    /// Bytes in one frame, at most.
     pub most: usize,
+    /// Bytes, at most, that are likely to be sent before it is another stream's turn.
+    pub soon: usize,
 }
 
 impl Connection {
@@ -48,7 +53,10 @@ impl Connection {
             (priority.urgency, priority.incremental, order)
         };
         let next = self.streams.iter().filter(may_send).min_by_key(rank)?;
-        Some(Turn { stream: next.id, most: self.room(next) })
+        let most = self.room(next);
+        let window = next.send_window.min(self.send_window).min(SOON) as usize;
+        let soon = if next.priority.incremental { most } else { window };
+        Some(Turn { stream: next.id, most, soon })
     }
 
     /// Bytes of content that a stream may send at once, whoever else is ready.
@@ -77,8 +85,13 @@ impl Connection {
     /// Puts the head of a frame of DATA, which is followed by `len` bytes: at most what the
     /// [`turn`](Self::turn) allows.
     pub fn data(&mut self, stream: u32, len: usize, end: End, out: &mut impl BufMut) {
+        out.put_slice(&self.begin_data(stream, len, end));
+    }
+
+    /// The same head, to be put by the caller.
+    pub fn begin_data(&mut self, stream: u32, len: usize, end: End) -> [u8; HEAD] {
         let flags = if end == End::Stream { flag::END_STREAM } else { 0 };
-        out.put_slice(&FrameHead { len, kind: kind::DATA, flags, stream }.encode());
+        let head = FrameHead { len, kind: kind::DATA, flags, stream }.encode();
         self.send_window -= len as i64;
         self.turns = self.turns.wrapping_add(1);
         let turns = self.turns;
@@ -91,6 +104,7 @@ impl Connection {
         if end == End::Stream {
             self.end(stream);
         }
+        head
     }
 
     /// All of an answer was sent.

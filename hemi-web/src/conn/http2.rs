@@ -328,7 +328,7 @@ impl<I: Io> Conn<I> {
                 line.proto.set_ready(turn.stream, false);
                 continue;
             };
-            if stream.send(turn.most, &mut line).is_ready()
+            if stream.send(turn, &mut line).is_ready()
                 && let Some(stream) = streams.remove(turn.stream)
             {
                 stream.end(line.server);

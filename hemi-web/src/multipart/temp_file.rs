@@ -5,7 +5,6 @@ use std::io::{self, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hemi_core::io::SharedFile;
@@ -63,7 +62,7 @@ impl TempFile {
     }
 
     fn of(file: File, name: Name) -> Self {
-        Self { file: Some(Arc::new(file)), name }
+        Self { file: Some(file.into()), name }
     }
 
     fn file(&self) -> &SharedFile {

@@ -1,7 +1,5 @@
 //! GET and HEAD.
 
-use std::sync::Arc;
-
 use hemi_proto::conditional::{Validators, if_range_holds};
 use hemi_proto::date::format_date;
 use hemi_proto::etag::ETag;
@@ -29,7 +27,6 @@ pub(super) fn get(inner: &Inner, asked: &Asked) -> Result<Option<Response>, Refu
         }
         tokens => tokens?,
     };
-    let file = Arc::new(file);
     let response = described(Response::new(StatusCode::OK), &meta)
         .field(http::header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))
         .field(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))

@@ -2,23 +2,17 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hemi_core::io::SharedFile;
 use hemi_core::panics::catch_call;
-use hemi_proto::http2::End;
+use hemi_proto::http2::{End, Turn};
 use http::HeaderMap;
 use http_body::Body as _;
-use rustix::buffer::spare_capacity;
 
 use super::Line;
 use crate::body::{Body, BodyError, Inner, Piece};
-
-/// Room for the head of a frame before its content.
-const FRAME_HEAD: usize = 9;
 
 /// What is still to be sent of a content.
 pub(super) enum Content {
@@ -56,7 +50,7 @@ impl From<BodyError> for Broken {
 impl Content {
     pub(super) fn new(body: Body) -> Self {
         let left = body.len();
-        match body.into_inner() {
+        match body.into_loaded() {
             Inner::Empty => Self::Pieces(VecDeque::new()),
             Inner::Bytes(bytes) => Self::Pieces([Piece::Bytes(bytes)].into()),
             Inner::File(file, range) => Self::Pieces([Piece::File(file, range)].into()),
@@ -82,38 +76,32 @@ impl Content {
         }
     }
 
-    /// Sends up to `most` bytes of what was [next](Self::poll); returns how many, and whether they were the
-    /// last ones.
-    pub(super) fn send(
-        &mut self,
-        id: u32,
-        most: usize,
-        line: &mut Line<'_>,
-    ) -> Result<(u64, End), Broken> {
+    /// Sends a frame of what was [next](Self::poll); returns how many bytes, and whether they were the last
+    /// ones.
+    pub(super) fn send(&mut self, turn: Turn, line: &mut Line<'_>) -> Result<(u64, End), Broken> {
         match self {
             Self::Pieces(pieces) => {
-                let is_last = pieces.iter().skip(1).all(Piece::is_empty);
-                match pieces.front_mut() {
-                    None => Ok((0, End::No)),
-                    Some(Piece::Bytes(bytes)) => {
-                        let part = bytes.split_to(most.min(bytes.len()));
-                        let end = if is_last && bytes.is_empty() { End::Stream } else { End::No };
-                        Ok((send_bytes(id, part, end, line), end))
-                    }
-                    Some(Piece::File(file, range)) => {
-                        Ok(send_file(id, file, range, most, is_last, line)?)
-                    }
+                if let Some(Piece::File(file, range)) = pieces.front_mut() {
+                    let len = (range.end - range.start).min(turn.soon as u64) as usize;
+                    let bytes = file.read(range.start, len).map_err(BodyError::from)?;
+                    range.start += len as u64;
+                    pieces.push_front(Piece::Bytes(bytes));
                 }
+                let Some(Piece::Bytes(bytes)) = pieces.front_mut() else { return Ok((0, End::No)) };
+                let part = bytes.split_to(turn.most.min(bytes.len()));
+                let is_last = pieces.iter().all(Piece::is_empty);
+                let end = if is_last { End::Stream } else { End::No };
+                Ok((send_bytes(turn.stream, part, end, line), end))
             }
             Self::Stream(stream) => {
-                let part = stream.piece.split_to(most.min(stream.piece.len()));
+                let part = stream.piece.split_to(turn.most.min(stream.piece.len()));
                 let is_last = stream.piece.is_empty() && stream.body.is_end_stream();
                 let end = if is_last && stream.left.is_none_or(|left| left == 0) {
                     End::Stream
                 } else {
                     End::No
                 };
-                Ok((send_bytes(id, part, end, line), end))
+                Ok((send_bytes(turn.stream, part, end, line), end))
             }
         }
     }
@@ -121,40 +109,9 @@ impl Content {
 
 fn send_bytes(id: u32, bytes: Bytes, end: End, line: &mut Line<'_>) -> u64 {
     let len = bytes.len();
-    line.proto.data(id, len, end, line.out.small());
-    line.out.push(bytes);
+    let head = line.proto.begin_data(id, len, end);
+    line.out.push_framed(&head, bytes);
     len as u64
-}
-
-/// Reads a part of a file, and sends it behind the head of its frame.
-fn send_file(
-    id: u32,
-    file: &SharedFile,
-    range: &mut Range<u64>,
-    most: usize,
-    is_last: bool,
-    line: &mut Line<'_>,
-) -> Result<(u64, End), BodyError> {
-    let len = (range.end - range.start).min(most as u64) as usize;
-    // The head comes last, when it is known that there are so many bytes.
-    let mut frame = Vec::with_capacity(FRAME_HEAD + len);
-    frame.resize(FRAME_HEAD, 0);
-    while frame.len() < FRAME_HEAD + len {
-        let at = range.start + (frame.len() - FRAME_HEAD) as u64;
-        match rustix::io::pread(file, spare_capacity(&mut frame), at) {
-            Ok(0) => return Err(BodyError::Cut),
-            Ok(_) => frame.truncate(FRAME_HEAD + len),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(io::Error::from(e).into()),
-        }
-    }
-    range.start += len as u64;
-    let end = if is_last && range.is_empty() { End::Stream } else { End::No };
-    if let Some(mut head) = frame.get_mut(..FRAME_HEAD) {
-        line.proto.data(id, len, end, &mut head);
-    }
-    line.out.push(frame.into());
-    Ok((len as u64, end))
 }
 
 impl Stream {

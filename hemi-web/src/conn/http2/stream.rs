@@ -10,7 +10,7 @@ use hemi_core::BoxFuture;
 use hemi_core::clock::Moment;
 use hemi_core::gate::Phase;
 use hemi_core::panics::{Panicked, catch};
-use hemi_proto::http2::{End, ErrorCode};
+use hemi_proto::http2::{End, ErrorCode, Turn};
 use http::HeaderMap;
 use tracing::debug;
 
@@ -146,10 +146,10 @@ impl Stream {
         Poll::Ready(())
     }
 
-    /// Sends up to `most` bytes, for it is the stream's turn; ready when the stream is over.
-    pub(super) fn send(&mut self, most: usize, line: &mut Line<'_>) -> Poll<()> {
+    /// Sends a frame, for it is the stream's turn; ready when the stream is over.
+    pub(super) fn send(&mut self, turn: Turn, line: &mut Line<'_>) -> Poll<()> {
         match &mut self.work {
-            Work::Sending(sending) => match sending.content.send(self.id, most, line) {
+            Work::Sending(sending) => match sending.content.send(turn, line) {
                 Ok((sent, end)) => {
                     sending.sent += sent;
                     sending.pace.progress(sent);
@@ -163,9 +163,9 @@ impl Stream {
                 }
             },
             Work::Tunnel(_, portal) => {
-                let bytes = portal.take(most);
-                line.proto.data(self.id, bytes.len(), End::No, line.out.small());
-                line.out.push(bytes);
+                let bytes = portal.take(turn.most);
+                let head = line.proto.begin_data(self.id, bytes.len(), End::No);
+                line.out.push_framed(&head, bytes);
             }
             Work::Asking(..) | Work::Over => {}
         }

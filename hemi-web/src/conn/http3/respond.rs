@@ -103,7 +103,7 @@ impl Outgoing {
         if is_head || matches!(length, Length::None | Length::Known(0)) {
             return None;
         }
-        match body.into_inner() {
+        match body.into_loaded() {
             Inner::Empty => None,
             Inner::Bytes(bytes) => {
                 self.put_data(bytes);
