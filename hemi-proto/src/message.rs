@@ -328,7 +328,11 @@ fn read_path(head: &mut RequestHead, path: Bytes, limits: &HeadLimits) -> Result
         return Err(Malformed::Path.into());
     }
     let whole = 0..path.len();
-    head.target.read(&head.method, path, whole)?;
+    let read = head.target.read(&head.method, path, whole);
+    if read.is_err() {
+        head.target.show_refused();
+    }
+    read?;
     Ok(())
 }
 

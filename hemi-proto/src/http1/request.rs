@@ -97,7 +97,11 @@ pub(super) fn take(
     into.upgrade = http11 && control.upgrade && control.connection.upgrade;
     let head = buf.split_to(end).freeze();
     into.headers.set_lines(head.slice(lines), count, names);
-    if let Some(authority) = into.target.read(&into.method, head, target)? {
+    let read = into.target.read(&into.method, head, target);
+    if read.is_err() {
+        into.target.show_refused();
+    }
+    if let Some(authority) = read? {
         let value = HeaderValue::from_maybe_shared(authority.bytes().clone())
             .map_err(|_| HeadError::MalformedAuthority)?;
         into.headers.try_insert(HOST, value).map_err(|_| HeadError::TooManyFields)?;

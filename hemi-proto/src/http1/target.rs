@@ -86,6 +86,22 @@ impl Target {
         Ok(authority)
     }
 
+    /// Has what was refused be shown: its bytes, those that no target has encoded.
+    #[cold]
+    pub(crate) fn show_refused(&mut self) {
+        let mut shown = Vec::with_capacity(self.text.len());
+        for &b in &*self.text {
+            if is_target_byte(b) {
+                shown.push(b);
+            } else {
+                let digit = |value: u8| b"0123456789ABCDEF"[usize::from(value & 15)];
+                shown.extend([b'%', digit(b >> 4), digit(b)]);
+            }
+        }
+        let path_end = shown.iter().position(|&b| b == b'?').unwrap_or(shown.len());
+        *self = Self { text: shown.into(), path_end, ..Self::default() };
+    }
+
     /// Which form the target has.
     pub fn form(&self) -> TargetForm {
         self.form
@@ -318,6 +334,20 @@ mod tests {
             assert_eq!(target.query(), query, "{raw}");
             assert_eq!(target.query_bytes().as_deref(), query.map(str::as_bytes), "{raw}");
             assert_eq!(found.as_ref().map(|found| found.as_str()), authority, "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_was_refused_can_be_shown() {
+        for (raw, shown, path) in [
+            ("/caf\u{e9}?\u{e9}\"", "/caf%C3%A9?%C3%A9%22", "/caf%C3%A9"),
+            ("/%zz\x7f", "/%zz%7F", "/%zz%7F"),
+        ] {
+            let (mut target, raw) = (Target::default(), Bytes::from_static(raw.as_bytes()));
+            let at = 0..raw.len();
+            assert!(target.read(&Method::GET, raw, at).is_err());
+            target.show_refused();
+            assert_eq!((target.path_and_query(), target.path()), (shown, path));
         }
     }
 

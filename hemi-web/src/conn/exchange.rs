@@ -89,6 +89,15 @@ impl Shared {
         trace::end(req, &answered.response, moved.sent);
     }
 
+    /// The same of a request that nobody was asked about, for its target is none.
+    pub(super) fn record_refused(&self, req: &mut Request, status: StatusCode) {
+        let is_known = !req.path_and_query().is_empty();
+        if let Some(webapp) = self.route(req).filter(|_| is_known) {
+            let answered = Answered::without_rule(status);
+            self.record(Some(webapp), req, &answered, Moved::default());
+        }
+    }
+
     /// Counts that a limit was hit.
     pub(super) fn hit(&self, peer: &Peer, limit: Limit) {
         self.counters.limit(limit).add(1);

@@ -232,6 +232,9 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                     self.hit(Limit::of_head(e));
                     debug!(peer = %self.peer, "bad request: {}", e.name());
                     self.refuse(e.status(), Asked::UNKNOWN);
+                    if e == HeadError::MalformedTarget {
+                        server.record_refused(&mut self.req, e.status());
+                    }
                     Next::Linger
                 }
             };
@@ -389,6 +392,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         if let Err(status) = self.req.begin() {
             self.hit(Limit::BadHead);
             self.refuse(status, asked);
+            server.record_refused(&mut self.req, status);
             return Ok(Next::Linger);
         }
         let challenge = server.answer_challenge(&self.req);
@@ -465,6 +469,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             let Self { req, io, rbuf, out, watch, server, .. } = self;
             let mut answer = pin!(server.ask_on(webapp, req, at));
             let mut line = Line { io, rbuf, out, watch, config: &server.config };
+            let mut open = true;
             poll_fn(|cx| {
                 loop {
                     let answered = answer.as_mut().poll(cx);
@@ -482,6 +487,10 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                         // The answers before this one need not wait for it.
                         if let Poll::Ready(sent) = line.io.poll_send(cx, line.out) {
                             sent?;
+                        }
+                        // What comes before the content is read is left to who reads it.
+                        if upload.as_ref().is_none_or(|upload| upload.is_complete()) {
+                            line.listen(cx, &mut open)?;
                         }
                         line.watch.pending(cx)?;
                         return Poll::Pending;

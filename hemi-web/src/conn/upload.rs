@@ -1,5 +1,6 @@
 //! The content of a request on its way from the connection to whoever reads it.
 
+use std::io;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
@@ -38,6 +39,33 @@ pub(super) struct Line<'a, I> {
     pub(super) out: &'a mut Outbox,
     pub(super) watch: &'a mut Watch,
     pub(super) config: &'a HttpConfig,
+}
+
+impl<I: Io> Line<'_, I> {
+    /// Reads ahead while an answer is still made, at most a buffer, to learn if nobody waits for it any more.
+    /// Who only sends no more may still wait: `open` says whether more may come.
+    pub(super) fn listen(&mut self, cx: &mut Context<'_>, open: &mut bool) -> Result<(), Cut> {
+        while *open && self.rbuf.len() < pool::BUFFER {
+            if self.rbuf.capacity() == 0 {
+                *self.rbuf = pool::take();
+            } else if self.rbuf.capacity() == self.rbuf.len() {
+                self.rbuf.reserve(pool::BUFFER);
+            }
+            match self.io.poll_recv(cx, self.rbuf) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0)) => *open = false,
+                // Over TLS that is an end of which nothing was said.
+                Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::UnexpectedEof => *open = false,
+                Poll::Ready(Err(e)) => return Err(e.into()),
+                Poll::Pending => break,
+            }
+        }
+        // Who waits holds no buffer.
+        if self.rbuf.is_empty() {
+            pool::give(std::mem::take(self.rbuf));
+        }
+        Ok(())
+    }
 }
 
 impl Upload {

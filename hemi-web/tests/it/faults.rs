@@ -35,6 +35,24 @@ fn a_client_that_sends_no_more_still_gets_its_answers() {
 }
 
 #[test]
+fn answers_that_nobody_waits_for_are_given_up() {
+    let site = Site::with("");
+    for path in ["/wait/600000", "/never"] {
+        let mut client = site.connect();
+        // It has arrived when the one before it is answered.
+        for path in ["/now", path] {
+            client.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).unwrap();
+        }
+        assert_eq!(client.read_response().unwrap().text(), "now");
+        if path == "/never" {
+            assert_eq!(client.read_response_to_head().unwrap().status, 200);
+        }
+        client.reset().unwrap();
+        site.expect_idle();
+    }
+}
+
+#[test]
 fn clients_that_reset_their_connections_leave_nothing_behind() {
     let site = Site::with("");
     let requests = [

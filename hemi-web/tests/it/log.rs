@@ -290,6 +290,11 @@ fn every_exchange_of_a_webapp_has_its_line() {
         ("GET /fails HTTP/1.1\r\nhost: x\r\n\r\n", Some("\"GET /fails HTTP/1.1\" 200 0")),
         ("GET /panic HTTP/1.1\r\nhost: x\r\n\r\n", Some("\"GET /panic HTTP/1.1\" 500 ")),
         (
+            "GET /caf\u{e9} HTTP/1.1\r\nhost: x\r\n\r\n",
+            Some("\"GET /caf%C3%A9 HTTP/1.1\" 400 "),
+        ),
+        ("GET /%ff HTTP/1.1\r\nhost: x\r\n\r\n", Some("\"GET /%ff HTTP/1.1\" 400 ")),
+        (
             "POST /read HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n",
             Some("\"POST /read HTTP/1.1\" 413 "),
         ),

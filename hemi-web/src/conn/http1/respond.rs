@@ -125,6 +125,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         upload: &mut Option<Box<Upload>>,
     ) -> Result<u64, Cut> {
         let mut sent = 0;
+        let mut open = true;
         self.watch.unlimited();
         loop {
             if let (None, Framing::Sized(promised)) = (&upload, framing) {
@@ -134,7 +135,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 if until == Until::Drain && self.watch.phase() != Phase::Serving {
                     return Poll::Ready(Ok(None));
                 }
-                self.poll_frame(cx, &mut body, upload)
+                self.poll_frame(cx, &mut body, upload, &mut open)
             });
             let frame = frame.await?;
             let frame = match frame {
@@ -229,6 +230,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         cx: &mut Context<'_>,
         body: &mut Body,
         upload: &mut Option<Box<Upload>>,
+        open: &mut bool,
     ) -> Poll<Result<NextFrame, Cut>> {
         loop {
             match catch_call(|| Pin::new(&mut *body).poll_frame(cx)) {
@@ -247,6 +249,9 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 None => false,
             };
             if !fed {
+                if upload.as_ref().is_none_or(|upload| upload.is_complete()) {
+                    self.line().listen(cx, open)?;
+                }
                 self.watch.pending(cx)?;
                 return Poll::Pending;
             }

@@ -59,6 +59,7 @@ impl<I: Io> Conn<I> {
         }
         if let Err(status) = self.req.begin() {
             server.hit(&self.peer, Limit::BadHead);
+            server.record_refused(&mut self.req, status);
             return self.refuse(id, status);
         }
         let begun = match webapp {
