@@ -1,6 +1,7 @@
 //! The socklets `echo` and `broadcast`, spoken to by our client and by those that others wrote.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use hemi_proto::websocket::{Header, Opcode};
 use hemi_test::TempDir;
@@ -120,6 +121,62 @@ fn a_client_in_python_understands_over_tls() {
     let (address, file) = (format!("localhost:{}", server.addr().port()), authority.certificate());
     let arguments = [&*address, file.to_str().unwrap()];
     run(modules::python("websockets"), "client.py", include_str!("socklets/client.py"), &arguments);
+    server.quit();
+}
+
+#[test]
+fn a_client_in_python_understands_on_streams_of_http2() {
+    if modules::python("websockets").is_none() {
+        return;
+    }
+    let server = load(
+        2,
+        &format!(
+            r#"stage {{
+                webapp "site" {{ .hostnames = ("*") {RULES} }}
+                httpxServer "main" {{
+                    .address = "127.0.0.1:0"  .webapps = ("site")  .h2cPriorKnowledge = true
+                }}
+            }}"#
+        ),
+    )
+    .unwrap();
+    let port = server.addr().port().to_string();
+    run(modules::python("h2"), "streams.py", include_str!("socklets/streams.py"), &["h2", &port]);
+    server.quit();
+}
+
+#[test]
+fn a_client_in_python_understands_on_streams_of_http3_and_is_told_to_leave() {
+    if modules::python("websockets").is_none() {
+        return;
+    }
+    let Some(mut python) = modules::python("aioquic") else { return };
+    let authority = Authority::new("ca");
+    let identity = authority.server(&["localhost"], KeyKind::Ecdsa);
+    let config = |more: &str| {
+        format!(
+            r#"stage {{
+                webapp "site" {{ .hostnames = ("localhost") {} {RULES} {more} }}
+                httpxServer "main" {{
+                    .address = "127.0.0.1:0"  .webapps = ("site")  .tlsMode = true  .http3 = true
+                }}
+            }}"#,
+            identity.properties()
+        )
+    };
+    let mut server = load(2, &config("")).unwrap();
+    let script = authority.dir().write("streams.py", include_str!("socklets/streams.py")).unwrap();
+    python.arg(script).arg("h3").arg(server.addr().port().to_string()).arg(authority.certificate());
+    let mut client =
+        python.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("python starts");
+    let mut said = String::new();
+    BufReader::new(client.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    if said == "reload\n" {
+        server.reload(&config("rule { .returnCode = 204 }"));
+    }
+    let output = client.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     server.quit();
 }
 

@@ -79,7 +79,8 @@ pub(crate) async fn serve(accepted: QuicAccepted, server: Arc<Shared>) {
     let link = Arc::new(Link::new(quic.clone(), &ticket, server));
     let mut conn = Conn::new(link.clone(), ticket);
     match catch(pin!(conn.run(&quic))).await {
-        Ok(Ok(())) => {}
+        // Before the streams that a connection must not lose are dropped.
+        Ok(Ok(())) => link.close(Code::NoError),
         Ok(Err(End::Fault(Fault::Connection(code) | Fault::Stream(code)))) => link.close(code),
         Ok(Err(End::Cut(cut))) => {
             if let Cut::Limit(limit) = cut {

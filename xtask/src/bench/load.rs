@@ -49,7 +49,7 @@ pub(super) fn run(addr: SocketAddr, load: &Load, seconds: u32) -> Result<Done> {
     }
     let scheme = match load.over {
         Over::Tcp => "http",
-        Over::Tls => "https",
+        Over::Tls | Over::TlsHttp2 => "https",
     };
     wrk.arg(format!("{scheme}://{addr}{}", load.path)).arg("--").arg(depth.to_string());
     if let Some(Content::Multipart(bytes)) = load.content {

@@ -81,6 +81,8 @@ pub(super) enum Style {
 pub(super) enum Over {
     Tcp,
     Tls,
+    /// HTTP/2, chosen by ALPN.
+    TlsHttp2,
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -266,6 +268,16 @@ pub(super) const ROWS: &[Row] = &[
         what: "file of 100 KiB over HTTP/2 in the clear, connections with 32 streams each",
         subject: OURS,
         measure: http2("/100k.txt", 8, 32, 1.0),
+    },
+    Row {
+        name: "http2-idle",
+        what: "memory of 10,000 idle connections of HTTP/2 over TLS, each after one request",
+        subject: OURS,
+        measure: Measure::IdleMemory {
+            connections: 10_000,
+            over: Over::TlsHttp2,
+            max_bytes: 32 << 10,
+        },
     },
     Row {
         name: "http3-hello",

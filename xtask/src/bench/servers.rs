@@ -81,7 +81,10 @@ const SERVERS: &[Server] = &[
                 "gorox.conf",
             ),
             (STATIC, "gorox-static.conf"),
-            (&["tls-hello", "tls-100k", "tls-resume", "tls-idle"], "gorox-tls.conf"),
+            (
+                &["tls-hello", "tls-100k", "tls-resume", "tls-idle", "http2-idle"],
+                "gorox-tls.conf",
+            ),
             (&["tls-p256"], "gorox-tls-p256.conf"),
             (&["http2-hello", "http2-hello-32", "http2-100k", "http2-100k-32"], "gorox-http2.conf"),
             (&["http3-hello", "http3-hello-32", "http3-100k"], "gorox-http3.conf"),
@@ -170,6 +173,7 @@ const SERVERS: &[Server] = &[
             (&["gzip-1", "gzip-6", "gzip-kept"], "peers/nginx-gzip.conf"),
             (&["static-100k", "static-10m"], "peers/nginx-static-large.conf"),
             (&["tls-hello", "tls-100k", "tls-resume", "tls-idle"], "peers/nginx-tls.conf"),
+            (&["http2-idle"], "peers/nginx-tls-http2.conf"),
             (&["tls-p256"], "peers/nginx-tls-p256.conf"),
             (&["tls-rsa"], "peers/nginx-tls-rsa.conf"),
             (
@@ -277,6 +281,11 @@ impl Bench {
         match over {
             Over::Tcp => None,
             Over::Tls => Some(Arc::new(self.ca.trusted_by(&[&TLS13], None))),
+            Over::TlsHttp2 => {
+                let mut config = self.ca.trusted_by(&[&TLS13], None);
+                config.alpn_protocols = vec![b"h2".to_vec()];
+                Some(Arc::new(config))
+            }
         }
     }
 
