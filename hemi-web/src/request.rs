@@ -113,7 +113,9 @@ impl Request {
         self.head.clear();
         self.body.clear();
         self.extensions.clear();
-        self.notes = None;
+        if self.notes.is_some() {
+            self.notes = None;
+        }
     }
 
     /// The method.
@@ -444,6 +446,11 @@ impl Request {
     /// The client's session, if it was asked for.
     pub(crate) fn open_session(&self) -> Option<&Session> {
         self.notes.as_ref()?.session.as_ref()
+    }
+
+    /// Whether nothing was left for those after, who would have to see the answer.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.notes.is_none()
     }
 
     fn notes(&mut self) -> &mut Notes {

@@ -198,6 +198,17 @@ impl Rule {
         !self.unlogged
     }
 
+    /// What the rule answers whatever is asked, if it is prepared and nobody changes it.
+    pub(crate) fn whole(&self) -> Option<&Arc<Prepared>> {
+        let answer = self.answer.as_ref().filter(|answer| answer.status == StatusCode::OK)?;
+        match &answer.content {
+            Content::Prepared(prepared) if self.parts.is_empty() && self.revisers.is_empty() => {
+                Some(prepared)
+            }
+            _ => None,
+        }
+    }
+
     /// Asks the components of the rule, for as long as none has to wait.
     pub(crate) fn begin(&self, req: &mut Request) -> Asked {
         for reviser in &self.revisers {

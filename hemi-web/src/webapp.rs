@@ -43,7 +43,7 @@ use crate::rule::{Asked, Rule, RuleKind};
 use crate::session::{SessionConfig, Sessions};
 use crate::vars::{Seen, WebVar};
 use crate::web_error::Chain;
-use crate::{Body, Request, Response, trace};
+use crate::{Body, Prepared, Request, Response, trace};
 
 /// The kind of the one component [`Webapp`].
 #[derive(Debug)]
@@ -365,26 +365,50 @@ impl Webapp {
     /// Answers a request by the first rule that matches and does, else by 404; for as long as nobody
     /// has to wait.
     pub(crate) fn begin(&self, req: &mut Request) -> Begun {
+        self.start(req).into()
+    }
+
+    /// The same; lends what is prepared, where nobody else has to do with it.
+    pub(crate) fn start(&self, req: &mut Request) -> Start<'_> {
         if let Some(sessions) = &self.sessions {
             req.set_sessions(sessions.clone());
         }
         for reviser in &self.revisers {
             reviser.request(req);
         }
-        self.begin_at(req, 0)
+        let first = self.matching(req, 0);
+        if let Some((_, rule)) = first
+            && let Some(prepared) = rule.whole()
+            && self.is_plain()
+            && req.is_plain()
+        {
+            return Start::Whole(prepared);
+        }
+        Start::Begun(self.begin_at(req, first))
     }
 
-    fn begin_at(&self, req: &mut Request, mut from: usize) -> Begun {
-        while let Some((index, rule)) = self.matching(req, from) {
-            match rule.begin(req) {
+    /// Whether answers go out as they are given, and nobody hears of it.
+    fn is_plain(&self) -> bool {
+        self.logs.is_empty()
+            && self.revisers.is_empty()
+            && self.tracer.is_none()
+            && self.sessions.is_none()
+            && self.meter.get().is_none()
+    }
+
+    /// Asks this rule, then those after it that match.
+    fn begin_at<'w>(&'w self, req: &mut Request, mut at: Option<(usize, &'w Rule)>) -> Begun {
+        while let Some((index, rule)) = at {
+            let from = match rule.begin(req) {
                 Asked::Done(response) => {
                     return Begun::Done(Answered::by(index, rule, response));
                 }
                 Asked::Waits(part) => return Begun::Waits(Position { rule: index, part }),
-                Asked::Next => from = index + 1,
-                Asked::Again if req.begins_again() => from = 0,
+                Asked::Next => index + 1,
+                Asked::Again if req.begins_again() => 0,
                 Asked::Again => return Begun::Done(Answered::in_circles(req)),
-            }
+            };
+            at = self.matching(req, from);
         }
         Begun::Done(Answered::not_found())
     }
@@ -407,7 +431,8 @@ impl Webapp {
                 Asked::Again => return Answered::in_circles(req),
                 Asked::Next | Asked::Waits(_) => at.rule + 1,
             };
-            match self.begin_at(req, from) {
+            let next = self.matching(req, from);
+            match self.begin_at(req, next) {
                 Begun::Done(answered) => return answered,
                 Begun::Waits(next) => at = next,
             }
@@ -468,6 +493,22 @@ pub(crate) enum Begun {
     Waits(Position),
 }
 
+/// The same, or an answer that is only lent.
+pub(crate) enum Start<'w> {
+    /// It is 200, and nobody else has to see it.
+    Whole(&'w Arc<Prepared>),
+    Begun(Begun),
+}
+
+impl From<Start<'_>> for Begun {
+    fn from(start: Start<'_>) -> Self {
+        match start {
+            Start::Whole(prepared) => Self::Done(Answered::whole(prepared)),
+            Start::Begun(begun) => begun,
+        }
+    }
+}
+
 /// A response, and whether the access log is to hear of it.
 pub(crate) struct Answered {
     pub(crate) response: Response,
@@ -479,6 +520,12 @@ pub(crate) struct Answered {
 impl Answered {
     fn by(index: usize, rule: &Rule, response: Response) -> Self {
         Self { response, logged: rule.is_logged(), rule: Some(index) }
+    }
+
+    /// As it was lent.
+    pub(crate) fn whole(prepared: &Arc<Prepared>) -> Self {
+        let response = Response::whole(StatusCode::OK, prepared.clone());
+        Self { response, logged: true, rule: None }
     }
 
     /// Of no rule.

@@ -13,7 +13,7 @@ use crate::http_config::Limit;
 use crate::httpx::Shared;
 use crate::meter::Done;
 use crate::record::Exchange;
-use crate::webapp::{Answered, Begun, Position, Webapp};
+use crate::webapp::{Answered, Begun, Position, Start, Webapp};
 use crate::{Request, Response, trace};
 
 /// When an exchange began, if that is of interest, and how many bytes of content it has moved.
@@ -27,17 +27,23 @@ pub(super) struct Moved {
 impl Shared {
     /// Asks the webapp, until somebody has to wait.
     pub(super) fn ask(&self, webapp: &Webapp, req: &mut Request) -> Begun {
+        self.start(webapp, req).into()
+    }
+
+    /// The same, for who can do with an answer that is lent.
+    pub(super) fn start<'w>(&self, webapp: &'w Webapp, req: &mut Request) -> Start<'w> {
+        let refused = |status| Start::Begun(Begun::Done(Answered::without_rule(status)));
         webapp.trace(req);
         if req.tls().is_some_and(|tls| self.is_misdirected(req, tls)) {
             self.hit(&req.peer(), Limit::Misdirected);
-            return Begun::Done(Answered::without_rule(StatusCode::MISDIRECTED_REQUEST));
+            return refused(StatusCode::MISDIRECTED_REQUEST);
         }
         if req.body().len().is_some_and(|len| len > webapp.body_limit()) {
             self.hit(&req.peer(), Limit::BodySize);
-            return Begun::Done(Answered::without_rule(StatusCode::PAYLOAD_TOO_LARGE));
+            return refused(StatusCode::PAYLOAD_TOO_LARGE);
         }
-        let begun = catch_call(|| webapp.begin(req));
-        begun.unwrap_or_else(|panic| Begun::Done(self.panicked(req, &panic)))
+        let start = catch_call(|| webapp.start(req));
+        start.unwrap_or_else(|panic| Start::Begun(Begun::Done(self.panicked(req, &panic))))
     }
 
     /// Asks on, where somebody has to wait.

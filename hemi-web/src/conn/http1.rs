@@ -30,7 +30,7 @@ use super::watch::{Cut, Pace, Watch};
 use crate::http_config::Limit;
 use crate::httpx::Shared;
 use crate::upgrade::Upgraded;
-use crate::webapp::{Answered, Begun, Position, Webapp};
+use crate::webapp::{Answered, Begun, Position, Start, Webapp};
 use crate::{Interim, Request, Response, Scheme};
 
 /// Bytes of answers that are gathered before they are sent.
@@ -399,10 +399,16 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         let webapp = webapp.filter(|_| challenge.is_none());
         let mut answered = match (challenge, webapp) {
             (Some(answer), _) => Answered::by_server(answer),
-            (None, Some(webapp)) => match server.ask(webapp, &mut self.req) {
-                Begun::Done(answered) => answered,
+            (None, Some(webapp)) => match server.start(webapp, &mut self.req) {
+                Start::Whole(prepared) => {
+                    if upload.is_none() && self.put_whole(prepared, asked) {
+                        return self.end_exchange(Next::Another).await;
+                    }
+                    Answered::whole(prepared)
+                }
+                Start::Begun(Begun::Done(answered)) => answered,
                 // Kept out of the connection's own state, which an idle one pays for.
-                Begun::Waits(at) => {
+                Start::Begun(Begun::Waits(at)) => {
                     Box::pin(self.answer_later(webapp, at, upload.as_deref_mut())).await?
                 }
             },
@@ -445,6 +451,11 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             server.record(webapp, &mut self.req, &answered, Moved { began, received, sent });
             responded?.0
         };
+        self.end_exchange(next).await
+    }
+
+    /// Makes room for the next request.
+    async fn end_exchange(&mut self, next: Next) -> Result<Next, Cut> {
         if self.out.in_memory() >= GATHERED {
             self.flush().await?;
         }

@@ -289,10 +289,7 @@ fn every_exchange_of_a_webapp_has_its_line() {
         ("GET /stream/2/3 HTTP/1.1\r\nhost: x\r\n\r\n", Some("\"GET /stream/2/3 HTTP/1.1\" 200 6")),
         ("GET /fails HTTP/1.1\r\nhost: x\r\n\r\n", Some("\"GET /fails HTTP/1.1\" 200 0")),
         ("GET /panic HTTP/1.1\r\nhost: x\r\n\r\n", Some("\"GET /panic HTTP/1.1\" 500 ")),
-        (
-            "GET /caf\u{e9} HTTP/1.1\r\nhost: x\r\n\r\n",
-            Some("\"GET /caf%C3%A9 HTTP/1.1\" 400 "),
-        ),
+        ("GET /caf\u{e9} HTTP/1.1\r\nhost: x\r\n\r\n", Some("\"GET /caf%C3%A9 HTTP/1.1\" 400 ")),
         ("GET /%ff HTTP/1.1\r\nhost: x\r\n\r\n", Some("\"GET /%ff HTTP/1.1\" 400 ")),
         (
             "POST /read HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n",

@@ -74,9 +74,10 @@ fn connection(
 /// Makes one request over HTTP/2, and reads its answer.
 fn ask_http2(client: &mut raw::Client) -> Result {
     // GET, https, and by literals `:path` and `:authority` (RFC 7541, 6.2.2).
-    let block = [b"\x82\x87\x04\x06/hello\x01\x05bench"].concat();
+    let block = b"\x82\x87\x04\x06/hello\x01\x05bench";
     let head = [0, 0, block.len() as u8, 1, 5, 0, 0, 0, 1];
-    client.send([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", &head[..], &block].concat())?;
+    let start = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    client.send([&start[..], &head, block].concat())?;
     loop {
         let head = client.read_exact(9)?;
         let [a, b, c, kind, flags, .., stream] = head[..] else { return Err("no frame".into()) };

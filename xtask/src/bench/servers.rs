@@ -81,10 +81,7 @@ const SERVERS: &[Server] = &[
                 "gorox.conf",
             ),
             (STATIC, "gorox-static.conf"),
-            (
-                &["tls-hello", "tls-100k", "tls-resume", "tls-idle", "http2-idle"],
-                "gorox-tls.conf",
-            ),
+            (&["tls-hello", "tls-100k", "tls-resume", "tls-idle", "http2-idle"], "gorox-tls.conf"),
             (&["tls-p256"], "gorox-tls-p256.conf"),
             (&["http2-hello", "http2-hello-32", "http2-100k", "http2-100k-32"], "gorox-http2.conf"),
             (&["http3-hello", "http3-hello-32", "http3-100k"], "gorox-http3.conf"),

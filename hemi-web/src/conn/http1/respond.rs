@@ -27,7 +27,7 @@ use crate::conn::watch::Pace;
 use crate::http_config::Limit;
 use crate::httpx::{Shared, Standing};
 use crate::response::{KEEP_ALIVE, Until};
-use crate::{Response, error_page};
+use crate::{Prepared, Response, error_page};
 
 /// What a body gives; none after its end.
 type NextFrame = Option<Result<http_body::Frame<Bytes>, crate::BodyError>>;
@@ -36,17 +36,19 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
     /// Puts the most common kind of answer into the outbox, in the shortest way; returns the bytes of its
     /// content. None if it is of another kind.
     pub(super) fn respond_whole(&mut self, response: &Response, asked: Asked) -> Option<u64> {
-        let prepared = response.as_whole()?;
-        if response.status() != StatusCode::OK
-            || !asked.is_plain()
-            || self.may_go_on(asked).is_err()
-        {
-            return None;
+        let prepared = response.as_whole().filter(|_| response.status() == StatusCode::OK)?;
+        self.put_whole(prepared, asked).then(|| prepared.content_len())
+    }
+
+    /// Puts a prepared answer; `false` if it is not to be sent as it was prepared.
+    pub(super) fn put_whole(&mut self, prepared: &Prepared, asked: Asked) -> bool {
+        let plain = asked.is_plain() && self.may_go_on(asked).is_ok();
+        if plain {
+            let out = self.out.small();
+            self.server.put_start(out, StatusCode::OK, Standing::Both, self.now);
+            out.extend_from_slice(prepared.http1_whole());
         }
-        let out = self.out.small();
-        self.server.put_start(out, StatusCode::OK, Standing::Both, self.now);
-        out.extend_from_slice(prepared.http1_whole());
-        Some(prepared.content_len())
+        plain
     }
 
     /// Puts an answer into the outbox, or streams it; returns the bytes of its content too.
