@@ -26,6 +26,22 @@ pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
+/// The begin of a command that runs on one core, and ends with this process however that ends.
+pub(crate) fn pinned(core: &str) -> Command {
+    let mut command = command("setpriv");
+    command.args(["--pdeathsig", "TERM", "taskset", "--cpu-list", core]);
+    command
+}
+
+/// Gorox as it is released.
+pub(crate) fn release() -> Result<PathBuf> {
+    let mut release = cargo();
+    release.args(["build", "--release", "--package", "gorox"]);
+    let built = build(&mut release)?;
+    let found = built.into_iter().find(|(name, _)| name == "gorox");
+    Ok(found.ok_or("gorox is not built")?.1)
+}
+
 /// Runs a command with its output on the terminal; an error when it doesn't succeed.
 pub(crate) fn run(command: &mut Command) -> Result {
     let status = command.status().map_err(|error| failed(command, &error.to_string()))?;

@@ -3,6 +3,7 @@
 
 mod bench;
 mod cargo;
+mod flood;
 mod fuzz;
 mod manual;
 mod peers;
@@ -28,6 +29,8 @@ usage: cargo xtask COMMAND
                             changed), or for N seconds each (new inputs are added to the corpus)
   bench [ROW...] [--peers a,b] [--rounds N] [--seconds N] [--subject NAME]
                             compare the CPU time per request with that of other servers
+  flood [--seconds N] [--binary FILE]
+                            floods of HTTP/2 and QUIC, each beside a client that behaves well
   soak [--quick] [--binary FILE]
                             reload, rework and upgrade gorox under load, and look at its memory
 ";
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         "peers" => peers::run(&args),
         "fuzz" => fuzz::run(&args),
         "bench" => bench::run(&args),
+        "flood" => flood::run(&args),
         "soak" => soak::run(&args),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

@@ -12,7 +12,7 @@ use hemi_test::raw::Client;
 use hemi_test::{Clients, Load, Program, TempDir, eventually, free_port};
 
 use crate::Result;
-use crate::cargo::{build, cargo};
+use crate::cargo::release;
 
 /// Bytes of the slow download, and how long it takes.
 const DOWNLOAD: (usize, Duration) = (32 << 20, Duration::from_secs(30));
@@ -43,15 +43,6 @@ pub(crate) fn run(args: &[String]) -> Result {
     }
     served.grow(if quick { QUIET_RELOADS / 10 } else { QUIET_RELOADS })?;
     served.act("quit")
-}
-
-/// Gorox as it is released.
-fn release() -> Result<PathBuf> {
-    let mut release = cargo();
-    release.args(["build", "--release", "--package", "gorox"]);
-    let built = build(&mut release)?;
-    let found = built.into_iter().find(|(name, _)| name == "gorox");
-    Ok(found.ok_or("gorox is not built")?.1)
 }
 
 struct Served {

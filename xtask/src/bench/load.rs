@@ -8,9 +8,9 @@ use std::sync::OnceLock;
 
 use super::CLIENT_CORE;
 use super::rows::{Content, Load, Over, Style};
-use super::servers::{package_binary, pinned};
+use super::servers::package_binary;
 use crate::Result;
-use crate::cargo::stdout_of;
+use crate::cargo::{pinned, stdout_of};
 
 /// What wrk did and saw.
 #[derive(Debug, PartialEq)]

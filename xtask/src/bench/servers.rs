@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 
 use hemi_test::tls::{Authority, Identity, KeyKind};
@@ -16,7 +15,7 @@ use rustls::version::TLS13;
 use super::rows::{Over, Row};
 use super::{CLIENT_CORE, SERVER_CORE};
 use crate::Result;
-use crate::cargo::{build, cargo, command, output_of, root, run};
+use crate::cargo::{build, cargo, command, output_of, pinned, root, run};
 
 /// The server that the bars are for.
 pub(super) const OURS: &str = "gorox";
@@ -377,13 +376,6 @@ impl Running {
     pub(super) fn pids(&self) -> Vec<u32> {
         self.program.pids()
     }
-}
-
-/// The begin of a command that runs on one core, and ends with this process however that ends.
-pub(super) fn pinned(core: &str) -> Command {
-    let mut command = command("setpriv");
-    command.args(["--pdeathsig", "TERM", "taskset", "--cpu-list", core]);
-    command
 }
 
 /// A page of this many bytes, which compresses to about a third as pages do: the same one each time.
