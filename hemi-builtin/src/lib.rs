@@ -9,6 +9,7 @@ mod buckets;
 mod clients;
 pub mod cronjobs;
 pub mod dealets;
+mod destinations;
 mod failover;
 mod field_edits;
 pub mod handlets;
@@ -23,6 +24,7 @@ pub mod services;
 mod site_path;
 pub mod socklets;
 mod uri_template;
+mod users;
 mod vary;
 
 use hemi_core::Registry;
@@ -83,6 +85,8 @@ pub fn register(registry: &mut Registry) {
         .logger::<loggers::SyslogLogger>()
         .server::<servers::EchoServer>()
         .service::<services::EchoService>()
+        .server::<servers::SocksServer>()
+        .server::<servers::TunnelServer>()
         .cronjob::<cronjobs::CleanCronjob>()
         .cronjob::<cronjobs::StatCronjob>();
 }

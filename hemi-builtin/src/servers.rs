@@ -1,5 +1,10 @@
 //! Servers.
 
 mod echo;
+mod proxying;
+mod socks;
+mod tunnel;
 
 pub use echo::{EchoConfig, EchoServer};
+pub use socks::{SocksConfig, SocksServer};
+pub use tunnel::{TunnelConfig, TunnelServer};

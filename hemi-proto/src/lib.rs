@@ -41,6 +41,7 @@ pub mod replace;
 pub mod rpcx;
 pub mod scgi;
 pub mod sniff;
+pub mod socks;
 pub mod ssi;
 pub mod traceparent;
 pub mod uwsgi;

@@ -87,7 +87,8 @@ impl Dealet for TcpxProxy {
             return Deal::Done;
         };
         let until = self.total.map_or(Moment::NEVER, |total| conn.since().after(total));
-        conn.relay(dialed, Relay { idle: self.idle, until, rate: self.rate }).await;
+        let relay = Relay { until, rate: self.rate, ..Relay::new(self.idle) };
+        conn.relay(dialed, relay).await;
         Deal::Done
     }
 

@@ -9,6 +9,7 @@ mod echo;
 mod favicon;
 mod fcgi_proxy;
 mod forward_auth;
+mod forward_proxies;
 mod headers;
 mod http2_proxy;
 mod http_proxy;

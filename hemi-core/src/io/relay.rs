@@ -43,6 +43,18 @@ pub struct Relay {
     pub until: Moment,
     /// Bytes a second, each way, at most.
     pub rate: Option<NonZeroU64>,
+    /// Whose end is that of the relay.
+    pub ends: Ends,
+}
+
+/// Whose end is that of a relay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ends {
+    /// That of both.
+    #[default]
+    Both,
+    /// That of the second, whose last bytes still go to the first.
+    Second,
 }
 
 /// Passes on what each of two connections sends, and its end, until both have ended; `early` is what the
@@ -65,7 +77,7 @@ impl Relay {
     /// One that lasts as long as something passes.
     #[must_use]
     pub fn new(idle: Duration) -> Self {
-        Self { idle, until: Moment::NEVER, rate: None }
+        Self { idle, until: Moment::NEVER, rate: None, ends: Ends::Both }
     }
 
     /// Passes on what each of two connections sends, and its end, until both have ended; `early` is what
@@ -98,7 +110,8 @@ impl Relay {
                 there.pause();
                 patience.renew();
             }
-            if ways == (Poll::Ready(()), Poll::Ready(())) {
+            let there_too = ways.0.is_ready() || self.ends == Ends::Second;
+            if ways.1.is_ready() && there_too {
                 return Poll::Ready(Ok(()));
             }
             let left = self.until.since(clock::now());

@@ -1,0 +1,458 @@
+//! The server `tunnelServer`: a forward proxy by HTTP/1.1, for browsers and programs that know `https_proxy`.
+//!
+//! ```gorox
+//! stage {
+//! 	tunnelServer "out" {
+//! 		.address = "127.0.0.1:3128"
+//! 		.allowHosts = ("*.example.com", "10.0.0.0/8")
+//! 		.allowPorts = (80, 443)
+//! 		.pacPath = "/proxy.pac"
+//! 	}
+//! }
+//! ```
+//!
+//! A client asks it for a tunnel to a host (CONNECT, RFC 9110, 9.3.6), or for an `http://` URL, which is
+//! asked for on a connection of its own. Where there are users, clients say a name and its password by
+//! Basic authentication (RFC 7617). Where there are neither users nor `.allow`, only clients on this machine are
+//! served: it is no open proxy by mistake.
+//!
+//! Nobody gets to this machine or a private network through it, unless `allowHosts` has a block of these, or
+//! `allowPrivate` says so.
+
+use std::io;
+use std::num::NonZeroU64;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use hemi_core::config::{Size, Spanned};
+use hemi_core::gate::{Accepted, Gate, GateConfig, GateCounters};
+use hemi_core::io::{Ends, Io, NotReceived, Outbox, Relay, Relayed, Socket, receive, send};
+use hemi_core::listen::{Address, ListenOptions, Peer};
+use hemi_core::metrics::Measures;
+use hemi_core::server::Server;
+use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run};
+use hemi_proto::authority::Authority;
+use hemi_proto::http1::{
+    BodyLength, HeadLimits, HeadReader, RequestHead, Scheme, TargetForm, encode_request,
+    encode_response,
+};
+use hemi_proto::socks::Host;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, UPGRADE, VIA,
+};
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use tracing::debug;
+
+use super::proxying::Counters;
+use crate::access_list::{AccessConfig, AccessList};
+use crate::destinations::{Destinations, DestinationsConfig, NoWay};
+use crate::realm::Realm;
+use crate::users::{Credentials, UserList, UsersConfig};
+
+/// A forward proxy by HTTP.
+#[derive(Debug, Deserialize, Explain)]
+#[serde(rename_all = "camelCase")]
+pub struct TunnelConfig {
+    /// Where to listen: `"127.0.0.1:3128"`, `":3128"`, or the path of a Unix socket.
+    pub address: Spanned<Address>,
+    /// Whether requests for `http://` URLs are passed on too, and not tunnels alone.
+    #[serde(default = "yes")]
+    pub forward: bool,
+    /// Where clients find how to use it, as a file for automatic configuration (PAC): such as
+    /// `"/proxy.pac"`. By default there is none.
+    #[serde(default)]
+    pub pac_path: Option<String>,
+    /// What clients are told they need a password for.
+    #[serde(default)]
+    realm: Realm,
+    /// How long the client has to say what it wants.
+    #[serde(default = "ten_seconds")]
+    pub head_timeout: Duration,
+    /// How long nothing may pass either way.
+    #[serde(default = "ten_minutes")]
+    pub idle_timeout: Duration,
+    /// Bytes that may pass in a second, each way of each connection, such as `1M`; any number by default.
+    #[serde(default)]
+    pub bandwidth: Option<Size>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
+}
+
+fn ten_minutes() -> Duration {
+    Duration::from_secs(600)
+}
+
+/// A forward proxy by HTTP.
+#[derive(Debug)]
+pub struct TunnelServer {
+    address: Address,
+    gate_config: GateConfig,
+    gate_counters: Arc<GateCounters>,
+    gate: OnceLock<Gate>,
+    shared: Arc<Shared>,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Shared {
+    forward: bool,
+    pac_path: Option<String>,
+    challenge: HeaderValue,
+    head_timeout: Duration,
+    idle: Duration,
+    rate: Option<NonZeroU64>,
+    clients: AccessList,
+    users: Option<UserList>,
+    destinations: Destinations,
+    counters: Arc<Counters>,
+}
+
+impl Component for TunnelServer {
+    const SIGN: &'static str = "tunnelServer";
+    type Config = (TunnelConfig, GateConfig, AccessConfig, UsersConfig, DestinationsConfig);
+
+    fn create(
+        (config, gate, access, users, destinations): Self::Config,
+        cx: &mut CreateCx<'_>,
+    ) -> Result<Self> {
+        let address = cx.listen_on(config.address)?;
+        let cores = cx.cores();
+        let anonymous = users.is_empty();
+        let users = if anonymous { None } else { Some(UserList::create(users, cx)?) };
+        let access = if anonymous { access.or_local() } else { access };
+        let shared = Shared {
+            forward: config.forward,
+            pac_path: config.pac_path,
+            challenge: config.realm.challenge("Basic", ", charset=\"UTF-8\""),
+            head_timeout: config.head_timeout,
+            idle: config.idle_timeout,
+            rate: config.bandwidth.and_then(|bytes| NonZeroU64::new(bytes.0)),
+            clients: AccessList::create(access, cx)?,
+            users,
+            destinations: Destinations::create(destinations, cx)?,
+            counters: cx.keep(|| Counters::new(cores)),
+        };
+        Ok(Self {
+            address,
+            gate_config: gate,
+            gate_counters: cx.keep(|| GateCounters::new(cores)),
+            gate: OnceLock::new(),
+            shared: Arc::new(shared),
+        })
+    }
+}
+
+impl Lifecycle for TunnelServer {
+    fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
+        let (options, counters) = (ListenOptions::default(), self.gate_counters.clone());
+        let gate = Gate::open(cx, &self.address, &self.gate_config, options, counters)?;
+        let _ = self.gate.set(gate);
+        self.shared.clients.prepare(cx)?;
+        self.shared.users.as_ref().map_or(Ok(()), |users| users.prepare(cx))
+    }
+
+    async fn run(&self, cx: &Run) {
+        let Some(gate) = self.gate.get() else { return };
+        let shared = self.shared.clone();
+        let follow = async {
+            match &self.shared.users {
+                Some(users) => drop(tokio::join!(self.shared.clients.run(cx), users.run(cx))),
+                None => self.shared.clients.run(cx).await,
+            }
+        };
+        tokio::join!(gate.run(cx, move |accepted| serve(shared.clone(), accepted)), follow);
+    }
+
+    fn measure(&self, out: &mut Measures) {
+        if let Some(gate) = self.gate.get() {
+            gate.measure(out);
+        }
+        self.shared.counters.measure(out);
+    }
+}
+
+impl Server for TunnelServer {
+    fn active(&self) -> usize {
+        self.gate.get().map_or(0, Gate::active)
+    }
+
+    fn addresses(&self) -> Vec<Address> {
+        self.gate.get().map(|gate| gate.address().clone()).into_iter().collect()
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.gate_counters.named().into_iter().chain(self.shared.counters.named()).collect()
+    }
+}
+
+async fn serve(shared: Arc<Shared>, accepted: Accepted) {
+    let Accepted { socket, peer, ticket } = accepted;
+    let mut client = Client { shared, socket, buf: BytesMut::new(), user: None, left: None };
+    let served = ticket.until_ending(client.serve(&peer)).await;
+    if let Some(Err(refused)) = served {
+        debug!(%peer, status = %refused.status, "a client of a proxy is refused: {}", refused.why);
+        // Who is gone is not told.
+        let _ = ticket.until_ending(client.refuse(&refused)).await;
+    }
+}
+
+/// A client's connection.
+struct Client {
+    shared: Arc<Shared>,
+    socket: Socket,
+    buf: BytesMut,
+    /// Who has said a name and its password.
+    user: Option<String>,
+    /// Bytes of the request's content that have not come.
+    left: Option<u64>,
+}
+
+/// What a client is told instead of what it wants.
+struct Refused {
+    status: StatusCode,
+    why: &'static str,
+}
+
+impl Refused {
+    fn new(status: StatusCode, why: &'static str) -> Self {
+        Self { status, why }
+    }
+}
+
+impl From<NoWay> for Refused {
+    fn from(why: NoWay) -> Self {
+        match why {
+            NoWay::Denied => Self::new(StatusCode::FORBIDDEN, "this host is not allowed"),
+            NoWay::Unresolved => Self::new(StatusCode::BAD_GATEWAY, "no such host"),
+            NoWay::Unreachable(e) if e.kind() == io::ErrorKind::TimedOut => {
+                Self::new(StatusCode::GATEWAY_TIMEOUT, "the host does not answer")
+            }
+            NoWay::Unreachable(_) => {
+                Self::new(StatusCode::BAD_GATEWAY, "the host can't be connected to")
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Does what the client wants. Once that has begun, there is nothing left to tell.
+    async fn serve(&mut self, peer: &Peer) -> Result<(), Refused> {
+        let shared = self.shared.clone();
+        if !shared.clients.allows(peer.ip()) {
+            shared.counters.denied.add(1);
+            return Err(Refused::new(StatusCode::FORBIDDEN, "the client's address"));
+        }
+        let (mut reader, mut head) = (HeadReader::default(), RequestHead::default());
+        let limits = HeadLimits::default();
+        let read = receive(&mut self.socket, &mut self.buf, shared.head_timeout, |buf| {
+            Ok(reader.read_request(buf, &mut head, &limits)?.then_some(()))
+        });
+        match read.await {
+            Ok(()) => {}
+            Err(NotReceived::Malformed(e)) => {
+                let e: hemi_proto::http1::HeadError = e;
+                return Err(Refused::new(e.status(), "malformed"));
+            }
+            Err(NotReceived::Timeout) => {
+                return Err(Refused::new(StatusCode::REQUEST_TIMEOUT, "too slow"));
+            }
+            Err(NotReceived::Closed | NotReceived::Io(_)) => return Ok(()),
+        }
+        let form = head.target.form();
+        if form == TargetForm::Origin && self.is_pac(&head) {
+            return self.send_pac(&head).await;
+        }
+        self.authenticate(&head).await?;
+        match form {
+            TargetForm::Authority => self.tunnel(&head).await,
+            TargetForm::Absolute(Scheme::Http) if shared.forward => self.forward(head).await,
+            _ => Err(Refused::new(StatusCode::BAD_REQUEST, "this is a proxy")),
+        }
+    }
+
+    async fn authenticate(&mut self, head: &RequestHead) -> Result<(), Refused> {
+        let shared = self.shared.clone();
+        let Some(users) = &shared.users else { return Ok(()) };
+        let said = head.headers.first(PROXY_AUTHORIZATION).and_then(Credentials::of_basic);
+        let good = match &said {
+            None => false,
+            Some(said) => match users.check_now(said) {
+                Some(good) => good,
+                None => users.check(said).await.map_err(|_| {
+                    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "too many passwords")
+                })?,
+            },
+        };
+        if !good {
+            shared.counters.denied.add(1);
+            let status = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+            return Err(Refused::new(status, "a name and a password are needed"));
+        }
+        self.user = said.map(|said| said.name);
+        Ok(())
+    }
+
+    async fn dial(&self, authority: Option<&Authority>, port: u16) -> Result<Socket, Refused> {
+        let bad = || Refused::new(StatusCode::BAD_REQUEST, "no such host");
+        let authority = authority.ok_or_else(bad)?;
+        let host = authority.hostname().trim_matches(['[', ']']);
+        let host: Host = host.parse().map_err(|_| bad())?;
+        let port = authority.port().unwrap_or(port);
+        let dialed = self.shared.destinations.dial(&host, port, self.user.as_deref()).await;
+        Ok(dialed.inspect_err(|why| {
+            if matches!(why, NoWay::Denied) {
+                self.shared.counters.denied.add(1);
+            }
+        })?)
+    }
+
+    async fn tunnel(&mut self, head: &RequestHead) -> Result<(), Refused> {
+        let mut other = self.dial(head.authority.as_ref(), 443).await?;
+        let established = b"HTTP/1.1 200 Connection established\r\n\r\n";
+        if send(&mut self.socket, established, self.shared.head_timeout).await.is_err() {
+            return Ok(());
+        }
+        let early = std::mem::take(&mut self.buf).freeze();
+        let relay = Relay { rate: self.shared.rate, ..Relay::new(self.shared.idle) };
+        let mut passed = Relayed::default();
+        let end = relay.run(&mut self.socket, &mut other, early, &mut passed).await;
+        self.shared.counters.passed(passed);
+        if end.is_err() {
+            self.socket.reset();
+            other.reset();
+        }
+        Ok(())
+    }
+
+    /// Asks for what is behind a URL, and passes the answer on as it comes.
+    async fn forward(&mut self, head: RequestHead) -> Result<(), Refused> {
+        let length = match head.framing {
+            BodyLength::None => 0,
+            BodyLength::Sized(length) => length,
+            _ => return Err(Refused::new(StatusCode::LENGTH_REQUIRED, "content in chunks")),
+        };
+        let mut other = self.dial(head.authority.as_ref(), 80).await?;
+        let mut request = BytesMut::new();
+        let target = head.target.path_and_query_bytes();
+        let fields = forwarded(&head);
+        encode_request(&mut request, &head.method, &target, &fields)
+            .map_err(|_| Refused::new(StatusCode::BAD_REQUEST, "malformed"))?;
+        if send(&mut other, &request, self.shared.head_timeout).await.is_err() {
+            return Err(Refused::new(StatusCode::BAD_GATEWAY, "the host has gone"));
+        }
+        let here = usize::try_from(length).unwrap_or(usize::MAX).min(self.buf.len());
+        let early = self.buf.split_to(here).freeze();
+        let left = length - early.len() as u64;
+        let relay =
+            Relay { rate: self.shared.rate, ends: Ends::Second, ..Relay::new(self.shared.idle) };
+        let mut passed = Relayed::default();
+        self.left = Some(left);
+        let shared = self.shared.clone();
+        let end = relay.run(self, &mut other, early, &mut passed).await;
+        shared.counters.passed(passed);
+        if end.is_err() {
+            self.socket.reset();
+        }
+        Ok(())
+    }
+
+    fn is_pac(&self, head: &RequestHead) -> bool {
+        self.shared.pac_path.as_deref().is_some_and(|path| path == head.target.path())
+            && matches!(head.method, Method::GET | Method::HEAD)
+    }
+
+    async fn send_pac(&mut self, head: &RequestHead) -> Result<(), Refused> {
+        // What an authority may be made of is harmless in a string.
+        let own = head.authority.as_ref().map(Authority::as_str).unwrap_or_default();
+        let text =
+            format!("function FindProxyForURL(url, host) {{\n    return \"PROXY {own}\";\n}}\n");
+        let media_type = HeaderValue::from_static("application/x-ns-proxy-autoconfig");
+        let content = if head.method == Method::HEAD { "" } else { &text };
+        self.answer(StatusCode::OK, media_type, text.len(), content, None).await;
+        Ok(())
+    }
+
+    async fn refuse(&mut self, refused: &Refused) {
+        let media_type = HeaderValue::from_static("text/plain; charset=utf-8");
+        let text = format!("{}\n", refused.why);
+        let challenge = (refused.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+            .then(|| self.shared.challenge.clone());
+        self.answer(refused.status, media_type, text.len(), &text, challenge).await;
+    }
+
+    async fn answer(
+        &mut self,
+        status: StatusCode,
+        media_type: HeaderValue,
+        length: usize,
+        content: &str,
+        challenge: Option<HeaderValue>,
+    ) {
+        let mut fields = HeaderMap::new();
+        fields.insert(CONTENT_TYPE, media_type);
+        fields.insert(CONTENT_LENGTH, length.into());
+        fields.insert(CONNECTION, HeaderValue::from_static("close"));
+        fields.extend(challenge.map(|challenge| (PROXY_AUTHENTICATE, challenge)));
+        let mut out = BytesMut::new();
+        encode_response(&mut out, status, &fields);
+        out.extend_from_slice(content.as_bytes());
+        let _ = send(&mut self.socket, &out, self.shared.head_timeout).await;
+        let _ = self.socket.shutdown();
+    }
+}
+
+/// The fields of a request for a host, of those that came with it.
+fn forwarded(head: &RequestHead) -> HeaderMap {
+    let mut fields = head.headers.to_map();
+    let nominated: Vec<HeaderName> = fields
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+        .collect();
+    let hop_by_hop = [CONNECTION, PROXY_AUTHORIZATION, TE, UPGRADE];
+    let others = ["keep-alive", "proxy-connection"].map(HeaderName::from_static);
+    for name in nominated.into_iter().chain(hop_by_hop).chain(others) {
+        fields.remove(name);
+    }
+    fields.append(VIA, HeaderValue::from_static("1.1 hemi"));
+    fields.insert(CONNECTION, HeaderValue::from_static("close"));
+    fields
+}
+
+/// As the sender of a request's content, and of nothing behind it.
+impl Io for Client {
+    fn poll_recv(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        let Some(left) = self.left.filter(|left| *left > 0) else { return Poll::Pending };
+        let before = buf.len();
+        let got = ready!(self.socket.poll_recv(cx, buf))?;
+        let taken = usize::try_from(left).unwrap_or(usize::MAX).min(got);
+        buf.truncate(before + taken);
+        self.left = Some(left - taken as u64);
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> Poll<io::Result<()>> {
+        self.socket.poll_send(cx, out)
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.socket.shutdown()
+    }
+
+    fn reset(&mut self) {
+        self.socket.reset();
+    }
+}
