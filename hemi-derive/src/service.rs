@@ -215,8 +215,8 @@ fn of_trait(mut item: ItemTrait) -> Result<TokenStream> {
         #vis struct #client(::hemi_rpc::Remote);
 
         impl #client {
-            /// By this client, with the service's own name.
-            #vis fn new(client: impl ::core::convert::Into<::hemi_rpc::Client>) -> Self {
+            /// By this client or cluster, with the service's own name.
+            #vis fn new(client: impl ::core::convert::Into<::hemi_rpc::Via>) -> Self {
                 Self(::hemi_rpc::Remote::new(client, #name))
             }
 

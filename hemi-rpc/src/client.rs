@@ -15,7 +15,8 @@ use bytes::Bytes;
 use hemi_proto::rpcx::{CodecId, Compression, Limits, Metadata, TIMEOUT_KEY};
 use tokio::sync::mpsc;
 
-pub use self::ask::{Ask, Remote};
+pub(crate) use self::ask::Options;
+pub use self::ask::{Ask, Remote, Via};
 use self::dial::Slot;
 pub use self::endpoint::{BadEndpoint, Endpoint};
 

@@ -35,6 +35,7 @@ extern crate self as hemi_rpc;
 
 mod call;
 mod client;
+mod cluster;
 pub mod codec;
 mod exchange;
 mod fault;
@@ -43,7 +44,11 @@ mod server;
 mod service;
 
 pub use call::{Call, PushError, Pusher};
-pub use client::{Ask, BadEndpoint, Client, ClientConfig, Endpoint, Push, Remote};
+pub use client::{Ask, BadEndpoint, Client, ClientConfig, Endpoint, Push, Remote, Via};
+pub use cluster::{
+    BreakerConfig, Choice, Cluster, ClusterAsk, ClusterConfig, Discovery, Dns, FailMode, NodeInfo,
+    NodesFile, Place, Receipt, Select, Selector, Several,
+};
 pub use codec::{CodecError, Payload, Protobuf, RawPayload};
 pub use exchange::{Exchange, Outcome};
 pub use fault::Fault;

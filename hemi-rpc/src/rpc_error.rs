@@ -18,6 +18,9 @@ pub enum RpcError {
     /// No answer came in time.
     #[error("no answer came in time")]
     TimedOut,
+    /// No node is there that may be called now.
+    #[error("there is no node to call")]
+    NoNode,
     /// There is no connection to be had: nothing was sent.
     #[error("cannot connect to {0}")]
     Unreachable(Arc<str>),
@@ -36,7 +39,7 @@ impl RpcError {
     /// Whether the service can't have seen the call.
     #[must_use]
     pub fn is_unsent(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::Unwritable(_))
+        matches!(self, Self::NoNode | Self::Unreachable(_) | Self::Unwritable(_))
     }
 
     pub(crate) fn lost(why: impl fmt::Display) -> Self {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::Client;
 use super::conn::{Answer, Conn, Seq, Then};
 use crate::rpc_error::Failure;
-use crate::{Payload, RpcError};
+use crate::{Cluster, Payload, RpcError};
 
 /// A call that is being put together.
 #[must_use = "it is made by `call` or `send`"]
@@ -28,12 +28,25 @@ pub struct Ask<'a> {
     timeout: Option<Duration>,
 }
 
+/// What is said of a call besides its argument.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) metadata: Metadata,
+    pub(crate) codec: Option<CodecId>,
+    pub(crate) timeout: Option<Duration>,
+}
+
 impl<'a> Ask<'a> {
     pub(super) fn new(client: &'a Client, service: &'a str, method: &'a str) -> Self {
         let config = client.config();
         let (codec, compression) = (config.codec, config.compression());
         let metadata = Metadata::new();
         Self { client, service, method, metadata, codec, compression, timeout: None }
+    }
+
+    pub(crate) fn with(self, options: Options) -> Self {
+        let Options { metadata, codec, timeout } = options;
+        Self { metadata, codec: codec.unwrap_or(self.codec), timeout, ..self }
     }
 
     /// Says something besides.
@@ -161,41 +174,59 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A service of one server, with what is the same for all calls of it.
+/// By whom a service is called.
+#[derive(Clone, Debug)]
+pub enum Via {
+    /// One server.
+    Client(Client),
+    /// One of several.
+    Cluster(Cluster),
+}
+
+impl From<Client> for Via {
+    fn from(client: Client) -> Self {
+        Self::Client(client)
+    }
+}
+
+impl From<Cluster> for Via {
+    fn from(cluster: Cluster) -> Self {
+        Self::Cluster(cluster)
+    }
+}
+
+/// A service elsewhere, with what is the same for all calls of it.
 #[derive(Clone, Debug)]
 pub struct Remote {
-    client: Client,
+    via: Via,
     service: Arc<str>,
-    metadata: Metadata,
-    codec: Option<CodecId>,
-    timeout: Option<Duration>,
+    options: Options,
 }
 
 impl Remote {
     /// The service of this name.
-    pub fn new(client: impl Into<Client>, service: &str) -> Self {
-        let (client, service) = (client.into(), service.into());
-        Self { client, service, metadata: Metadata::new(), codec: None, timeout: None }
+    pub fn new(via: impl Into<Via>, service: &str) -> Self {
+        Self { via: via.into(), service: service.into(), options: Options::default() }
     }
 
     /// Says something besides in all calls.
     #[must_use]
     pub fn metadata(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
-        self.metadata.set(key, value);
+        self.options.metadata.set(key, value);
         self
     }
 
     /// Writes arguments in this.
     #[must_use]
     pub fn codec(mut self, codec: CodecId) -> Self {
-        self.codec = Some(codec);
+        self.options.codec = Some(codec);
         self
     }
 
     /// Waits no longer than this for answers.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.options.timeout = Some(timeout);
         self
     }
 
@@ -208,10 +239,12 @@ impl Remote {
         method: &str,
         args: &A,
     ) -> Result<R, RpcError> {
-        let mut ask = self.client.ask(&self.service, method);
-        ask.metadata.clone_from(&self.metadata);
-        ask.codec = self.codec.unwrap_or(ask.codec);
-        ask.timeout = self.timeout;
-        ask.call(args).await
+        let options = self.options.clone();
+        match &self.via {
+            Via::Client(client) => client.ask(&self.service, method).with(options).call(args).await,
+            Via::Cluster(cluster) => {
+                cluster.ask(&self.service, method).with(options).call(args).await
+            }
+        }
     }
 }

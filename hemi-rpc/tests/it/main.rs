@@ -5,6 +5,7 @@
 
 mod calls;
 mod client;
+mod cluster;
 mod go;
 mod limits;
 mod server;

@@ -31,18 +31,18 @@ pub(crate) fn serve() -> Running {
 }
 
 pub(crate) fn serve_with(limits: RpcxLimits) -> Running {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let server = RpcxServer::with_config(address, limits, GateConfig::default());
+    serve_this(server.service(Arith).service(Raw).service(Proto))
+}
+
+pub(crate) fn serve_this(server: RpcxServer) -> Running {
     let mut engine = Engine::on(Registry::new(), NonZeroUsize::new(2).unwrap()).unwrap();
     if let Some(driver) = hemi_test::io_driver() {
         engine = engine.io(driver.parse().unwrap()).unwrap();
     }
-    let address = "127.0.0.1:0".parse().unwrap();
     let mut parts = Parts::new();
-    RpcxServer::with_config(address, limits, GateConfig::default())
-        .service(Arith)
-        .service(Raw)
-        .service(Proto)
-        .install("main", &mut parts)
-        .unwrap();
+    server.install("main", &mut parts).unwrap();
     let stage = engine.load_parts(parts).unwrap();
     let server = stage.find::<ServerKind>("main").unwrap();
     Running { engine, server }
