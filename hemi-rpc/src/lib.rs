@@ -39,6 +39,7 @@ mod cluster;
 pub mod codec;
 mod exchange;
 mod fault;
+mod guard;
 mod rpc_error;
 mod server;
 mod service;
@@ -52,6 +53,7 @@ pub use cluster::{
 pub use codec::{CodecError, Payload, Protobuf, RawPayload};
 pub use exchange::{Exchange, Outcome};
 pub use fault::Fault;
+pub use guard::{Asking, Guard, Refusal};
 pub use hemi_derive::{message, service};
 pub use hemi_proto::rpcx::{CodecId, Metadata};
 pub use rpc_error::{Failure, RpcError};

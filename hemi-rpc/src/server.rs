@@ -11,9 +11,10 @@ mod conn;
 mod limits;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use hemi_core::config::{Diagnostic, Ref, Spanned};
+use hemi_core::config::{Diagnostic, Ref, Secret, Several, Spanned};
 use hemi_core::cores::{Counter, PerCore, available};
 use hemi_core::gate::{Gate, GateConfig, GateCounters};
 use hemi_core::listen::{Address, ListenOptions};
@@ -24,8 +25,9 @@ use serde::Deserialize;
 
 pub use self::limits::RpcxLimits;
 use crate::exchange::Route;
+use crate::guard::Tokens;
 use crate::service::erase;
-use crate::{DynService, Service, ServiceKind};
+use crate::{Asking, DynService, Guard, Refusal, Service, ServiceKind};
 
 /// Serves services to callers that speak rpcx.
 #[derive(Debug, Deserialize, Explain)]
@@ -35,10 +37,13 @@ pub struct RpcxConfig {
     pub address: Spanned<Address>,
     /// The services it serves, by their names, which are those that callers ask for.
     pub services: Spanned<Vec<Ref<ServiceKind>>>,
+    /// Tokens, one of which callers have to show (as `__AUTH` in metadata), or a list; none for calls from anybody. Who
+    /// shows none of them is answered with an error, and his connection closed.
+    #[serde(default)]
+    pub auth_tokens: Several<Secret>,
 }
 
 /// A server of rpcx.
-#[derive(Debug)]
 pub struct RpcxServer {
     address: Address,
     gate_config: GateConfig,
@@ -46,16 +51,17 @@ pub struct RpcxServer {
     limits: Arc<RpcxLimits>,
     counters: Arc<Counters>,
     services: HashMap<String, Arc<dyn DynService>>,
+    guards: Vec<Arc<dyn Guard>>,
     /// Each core has its own, for what all connections write to is slow.
     shared: OnceLock<Arc<PerCore<Arc<Shared>>>>,
     gate: OnceLock<Gate>,
 }
 
 /// What the connections of a server share on one core.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) limits: Arc<RpcxLimits>,
     pub(crate) counters: Arc<Counters>,
+    guards: Vec<Arc<dyn Guard>>,
     routes: HashMap<Box<[u8]>, Arc<Route>>,
 }
 
@@ -66,6 +72,7 @@ pub(crate) struct Counters {
     pub(crate) faults: Counter,
     pub(crate) panics: Counter,
     pub(crate) timeouts: Counter,
+    pub(crate) refused: Counter,
     pub(crate) heartbeats: Counter,
     pub(crate) malformed: Counter,
     pub(crate) cuts: Counter,
@@ -79,18 +86,20 @@ impl Counters {
             faults: counter(),
             panics: counter(),
             timeouts: counter(),
+            refused: counter(),
             heartbeats: counter(),
             malformed: counter(),
             cuts: counter(),
         }
     }
 
-    fn named(&self) -> [(&'static str, &'static str, &Counter); 7] {
+    fn named(&self) -> [(&'static str, &'static str, &Counter); 8] {
         [
             ("hemi_rpc_calls", "Calls read, those without an answer among them.", &self.calls),
             ("hemi_rpc_faults", "Calls answered with an error.", &self.faults),
             ("hemi_rpc_panics", "Panics of methods.", &self.panics),
             ("hemi_rpc_timeouts", "Calls that took too long.", &self.timeouts),
+            ("hemi_rpc_refused", "Calls that were not admitted, or too many.", &self.refused),
             ("hemi_rpc_heartbeats", "Signs of life sent back.", &self.heartbeats),
             (
                 "hemi_rpc_malformed",
@@ -119,7 +128,10 @@ impl Component for RpcxServer {
         let cores = cx.cores();
         let counters = cx.keep(|| Counters::new(cores));
         let gate_counters = cx.keep(|| GateCounters::new(cores));
-        Ok(Self { services, ..Self::with_counters(address, limits, gate, counters, gate_counters) })
+        let server = Self::with_counters(address, limits, gate, counters, gate_counters);
+        let server = Self { services, ..server };
+        let tokens = own.auth_tokens.0;
+        Ok(if tokens.is_empty() { server } else { server.guard(Tokens(tokens)) })
     }
 }
 
@@ -152,6 +164,7 @@ impl RpcxServer {
             limits: Arc::new(limits),
             counters,
             services: HashMap::new(),
+            guards: Vec::new(),
             shared: OnceLock::new(),
             gate: OnceLock::new(),
         }
@@ -167,6 +180,13 @@ impl RpcxServer {
     #[must_use]
     pub fn service_as<S: Service>(mut self, name: &str, service: Arc<S>) -> Self {
         self.services.insert(name.to_owned(), erase(service));
+        self
+    }
+
+    /// The same with a guard more, which is asked after those before it.
+    #[must_use]
+    pub fn guard(mut self, guard: impl Guard) -> Self {
+        self.guards.push(Arc::new(guard));
         self
     }
 
@@ -188,12 +208,27 @@ impl Shared {
         Arc::new(Self {
             limits: server.limits.clone(),
             counters: server.counters.clone(),
+            guards: server.guards.clone(),
             routes: server.services.iter().map(route).collect(),
         })
     }
 
     fn route(&self, service: &[u8]) -> Option<&Arc<Route>> {
         self.routes.get(service)
+    }
+
+    fn admit(&self, asking: &Asking<'_>) -> std::result::Result<(), Refusal> {
+        self.guards.iter().try_for_each(|guard| guard.admit(asking))
+    }
+}
+
+impl fmt::Debug for RpcxServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let services: Vec<_> = self.services.keys().collect();
+        f.debug_struct("RpcxServer")
+            .field("address", &self.address)
+            .field("services", &services)
+            .finish_non_exhaustive()
     }
 }
 

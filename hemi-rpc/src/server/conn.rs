@@ -24,7 +24,7 @@ use tracing::{debug, error};
 
 use super::Shared;
 use crate::exchange::{Done, Exchange, Outcome, Pending, write_fault};
-use crate::{Fault, Pusher};
+use crate::{Asking, Fault, Pusher, Refusal};
 
 /// Times that a connection is looked after in a row, before others of the core get their turn.
 const TURNS: usize = 32;
@@ -89,6 +89,7 @@ struct Conn<I> {
     server: Arc<Shared>,
     limits: Limits,
     pusher: Pusher,
+    rate: Rate,
     peer: Peer,
     ticket: Ticket,
     deadline: Option<Deadline>,
@@ -114,6 +115,7 @@ impl<I: Io> Conn<I> {
             out: Outbox::default(),
             calls: FuturesUnordered::new(),
             limits: server.limits.frames(),
+            rate: Rate::new(server.limits.max_call_rate, now),
             server,
             pusher: Pusher::new(),
             peer,
@@ -212,9 +214,14 @@ impl<I: Io> Conn<I> {
                 Ok(Decoded::Frame(frame, length)) => {
                     at += length;
                     self.midway = None;
-                    let Self { out, calls, server, pusher, peer, now, .. } = self;
-                    let mut taking = Taking { out, calls, server, pusher, peer: *peer, now: *now };
-                    taking.take(cx, frame)?;
+                    let Self { out, calls, server, pusher, rate, peer, now, .. } = self;
+                    let (peer, now) = (*peer, *now);
+                    let mut taking = Taking { out, calls, server, pusher, rate, peer, now };
+                    if taking.take(cx, frame)? == Next::Close {
+                        self.state = State::Closing;
+                        at = self.rbuf.len();
+                        break;
+                    }
                 }
                 Ok(Decoded::Needs(_)) => {
                     if !self.ended {
@@ -369,18 +376,75 @@ fn put(out: &mut Outbox, frame: BytesMut) {
     }
 }
 
+/// Calls that a connection has left.
+struct Rate {
+    per_second: u32,
+    /// Thousandths.
+    left: u64,
+    since: Moment,
+}
+
+impl Rate {
+    fn new(per_second: u32, now: Moment) -> Self {
+        Self { per_second, left: u64::from(per_second) * 2000, since: now }
+    }
+
+    fn spend(&mut self, now: Moment) -> bool {
+        if self.per_second == 0 {
+            return true;
+        }
+        let rate = u64::from(self.per_second);
+        let passed = u64::try_from(now.since(self.since).as_millis()).unwrap_or(u64::MAX);
+        self.left = self.left.saturating_add(passed.saturating_mul(rate)).min(rate * 2000);
+        self.since = now;
+        let may = self.left >= 1000;
+        if may {
+            self.left -= 1000;
+        }
+        may
+    }
+}
+
+/// What becomes of the connection after a frame.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Another,
+    Close,
+}
+
 /// What is needed to begin a call.
 struct Taking<'a> {
     out: &'a mut Outbox,
     calls: &'a mut FuturesUnordered<Box<Pending>>,
     server: &'a Arc<Shared>,
     pusher: &'a Pusher,
+    rate: &'a mut Rate,
     peer: Peer,
     now: Moment,
 }
 
 impl Taking<'_> {
-    fn take(&mut self, cx: &mut Context<'_>, frame: Frame<'_>) -> Result<(), End> {
+    fn take(&mut self, cx: &mut Context<'_>, frame: Frame<'_>) -> Result<Next, End> {
+        let asks = matches!(frame.head.mode, Mode::Call | Mode::OneWay | Mode::Heartbeat);
+        if asks && !self.rate.spend(self.now) {
+            self.server.counters.refused.add(1);
+            self.fail(&frame, Fault::new("request reached rate limit"));
+            return Ok(Next::Another);
+        }
+        if matches!(frame.head.mode, Mode::Call | Mode::OneWay) {
+            let Frame { service, method, metadata, .. } = frame;
+            let refusal =
+                self.server.admit(&Asking { peer: &self.peer, service, method, metadata });
+            if let Err(refusal) = refusal {
+                self.server.counters.refused.add(1);
+                let (fault, next) = match refusal {
+                    Refusal::Call(fault) => (fault, Next::Another),
+                    Refusal::Connection(fault) => (fault, Next::Close),
+                };
+                self.fail(&frame, fault);
+                return Ok(next);
+            }
+        }
         let payload = match frame.head.compression {
             Compression::NONE => Ok(Cow::Borrowed(frame.payload)),
             Compression::GZIP => {
@@ -394,7 +458,7 @@ impl Taking<'_> {
             Ok(payload) => payload,
             Err(e @ GunzipError::TooLong(_)) => {
                 self.fail(&frame, Fault::from(e));
-                return Ok(());
+                return Ok(Next::Another);
             }
             Err(e) => return Err(End::Bad(e.to_string())),
         };
@@ -407,7 +471,7 @@ impl Taking<'_> {
             // Answers to nothing that was asked.
             Mode::Answer | Mode::Failure | Mode::Echo => {}
         }
-        Ok(())
+        Ok(Next::Another)
     }
 
     fn call(&mut self, cx: &mut Context<'_>, frame: Frame<'_>, payload: Cow<'_, [u8]>) {

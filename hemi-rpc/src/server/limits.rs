@@ -20,6 +20,9 @@ pub struct RpcxLimits {
     pub max_decompressed_size: Size,
     /// Calls of one connection that are worked on at once, at most; what comes then waits in the connection.
     pub max_calls_per_conn: usize,
+    /// Calls and signs of life per second that are taken from one connection, at most, on average; twice as many may
+    /// come at once. What is beyond is answered with an error. 0 for no such limit.
+    pub max_call_rate: u32,
     /// Bytes of answers that wait for a caller to take them, at most; no more of its calls are looked at before.
     pub max_unsent: Size,
     /// How long a method may take: an error is answered then, and its work is dropped. Callers may say less.
@@ -42,6 +45,7 @@ impl Default for RpcxLimits {
             max_metadata_size: Size(64 << 10),
             max_decompressed_size: Size(16 << 20),
             max_calls_per_conn: 1024,
+            max_call_rate: 0,
             max_unsent: Size(1 << 20),
             call_timeout: Duration::from_secs(60),
             message_timeout: Duration::from_secs(30),

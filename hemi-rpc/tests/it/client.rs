@@ -99,6 +99,12 @@ async fn everything(addr: SocketAddr) {
         let failed = client.ask(service, method).call::<_, Reply>(&args(1, 2)).await;
         assert!(text(failed).contains(expected), "{service}.{method}");
     }
+    let secret = || self::client(addr);
+    let asked = secret().ask("Secret", "Mul").token("Bearer tok").call(&args(2, 3)).await;
+    assert_eq!(asked.map(|reply: Reply| reply.c).unwrap(), 6);
+    let refused =
+        secret().ask("Secret", "Mul").token("Bearer no").call::<_, Reply>(&args(2, 3)).await;
+    assert_eq!(text(refused), "who are you?");
     for number in 0..10 {
         client.ask("Arith", "Fail").send(&args(number, 0)).await.unwrap();
     }

@@ -25,7 +25,7 @@ fn a_client_in_go_finds_everything() {
     let Some(peer) = go_peer() else { return };
     let server = serve();
     let done = run(&peer, &["call", &server.addr().to_string()]);
-    assert_eq!(done.lines().count(), 16, "{done}");
+    assert_eq!(done.lines().count(), 17, "{done}");
     assert!(server.counter("rpc_heartbeats") > 0);
 }
 

@@ -6,7 +6,7 @@ use hemi_core::config::Size;
 use hemi_proto::rpcx::{Metadata, Mode, Pairs, TIMEOUT_KEY};
 use hemi_rpc::{CodecId, RpcxLimits};
 
-use crate::server::{call, frame, serve, serve_with};
+use crate::server::{call, frame, serve, serve_config, serve_with};
 use crate::services::Reply;
 
 const SHORT: Duration = Duration::from_millis(200);
@@ -112,6 +112,51 @@ fn calls_that_are_too_many_wait_for_others() {
     let mut seqs: Vec<_> = (0..20).map(|_| caller.answer().head.seq).collect();
     seqs.sort_unstable();
     assert_eq!(seqs, (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn calls_that_come_too_fast_are_refused() {
+    let server = serve_with(RpcxLimits { max_call_rate: 5, ..RpcxLimits::default() });
+    let mut caller = server.connect();
+    let calls: Vec<u8> = (0..100).flat_map(|seq| call(seq, "Mul", "{}")).collect();
+    caller.send(&calls);
+    let answers: Vec<_> = (0..100).map(|_| caller.answer()).collect();
+    let limit = Some("request reached rate limit");
+    let refused = answers.iter().filter(|answer| answer.error() == limit).count();
+    assert!(refused > 50 && answers[..10].iter().all(|answer| answer.error().is_none()));
+    assert_eq!(server.counter("rpc_refused"), refused as u64);
+}
+
+#[test]
+fn who_shows_no_token_is_sent_away() {
+    let mut metadata = Metadata::new();
+    metadata.set("__AUTH", "two");
+    let config = r#"stage {
+        echoes "Arith" {}
+        rpcxServer "main" {
+            .address = "127.0.0.1:0"
+            .services = ("Arith")
+            .authTokens = ("one", "two")
+        }
+    }"#;
+    let server = serve_config(config);
+    let mut caller = server.connect();
+    let pairs = metadata.pairs();
+    caller.send(frame(Mode::Call, CodecId::RAW, 1, ("Arith", "Echo"), pairs, b"me"));
+    assert_eq!(caller.answer().payload, b"me");
+    for token in ["", "on", "onee", "TWO"] {
+        metadata.set("__AUTH", token);
+        let pairs = metadata.pairs();
+        let mut stranger = server.connect();
+        stranger.send(frame(Mode::Call, CodecId::RAW, 1, ("Arith", "Echo"), pairs, b"me"));
+        assert_eq!(stranger.answer().error(), Some("not authorized"));
+        stranger.finish().expect_close();
+    }
+    // Signs of life are not asked who they are.
+    let mut stranger = server.connect();
+    let heartbeat = frame(Mode::Heartbeat, CodecId::RAW, 1, ("", ""), Pairs::NONE, b"");
+    assert_eq!(stranger.send(heartbeat).answer().head.mode, Mode::Echo);
+    assert_eq!(server.counter("rpc_refused"), 4);
 }
 
 #[test]

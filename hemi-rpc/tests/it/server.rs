@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use hemi_core::config::Source;
 use hemi_core::gate::GateConfig;
 use hemi_core::listen::Address;
 use hemi_core::server::{Server, ServerKind};
 use hemi_core::{Engine, Parts, Registry};
 use hemi_proto::rpcx::{self, Compression, Decoded, Frame, Head, Limits, Metadata, Mode, Pairs};
-use hemi_rpc::{CodecId, Payload, RpcxLimits, RpcxServer};
+use hemi_rpc::{Asking, CodecId, Fault, Payload, Refusal, RpcxLimits, RpcxServer, ServiceRegistry};
 use hemi_test::eventually;
 use hemi_test::raw::Client;
 
-use crate::services::{Arith, Proto, Raw};
+use crate::services::{Arith, Echoes, Proto, Raw};
 
 /// Longer than anything that is waited for should take.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
@@ -33,14 +34,35 @@ pub(crate) fn serve() -> Running {
 pub(crate) fn serve_with(limits: RpcxLimits) -> Running {
     let address = "127.0.0.1:0".parse().unwrap();
     let server = RpcxServer::with_config(address, limits, GateConfig::default());
-    serve_this(server.service(Arith).service(Raw).service(Proto))
+    let server = server.service(Arith).service(Raw).service(Proto);
+    serve_this(server.service_as("Secret", Arc::new(Arith)).guard(|asking: &Asking<'_>| {
+        let good = asking.service != b"Secret" || asking.token() == Some(b"Bearer tok");
+        if good { Ok(()) } else { Err(Refusal::Connection(Fault::new("who are you?"))) }
+    }))
+}
+
+/// By a config that has a server `main`.
+pub(crate) fn serve_config(config: &str) -> Running {
+    let mut registry = Registry::new();
+    hemi_rpc::register(&mut registry);
+    registry.service::<Echoes>();
+    let mut engine = engine(registry);
+    let loaded = engine.load(&Source::text("test.conf", config));
+    let stage = loaded.unwrap_or_else(|e| panic!("{e}"));
+    let server = stage.find::<ServerKind>("main").unwrap();
+    Running { engine, server }
+}
+
+fn engine(registry: Registry) -> Engine {
+    let engine = Engine::on(registry, NonZeroUsize::new(2).unwrap()).unwrap();
+    match hemi_test::io_driver() {
+        Some(driver) => engine.io(driver.parse().unwrap()).unwrap(),
+        None => engine,
+    }
 }
 
 pub(crate) fn serve_this(server: RpcxServer) -> Running {
-    let mut engine = Engine::on(Registry::new(), NonZeroUsize::new(2).unwrap()).unwrap();
-    if let Some(driver) = hemi_test::io_driver() {
-        engine = engine.io(driver.parse().unwrap()).unwrap();
-    }
+    let mut engine = engine(Registry::new());
     let mut parts = Parts::new();
     server.install("main", &mut parts).unwrap();
     let stage = engine.load_parts(parts).unwrap();

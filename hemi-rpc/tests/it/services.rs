@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use hemi_rpc::{Call, CodecId, Fault, message, service};
+use hemi_core::{Component, Explain};
+use hemi_rpc::{Call, CodecId, Fault, RawPayload, message, service};
 
 #[message]
 #[derive(Clone, Debug, PartialEq)]
@@ -102,5 +103,17 @@ pub(crate) struct Proto;
 impl Proto {
     pub(crate) fn double(&self, text: StringValue) -> Result<StringValue, Fault> {
         Ok(StringValue { value: text.value.repeat(2) })
+    }
+}
+
+/// Sends back what it gets; for configs.
+#[derive(hemi_rpc::serde::Deserialize, Explain, Component)]
+#[serde(crate = "hemi_rpc::serde")]
+pub(crate) struct Echoes {}
+
+#[service]
+impl Echoes {
+    pub(crate) fn echo(&self, payload: RawPayload) -> Result<RawPayload, Fault> {
+        Ok(payload)
     }
 }

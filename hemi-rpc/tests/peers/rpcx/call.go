@@ -43,6 +43,7 @@ func call(address string) error {
 		{"oneway", oneway},
 		{"heartbeat", heartbeat},
 		{"push", push},
+		{"auth", auth},
 	}
 	for _, check := range checks {
 		if err := check.run(address); err != nil {
@@ -260,6 +261,34 @@ func push(address string) error {
 		}
 	}
 	return nil
+}
+
+func auth(address string) error {
+	ask := func(token string) (*client.Client, error) {
+		c, err := dial(address, option(protocol.MsgPack, protocol.None))
+		if err != nil {
+			return nil, err
+		}
+		ctx := context.WithValue(context.Background(), share.ReqMetaDataKey, map[string]string{share.AuthKey: token})
+		return c, c.Call(ctx, "Secret", "Mul", &Args{2, 3}, &Reply{})
+	}
+	good, err := ask("Bearer tok")
+	if err != nil {
+		return err
+	}
+	good.Close()
+	bad, err := ask("Bearer no")
+	if err == nil || err.Error() != "who are you?" {
+		return fmt.Errorf("expected to be refused, not %v", err)
+	}
+	// The server has closed the connection.
+	for i := 0; i < 1000; i++ {
+		if bad.IsShutdown() || bad.IsClosing() {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return errors.New("the connection goes on")
 }
 
 // load makes many calls at once by one connection, and looks at every reply.

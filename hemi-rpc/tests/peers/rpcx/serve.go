@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/smallnest/rpcx/protocol"
 	"github.com/smallnest/rpcx/server"
 	"github.com/smallnest/rpcx/share"
 )
@@ -100,6 +101,15 @@ func serve(address string) error {
 	}
 	if err := s.RegisterName("Proto", new(Proto), ""); err != nil {
 		return err
+	}
+	if err := s.RegisterName("Secret", &Arith{s}, ""); err != nil {
+		return err
+	}
+	s.AuthFunc = func(_ context.Context, request *protocol.Message, token string) error {
+		if request.ServicePath == "Secret" && token != "Bearer tok" {
+			return errors.New("who are you?")
+		}
+		return nil
 	}
 	return s.Serve("tcp", address)
 }
