@@ -3,7 +3,7 @@
 
 use bytes::BytesMut;
 use hemi_fuzz::split_piece_size;
-use hemi_proto::rpcx::{Decoded, Limits, decode, encode, gunzip};
+use hemi_proto::rpcx::{Decoded, Limits, decode, encode, gunzip, read_connect};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: Limits = Limits { message: 4096, metadata: 256 };
@@ -13,6 +13,7 @@ const MOST: usize = 64 << 10;
 
 fuzz_target!(|input: &[u8]| {
     let Some((size, wire)) = split_piece_size(input) else { return };
+    assert!(read_connect(wire).is_none_or(|length| length <= wire.len()));
     let (mut buf, mut fed, mut at) = (Vec::new(), wire.chunks(size), 0);
     loop {
         match decode(&buf, LIMITS) {

@@ -4,6 +4,7 @@
 //! A frame is a head of 16 bytes, the last four of which say how long the rest is; the rest is the service, the
 //! method, metadata and the payload, each behind its length. All integers are big-endian.
 
+mod connect;
 mod frame;
 mod gzip;
 mod head;
@@ -12,6 +13,7 @@ mod metadata;
 #[cfg(test)]
 mod tests;
 
+pub use connect::{CONNECT, CONNECTED, read_connect, read_connected};
 pub use frame::{Decoded, Frame, FrameError, Limits, Open, decode, echo, encode};
 pub use gzip::{GunzipError, gunzip};
 pub use head::{CodecId, Compression, HEAD_LEN, Head, MAGIC, Mode};

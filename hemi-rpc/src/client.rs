@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hemi_core::tls::Connector;
 use hemi_proto::rpcx::{CodecId, Compression, Limits, Metadata, TIMEOUT_KEY};
 use tokio::sync::mpsc;
 
@@ -31,6 +32,8 @@ pub struct ClientConfig {
     pub conns: usize,
     /// How long connecting may take: a second by default.
     pub connect_timeout: Duration,
+    /// What connections are encrypted by, if they are.
+    pub tls: Option<Arc<Connector>>,
     /// How long an answer may take: 30 seconds by default. Services are told.
     pub call_timeout: Duration,
     /// How long a server may be silent before it is asked for a sign of life; if none comes in the same time again, the
@@ -51,6 +54,7 @@ impl Default for ClientConfig {
             gzip: false,
             conns: 1,
             connect_timeout: Duration::from_secs(1),
+            tls: None,
             call_timeout: Duration::from_secs(30),
             heartbeat: Duration::from_secs(30),
             max_message_size: 16 << 20,
@@ -107,8 +111,8 @@ struct Shared {
 }
 
 impl Client {
-    /// A client of the server at this address: `"127.0.0.1:8972"`, `"host:8972"`, `"tcp@host:8972"`, or the path of a
-    /// Unix socket.
+    /// A client of the server at this address: `"127.0.0.1:8972"`, `"host:8972"`, `"tcp@host:8972"`, `"http@host:8972"`
+    /// for a way in by HTTP, or the path of a Unix socket.
     ///
     /// # Errors
     /// When that is none.

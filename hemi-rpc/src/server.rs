@@ -9,6 +9,7 @@
 
 mod conn;
 mod limits;
+mod tls;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,14 +17,16 @@ use std::sync::{Arc, OnceLock};
 
 use hemi_core::config::{Diagnostic, Ref, Secret, Several, Spanned};
 use hemi_core::cores::{Counter, PerCore, available};
-use hemi_core::gate::{Gate, GateConfig, GateCounters};
+use hemi_core::gate::{Accepted, Gate, GateConfig, GateCounters};
 use hemi_core::listen::{Address, ListenOptions};
 use hemi_core::metrics::Measures;
 use hemi_core::server::Server;
+use hemi_core::tls::{SiteConfig, TlsConfig};
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Parts, Prepare, Result, Run};
 use serde::Deserialize;
 
 pub use self::limits::RpcxLimits;
+use self::tls::Tls;
 use crate::exchange::Route;
 use crate::guard::Tokens;
 use crate::service::erase;
@@ -52,6 +55,8 @@ pub struct RpcxServer {
     counters: Arc<Counters>,
     services: HashMap<String, Arc<dyn DynService>>,
     guards: Vec<Arc<dyn Guard>>,
+    /// There if connections are encrypted.
+    tls: Option<Tls>,
     /// Each core has its own, for what all connections write to is slow.
     shared: OnceLock<Arc<PerCore<Arc<Shared>>>>,
     gate: OnceLock<Gate>,
@@ -113,9 +118,10 @@ impl Counters {
 
 impl Component for RpcxServer {
     const SIGN: &'static str = "rpcxServer";
-    type Config = (RpcxConfig, RpcxLimits, GateConfig);
+    type Config = (RpcxConfig, RpcxLimits, GateConfig, TlsConfig, SiteConfig);
 
-    fn create((own, limits, gate): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+    fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+        let (own, limits, gate, tls, site) = config;
         let address = cx.listen_on(own.address)?;
         let found = cx.follow_all(&own.services.value)?;
         let mut services = HashMap::new();
@@ -129,7 +135,7 @@ impl Component for RpcxServer {
         let counters = cx.keep(|| Counters::new(cores));
         let gate_counters = cx.keep(|| GateCounters::new(cores));
         let server = Self::with_counters(address, limits, gate, counters, gate_counters);
-        let server = Self { services, ..server };
+        let server = Self { services, tls: Tls::create(tls, site, cx)?, ..server };
         let tokens = own.auth_tokens.0;
         Ok(if tokens.is_empty() { server } else { server.guard(Tokens(tokens)) })
     }
@@ -165,6 +171,7 @@ impl RpcxServer {
             counters,
             services: HashMap::new(),
             guards: Vec::new(),
+            tls: None,
             shared: OnceLock::new(),
             gate: OnceLock::new(),
         }
@@ -238,17 +245,36 @@ impl Lifecycle for RpcxServer {
         let options = ListenOptions::default();
         let counters = self.gate_counters.clone();
         let _ = self.gate.set(Gate::open(cx, &self.address, &self.gate_config, options, counters)?);
+        if let Some(tls) = &self.tls {
+            tls.prepare(cx.cores())?;
+        }
         Ok(())
     }
 
     async fn run(&self, cx: &Run) {
         let (Some(gate), Some(shared)) = (self.gate.get(), self.shared.get()) else { return };
         let shared = shared.clone();
-        gate.run(cx, move |accepted| {
-            let shared = shared.mine().clone();
-            conn::serve(accepted, shared)
-        })
-        .await;
+        let acceptor = self.tls.as_ref().and_then(|tls| Some((tls, tls.acceptor.get()?.clone())));
+        let Some((tls, acceptor)) = acceptor else {
+            let serve = move |accepted: Accepted| {
+                let Accepted { socket, peer, ticket } = accepted;
+                conn::serve(socket, peer, ticket, shared.mine().clone())
+            };
+            return gate.run(cx, serve).await;
+        };
+        let serve = move |accepted: Accepted| {
+            let Accepted { socket, peer, ticket } = accepted;
+            let (acceptor, shared) = (acceptor.clone(), shared.mine().clone());
+            async move {
+                let Some(stream) = acceptor.accept(socket, &peer, &ticket).await else { return };
+                conn::serve(stream, peer, ticket, shared).await;
+            }
+        };
+        tokio::select! {
+            () = gate.run(cx, serve) => {}
+            // Certificates that change are shown from then on.
+            () = tls.files.follow(&tls.site) => {}
+        }
     }
 
     fn measure(&self, out: &mut Measures) {
@@ -257,6 +283,10 @@ impl Lifecycle for RpcxServer {
         }
         if let Some(gate) = self.gate.get() {
             gate.measure(out);
+        }
+        if let Some(tls) = &self.tls {
+            tls.counters.measure(out);
+            tls.site.measure(out);
         }
     }
 }

@@ -194,3 +194,22 @@ fn large_payloads_are_compressed() {
         }
     }
 }
+
+#[test]
+fn the_way_in_by_http_is_found() {
+    for (request, length) in [
+        (&b"CONNECT /_rpcx_ HTTP/1.0\n\n"[..], Some(26)),
+        (b"CONNECT /_rpcx_ HTTP/1.1\r\nHost: a\r\n\r\n\x08", Some(37)),
+        (b"CONN", Some(0)),
+        (b"CONNECT /_rpcx_ HTTP/1.0\n", Some(0)),
+        (b"CONNECT a:1 HTTP/1.1\r\n\r\n", None),
+        (&[&CONNECT[..25], &[b'x'; 2000]].concat(), None),
+    ] {
+        assert_eq!(read_connect(request), length, "{:?}", request.escape_ascii().to_string());
+    }
+    for cut in 0..CONNECTED.len() {
+        assert_eq!(read_connected(&CONNECTED[..cut]), Some(0));
+    }
+    assert_eq!(read_connected(CONNECTED), Some(CONNECTED.len()));
+    assert_eq!(read_connected(b"HTTP/1.0 403"), None);
+}

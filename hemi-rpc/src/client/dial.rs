@@ -35,7 +35,8 @@ impl Slot {
         if is_tried && let Some(e) = &*dialed {
             return Err(e.clone());
         }
-        let connected = timeout(shared.config.connect_timeout, shared.endpoint.connect()).await;
+        let connecting = shared.endpoint.connect(shared.config.tls.as_ref());
+        let connected = timeout(shared.config.connect_timeout, connecting).await;
         let socket = match connected {
             Ok(Ok(socket)) => Ok(socket),
             Ok(Err(e)) => Err(e.to_string()),

@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
 use hemi_core::clock::{self, Moment};
-use hemi_core::io::{Io, Outbox, Socket, pool};
+use hemi_core::io::{Io, Outbox, pool};
 use hemi_core::panics::catch;
+use hemi_core::tls::Link;
 use hemi_proto::rpcx::{
     self, CodecId, Compression, Decoded, Frame, Head, Limits, Mode, Open, Pairs,
 };
@@ -23,7 +24,7 @@ use crate::{CodecError, RpcError};
 const TURNS: usize = 32;
 
 pub(super) struct Driver {
-    io: Socket,
+    io: Link,
     conn: Arc<Conn>,
     shared: Arc<Shared>,
     limits: Limits,
@@ -39,7 +40,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(io: Socket, conn: Arc<Conn>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(io: Link, conn: Arc<Conn>, shared: Arc<Shared>) -> Self {
         Self {
             io,
             conn,

@@ -1,10 +1,14 @@
 //! Where a server is.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::{fmt, io};
 
 use hemi_core::io::Socket;
+use hemi_core::tls::{Connector, Link};
+use hemi_proto::rpcx;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 /// Where a server listens.
@@ -12,6 +16,8 @@ use tokio::net::{TcpStream, UnixStream};
 pub enum Endpoint {
     /// A host and port; the host may be a name, which is looked up for each connection.
     Tcp(String),
+    /// The same, where a CONNECT of HTTP is the way in.
+    Http(String),
     /// The path of a Unix socket.
     Unix(PathBuf),
 }
@@ -26,18 +32,20 @@ pub struct BadEndpoint(String);
 impl FromStr for Endpoint {
     type Err = BadEndpoint;
 
-    /// Reads `host:port` or a path; in front of them there may be `tcp@` or `unix@`, as in registries of rpcx.
+    /// Reads `host:port` or a path; in front of them there may be `tcp@`, `http@` or `unix@`, as in
+    /// registries of rpcx.
     fn from_str(text: &str) -> Result<Self, BadEndpoint> {
         let bad = || BadEndpoint(text.to_owned());
         let (network, address) = text.split_once('@').unwrap_or(("", text));
         match network {
             "unix" => Ok(Self::Unix(address.into())),
             "" if address.starts_with(['/', '.']) => Ok(Self::Unix(address.into())),
-            "" | "tcp" | "tcp4" | "tcp6" => {
+            "" | "tcp" | "tcp4" | "tcp6" | "http" => {
                 let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
                 port.parse::<u16>().map_err(|_| bad())?;
                 let host = if host.is_empty() { "127.0.0.1" } else { host };
-                Ok(Self::Tcp(format!("{host}:{port}")))
+                let address = format!("{host}:{port}");
+                Ok(if network == "http" { Self::Http(address) } else { Self::Tcp(address) })
             }
             _ => Err(bad()),
         }
@@ -48,20 +56,48 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => f.write_str(address),
+            Self::Http(address) => write!(f, "http@{address}"),
             Self::Unix(path) => write!(f, "{}", path.display()),
         }
     }
 }
 
 impl Endpoint {
-    pub(super) async fn connect(&self) -> std::io::Result<Socket> {
-        match self {
-            Self::Tcp(address) => {
+    pub(super) async fn connect(&self, tls: Option<&Arc<Connector>>) -> io::Result<Link> {
+        let socket: Socket = match self {
+            Self::Tcp(address) | Self::Http(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
-                Ok(stream.into())
+                stream.into()
             }
-            Self::Unix(path) => Ok(UnixStream::connect(path).await?.into()),
+            Self::Unix(path) => UnixStream::connect(path).await?.into(),
+        };
+        let mut link = match tls {
+            None => Link::Plain(socket),
+            Some(tls) => Link::Tls(Box::new(tls.connect(socket, self.host()).await?)),
+        };
+        if let Self::Http(_) = self {
+            link.write_all(rpcx::CONNECT).await?;
+            link.flush().await?;
+            // Byte by byte: what follows is not to be taken away.
+            let mut answer = Vec::new();
+            while rpcx::read_connected(&answer) == Some(0) {
+                answer.push(link.read_u8().await?);
+            }
+            if rpcx::read_connected(&answer).is_none() {
+                return Err(io::Error::other("it does not let rpcx in by HTTP"));
+            }
+        }
+        Ok(link)
+    }
+
+    /// Whose certificate is expected.
+    fn host(&self) -> &str {
+        match self {
+            Self::Tcp(address) | Self::Http(address) => {
+                address.rsplit_once(':').map_or(address, |(host, _)| host)
+            }
+            Self::Unix(_) => "localhost",
         }
     }
 }
@@ -79,6 +115,7 @@ mod tests {
             ("[::1]:1", Some("[::1]:1")),
             ("/run/a.sock", Some("/run/a.sock")),
             ("unix@run/a.sock", Some("run/a.sock")),
+            ("http@node:1", Some("http@node:1")),
             ("quic@node:1", None),
             ("node", None),
             ("node:70000", None),

@@ -13,7 +13,7 @@ use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 use hemi_core::clock::{self, Moment};
 use hemi_core::deadline::Deadline;
-use hemi_core::gate::{Accepted, Phase, Ticket};
+use hemi_core::gate::{Phase, Ticket};
 use hemi_core::io::{Io, Outbox, pool};
 use hemi_core::listen::Peer;
 use hemi_core::panics::catch;
@@ -37,9 +37,8 @@ const ROOM: usize = 64 << 10;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves one connection to its end.
-pub(super) async fn serve(accepted: Accepted, server: Arc<Shared>) {
-    let Accepted { socket, peer, ticket } = accepted;
-    let mut conn = Conn::new(socket, peer, ticket, server);
+pub(super) async fn serve(io: impl Io, peer: Peer, ticket: Ticket, server: Arc<Shared>) {
+    let mut conn = Conn::new(io, peer, ticket, server);
     let served = catch(poll_fn(|cx| conn.poll(cx))).await;
     match served {
         Ok(Ok(())) => {}
@@ -94,6 +93,8 @@ struct Conn<I> {
     ticket: Ticket,
     deadline: Option<Deadline>,
     state: State,
+    /// Nothing was read yet: the caller may come by HTTP.
+    fresh: bool,
     /// The caller sends no more.
     ended: bool,
     /// About now.
@@ -122,6 +123,7 @@ impl<I: Io> Conn<I> {
             ticket,
             deadline: None,
             state: State::Open,
+            fresh: true,
             ended: false,
             now,
             heard: now,
@@ -209,6 +211,22 @@ impl<I: Io> Conn<I> {
             if !self.takes_calls() {
                 held_back = true;
                 break;
+            }
+            if std::mem::take(&mut self.fresh) && rest.starts_with(b"C") {
+                match rpcx::read_connect(rest) {
+                    Some(0) => {
+                        self.fresh = true;
+                        self.midway.get_or_insert(self.now);
+                        break;
+                    }
+                    Some(length) => {
+                        at += length;
+                        self.midway = None;
+                        self.out.small().extend_from_slice(rpcx::CONNECTED);
+                        continue;
+                    }
+                    None => {}
+                }
             }
             match rpcx::decode(rest, self.limits) {
                 Ok(Decoded::Frame(frame, length)) => {

@@ -10,3 +10,4 @@ mod go;
 mod limits;
 mod server;
 mod services;
+mod transports;

@@ -21,6 +21,20 @@ func dial(address string, option client.Option) (*client.Client, error) {
 	return c, c.Connect("tcp", address)
 }
 
+// byHTTP has HTTP be the way in.
+func byHTTP(address string) error {
+	c := client.NewClient(option(protocol.MsgPack, protocol.None))
+	if err := c.Connect("http", address); err != nil {
+		return err
+	}
+	defer c.Close()
+	reply := &Reply{}
+	if err := c.Call(context.Background(), "Arith", "Mul", &Args{6, 7}, reply); err != nil || reply.C != 42 {
+		return fmt.Errorf("6 * 7 = %d, %w", reply.C, err)
+	}
+	return nil
+}
+
 // call tries everything that a client can do with one server.
 func call(address string) error {
 	checks := []struct {

@@ -1,6 +1,8 @@
 // A server and a client of rpcx, as its authors have them, to be tried against ours.
 //
 //	rpcx-peer serve ADDRESS            serves Arith and Raw until it is killed
+//	rpcx-peer serve-http ADDRESS       the same by HTTP
+//	rpcx-peer http ADDRESS             calls Arith.Mul by HTTP
 //	rpcx-peer call ADDRESS             tries all that it knows; prints a line for each thing that went well
 //	rpcx-peer load ADDRESS CALLS CONCURRENCY
 package main
@@ -16,7 +18,11 @@ func main() {
 	var err error
 	switch {
 	case len(arguments) == 2 && arguments[0] == "serve":
-		err = serve(arguments[1])
+		err = serve("tcp", arguments[1])
+	case len(arguments) == 2 && arguments[0] == "serve-http":
+		err = serve("http", arguments[1])
+	case len(arguments) == 2 && arguments[0] == "http":
+		err = byHTTP(arguments[1])
 	case len(arguments) == 2 && arguments[0] == "call":
 		err = call(arguments[1])
 	case len(arguments) == 4 && arguments[0] == "load":

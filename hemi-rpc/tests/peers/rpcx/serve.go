@@ -91,7 +91,7 @@ func (r *Raw) Upper(_ context.Context, args *[]byte, reply *[]byte) error {
 	return nil
 }
 
-func serve(address string) error {
+func serve(network, address string) error {
 	s := server.NewServer()
 	if err := s.RegisterName("Arith", &Arith{s}, ""); err != nil {
 		return err
@@ -111,5 +111,5 @@ func serve(address string) error {
 		}
 		return nil
 	}
-	return s.Serve("tcp", address)
+	return s.Serve(network, address)
 }
