@@ -46,3 +46,24 @@ fn openssl_can_read_what_is_made() {
     assert!(request.contains("DNS:a.test, DNS:b.test"), "{request}");
     run(&["verify", "-CAfile", "c.test.pem", "c.test.pem"]);
 }
+
+#[test]
+fn what_an_acme_keeps_is_listed_soonest_to_expire_first() {
+    let dir = TempDir::new().unwrap();
+    for (name, days) in [("b.test", "3"), ("a.test", "9"), ("*.c.test", "1")] {
+        assert!(cert(&dir, &["self-signed", name, "--days", days]).status.success());
+        let file = name.replace('*', "_");
+        let pem = std::fs::read_to_string(dir.path().join(format!("{file}.pem"))).unwrap();
+        let kept = format!("ca: https://ca.test/dir\n{pem}");
+        dir.write(format!("acme/certificates/{file}.pem"), kept).unwrap();
+    }
+    let listed = said(&cert(&dir, &["list", "acme"]));
+    let lines: Vec<_> = listed.lines().collect();
+    let starts = ["*.c.test  ", "b.test  ", "a.test  "];
+    assert!(
+        lines.len() == 3 && starts.iter().zip(&lines).all(|(s, l)| l.starts_with(s)),
+        "{listed}"
+    );
+    assert!(lines[2].ends_with("(8 days left)  from https://ca.test/dir"), "{listed}");
+    assert_eq!(cert(&dir, &["list", "nowhere"]).status.code(), Some(1));
+}

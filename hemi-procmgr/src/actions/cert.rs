@@ -1,9 +1,10 @@
 //! `cert`: makes certificates and requests for them, and shows what files of them hold.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use hemi_proto::date::{ISO8601_LEN, format_iso8601};
@@ -27,8 +28,9 @@ pub(crate) fn cert(Call { options, .. }: &Call<'_>) -> Result<(), Failure> {
         }
         ["csr", first, ref others @ ..] => request(first, others),
         ["info", first, ref others @ ..] => info(first, others),
+        ["list", dir] => list(Path::new(dir)),
         _ => Err(Failure::usage(
-            "say `cert self-signed NAME...`, `cert csr NAME...` or `cert info FILE...`",
+            "say `cert self-signed NAME...`, `cert csr NAME...`, `cert info FILE...` or `cert list DIR`",
         )),
     }
 }
@@ -94,6 +96,34 @@ fn info(first: &str, others: &[&str]) -> Result<(), Failure> {
             return Err(format!("there is no certificate in {file}").into());
         }
     }
+    Ok(())
+}
+
+/// Tells what is kept in the directory of an `acme`.
+fn list(dir: &Path) -> Result<(), Failure> {
+    let read = |e: io::Error| format!("cannot read {}: {e}", dir.display());
+    let mut lines = Vec::new();
+    for file in fs::read_dir(dir.join("certificates")).map_err(read)? {
+        let path = file.map_err(read)?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let Some(name) = name.strip_suffix(".pem") else { continue };
+        let text = fs::read_to_string(&path)
+            .map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+        let ca = text.lines().find_map(|line| line.strip_prefix("ca: ")).unwrap_or("an unknown CA");
+        let der = CertificateDer::from_pem_slice(text.as_bytes()).ok();
+        let until = der.as_ref().and_then(|der| Certificate::parse(der)).map(|cert| cert.not_after);
+        let until = until.ok_or_else(|| format!("{} holds no certificate", path.display()))?;
+        let left = moment(until).duration_since(SystemTime::now()).unwrap_or_default();
+        let state = match left.as_secs() / DAY.as_secs() {
+            _ if left.is_zero() => "EXPIRED".to_owned(),
+            1 => "1 day left".to_owned(),
+            days => format!("{days} days left"),
+        };
+        let name = name.replace('_', "*");
+        lines.push((until, format!("{name}  {} ({state})  from {ca}\n", date(until))));
+    }
+    lines.sort();
+    lines.iter().for_each(|(_, line)| term::say(line));
     Ok(())
 }
 

@@ -160,7 +160,8 @@ pub(crate) const ACTIONS: &[Action] = &[
         more: "`NAME cert self-signed HOST...` writes HOST.pem and HOST.key, a certificate for these hosts or \
                addresses and its private key, for tests and for where nobody else has to believe it. \
                `NAME cert csr HOST...` writes HOST.csr and HOST.key, for a CA to sign. \
-               `NAME cert info FILE...` shows the certificates in files. Nothing is overwritten.",
+               `NAME cert info FILE...` shows the certificates in files. `NAME cert list DIR` tells in a line each what an \
+               `acme` keeps in its directory, soonest to expire first. Nothing is overwritten.",
         exits: &[(1, "a file could not be read or written, or is there already")],
         run: actions::cert::cert,
     },

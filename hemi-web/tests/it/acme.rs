@@ -123,7 +123,9 @@ fn certificates_are_renewed_under_load_and_no_request_is_lost() {
     let Some(pebble) = Pebble::start(24, 0) else { return };
     let believer = pebble.believer();
     let store = TempDir::new().unwrap();
-    let site = Site::of(&config(&pebble, store.path(), r#""a.test""#, &pebble.ca("")));
+    // Without it Pebble takes any.
+    let ca = pebble.ca(r#".profile = "default""#);
+    let site = Site::of(&config(&pebble, store.path(), r#""a.test""#, &ca));
     let first = expect_served(&site, pebble.tls_port, "a.test", &believer);
     let (stop, port) = (Arc::new(AtomicBool::new(false)), pebble.tls_port);
     let visitors: Vec<_> = (0..2)
@@ -225,4 +227,36 @@ fn instances_that_share_a_directory_order_once() {
     }
     let issued = measured(&first, "hemi_acme_issued") + measured(&second, "hemi_acme_issued");
     assert_eq!(issued, 3.0);
+}
+
+#[test]
+fn accounts_are_bound_and_made_anew_and_chains_chosen() {
+    let Some(pebble) = Pebble::start_as(90 * 24 * 3600, 0, true) else { return };
+    let (believer, root) = pebble.believer_of(1);
+    let (store, hosts) = (TempDir::new().unwrap(), r#""a.test""#);
+    let config =
+        |ca: &str| config(&pebble, store.path(), hosts, &format!(".keyType = \"rsa2048\"  {ca}"));
+    let site = Site::of(&config(&pebble.ca("")));
+    let told = poll(PATIENCE, || error(&site, "a.test")).unwrap();
+    assert!(told.contains(".eabKeyId"), "{told}");
+    site.quit();
+    let properties =
+        format!("{}  .profile = \"short\"  .preferredChain = \"{root}\"", Pebble::binding());
+    let good = config(&pebble.ca(&properties));
+    let site = Site::of(&good);
+    expect_served(&site, pebble.tls_port, "a.test", &believer);
+    let left = measured(&site, "hemi_tls_certificate_expiry_seconds");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert!(left - now.as_secs_f64() < 700.0, "{left}");
+    site.quit();
+    // The CA knows the account no more.
+    let accounts = std::fs::read_dir(store.path().join("accounts")).unwrap();
+    let file = accounts.map(|file| file.unwrap().path()).next().unwrap();
+    let account = std::fs::read_to_string(&file).unwrap();
+    let (url, rest) = account.split_once('\n').unwrap();
+    std::fs::write(&file, format!("{url}0000\n{rest}")).unwrap();
+    std::fs::remove_file(store.path().join("certificates/a.test.pem")).unwrap();
+    let site = Site::of(&good);
+    expect_served(&site, pebble.tls_port, "a.test", &believer);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), account);
 }

@@ -348,7 +348,7 @@ fn tables(measures: &Measures) -> Vec<Table> {
     fn yes(n: f64) -> String {
         if n > 0.0 { "yes" } else { "no" }.to_owned()
     }
-    let all: [(&'static str, &'static str, &[Column]); 4] = [
+    let all: [(&'static str, &'static str, &[Column]); 5] = [
         (
             "Backends",
             "Node",
@@ -364,6 +364,14 @@ fn tables(measures: &Measures) -> Vec<Table> {
             "Certificates",
             "Certificate",
             &[("Expires", "hemi_tls_certificate_expiry_seconds", ahead)],
+        ),
+        (
+            "Certificates by ACME",
+            "Host",
+            &[
+                ("Obtained", "hemi_acme_due_seconds", ahead),
+                ("Failures since", "hemi_acme_failures", show::count),
+            ],
         ),
         (
             "Cronjobs",

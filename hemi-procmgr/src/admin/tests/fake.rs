@@ -191,6 +191,9 @@ fn measures() -> Measures {
     let certificate = [("webapp", "shop"), ("certificate", "1")];
     let expiry = Timestamp::now().after(Duration::from_secs(60 * 86_400)).0 as f64 / 1e3;
     out.gauge("hemi_tls_certificate_expiry_seconds", "Expiry.", &certificate, expiry);
+    let host = [("acme", "main"), ("name", "shop.test")];
+    out.gauge("hemi_acme_due_seconds", "Due.", &host, expiry);
+    out.gauge("hemi_acme_failures", "Failures.", &host, 2);
     let job = [("cronjob", "clean")];
     let next = Timestamp::now().after(Duration::from_secs(600)).0 as f64 / 1e3;
     out.gauge("hemi_cronjob_next_start_seconds", "Next.", &job, next);

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use hemi_proto::x509::Certificate;
 use hemi_test::raw::Client;
 use hemi_test::tls::{Authority, KeyKind};
 use hemi_test::{Program, TempDir, free_port, peer, poll};
@@ -33,14 +34,28 @@ fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
+/// A key that accounts are bound by, and its id.
+const KEY_ID: &str = "key-1";
+const KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+
 impl Pebble {
+    /// Properties of a `ca` by which accounts are bound.
+    pub(super) fn binding() -> String {
+        format!(".eabKeyId = \"{KEY_ID}\"  .eabKey = \"{KEY}\"")
+    }
+
     /// Begins, unless it is not installed. Certificates are valid for so many seconds, and so many of a hundred
     /// nonces refused.
     pub(super) fn start(life: u64, refused: u32) -> Option<Self> {
+        Self::start_as(life, refused, false)
+    }
+
+    /// The same; accounts must be bound to what it knows, by the properties of [`Pebble::binding`], or need not.
+    pub(super) fn start_as(life: u64, refused: u32, bound: bool) -> Option<Self> {
         let (pebble, dns) = (peer("pebble")?, peer("pebble-challtestsrv")?);
         // Others may take a port before it is listened on.
         for _ in 0..5 {
-            match Self::try_start(&pebble, &dns, life, refused) {
+            match Self::try_start(&pebble, &dns, life, refused, bound) {
                 Err(e) if e.kind() == ErrorKind::AddrInUse => {}
                 started => return Some(started.unwrap()),
             }
@@ -48,7 +63,13 @@ impl Pebble {
         panic!("no free port");
     }
 
-    fn try_start(pebble: &Path, dns: &Path, life: u64, refused: u32) -> io::Result<Self> {
+    fn try_start(
+        pebble: &Path,
+        dns: &Path,
+        life: u64,
+        refused: u32,
+        bound: bool,
+    ) -> io::Result<Self> {
         let held = [TcpListener::bind(local(0))?, TcpListener::bind(local(0))?];
         let [tls_port, http_port] = [held[0].local_addr()?.port(), held[1].local_addr()?.port()];
         let [port, manage, dns_port, dns_manage] = std::array::from_fn(|_| free_port().unwrap());
@@ -64,6 +85,8 @@ impl Pebble {
             r#"{{"pebble": {{
                 "listenAddress": "127.0.0.1:{port}", "managementListenAddress": "127.0.0.1:{manage}",
                 "certificate": "{}", "privateKey": "{}", "httpPort": {http_port}, "tlsPort": {tls_port},
+                "externalAccountBindingRequired": {bound},
+                "externalAccountMACKeys": {{ "{KEY_ID}": "{KEY}" }},
                 "retryAfter": {{ "authz": 1, "order": 1 }}, "keyAlgorithm": "ecdsa",
                 "profiles": {{
                     "default": {{ "description": "", "validityPeriod": {life} }},
@@ -78,6 +101,7 @@ impl Pebble {
         command.arg("-config").arg(file).args(["-strict", "-dnsserver", &dns_address]);
         command.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_AUTHZREUSE", "0");
         command.env("PEBBLE_WFE_NONCEREJECT", refused.to_string());
+        command.env("PEBBLE_ALTERNATE_ROOTS", "1");
         let pebble = Program::start(command, local(port))?;
         let manage = local(manage);
         let held = Mutex::new(Vec::from(held));
@@ -120,15 +144,21 @@ impl Pebble {
 
     /// A client that believes only what it issues.
     pub(super) fn believer(&self) -> Arc<ClientConfig> {
+        self.believer_of(0).0
+    }
+
+    /// One that believes only this root of it, and the root's name.
+    pub(super) fn believer_of(&self, root: usize) -> (Arc<ClientConfig>, String) {
         let config = Arc::new(self.ca.trusted_by(&[&TLS13], None));
         // It listens there a little later.
         let connect = || Client::connect_tls(self.manage, "127.0.0.1", &config).ok();
         let mut client = poll(PATIENCE, connect).unwrap();
-        client.send("GET /roots/0 HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-        let root = client.read_response().unwrap().body;
+        client.send(format!("GET /roots/{root} HTTP/1.1\r\nhost: x\r\n\r\n")).unwrap();
+        let root = CertificateDer::from_pem_slice(&client.read_response().unwrap().body).unwrap();
+        let name = Certificate::parse(&root).unwrap().subject.common_name().unwrap().into_owned();
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(&root).unwrap()).unwrap();
+        roots.add(root).unwrap();
         let builder = ClientConfig::builder_with_protocol_versions(&[&TLS13]);
-        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+        (Arc::new(builder.with_root_certificates(roots).with_no_client_auth()), name)
     }
 }
