@@ -1,27 +1,44 @@
-//! Changes a server under load, many times: reloads, reworks, upgrades and crashes. Nobody may be let down.
+//! Changes a server under load, many times: reloads, reworks, upgrades. Nobody may be let down. Then its worker
+//! is killed: what was under way is lost, and nobody is refused.
+
+mod wrk;
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hemi_test::process::resident_bytes;
+use hemi_test::process::{CpuTime, resident_bytes};
 use hemi_test::raw::Client;
 use hemi_test::{Clients, Load, Program, TempDir, eventually, free_port};
 
 use crate::Result;
 use crate::cargo::release;
 
+use wrk::Wrk;
+
 /// Bytes of the slow download, and how long it takes.
 const DOWNLOAD: (usize, Duration) = (32 << 20, Duration::from_secs(30));
 
 /// How long a change may take.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How often each change is made.
 const CHANGES: [(&str, usize); 3] = [("reload", 100), ("rework", 20), ("upgrade", 3)];
+
+/// Workers that are killed when they have served for a while; twice as many are killed in a row.
+const CRASHES: usize = 5;
+
+/// A worker that has lived so long is replaced at once.
+const SETTLED: Duration = Duration::from_secs(11);
+
+/// How long it is looked at while nothing is asked.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Connections that are kept.
+const KEPT: usize = 64;
 
 /// Reloads between two looks at the memory.
 const QUIET_RELOADS: usize = 1000;
@@ -41,6 +58,8 @@ pub(crate) fn run(args: &[String]) -> Result {
     for (change, times) in CHANGES {
         served.under_load(change, if quick { times.div_ceil(10) } else { times })?;
     }
+    served.crash(if quick { 1 } else { CRASHES })?;
+    served.idle()?;
     served.grow(if quick { QUIET_RELOADS / 10 } else { QUIET_RELOADS })?;
     served.act("quit")
 }
@@ -72,7 +91,8 @@ impl Served {
             ),
         )?;
         let mut command = command(binary, dir.path());
-        command.args(["serve", "--grace", "60"]);
+        // Longer than downloads take on a machine that is busy with their clients.
+        command.args(["serve", "--grace", "300"]);
         let program = Program::start(command, addr)?;
         let served = Self { binary: binary.to_owned(), dir, addr, _program: program };
         match eventually(PATIENCE, || served.act("pids").is_ok()) {
@@ -83,7 +103,8 @@ impl Served {
 
     /// Makes a change so many times, each with a slow download that begins before it.
     fn under_load(&self, change: &str, times: usize) -> Result {
-        let load = Load::start(self.addr, Clients { keep_alive: 64, once: 8 });
+        let wrk = Wrk::start(self.addr, KEPT)?;
+        let load = Load::start(self.addr, Clients { keep_alive: 8, once: 8 });
         let mut downloads = Vec::new();
         for _ in 0..times {
             downloads.push(self.download()?);
@@ -105,13 +126,13 @@ impl Served {
             let got = download.join().map_err(|_| "a download panicked")??;
             whole += usize::from(got == DOWNLOAD.0);
         }
-        let seen = load.finish()?;
+        let (seen, done) = (load.finish()?, wrk.finish()?);
         println!(
-            "{times} times {change}: {} answers, {} failed, {} connections ended with notice, \
-             {whole} of {times} slow downloads whole",
-            seen.answers, seen.failed, seen.closed
+            "{times} times {change}: wrk {} answers, {} errors; others {} answers, {} failed, none refused, \
+             {} connections ended with notice; {whole} of {times} slow downloads whole",
+            done.answers, done.errors, seen.answers, seen.failed, seen.closed
         );
-        match seen.failed == 0 && whole == times {
+        match seen.failed == 0 && done.errors == 0 && whole == times {
             true => Ok(()),
             false => Err(format!("{change} has let clients down").into()),
         }
@@ -135,17 +156,96 @@ impl Served {
         }))
     }
 
+    /// Kills the worker again and again under load, and tells how long it takes until somebody who comes then
+    /// is answered.
+    fn crash(&self, times: usize) -> Result {
+        let load = Load::start(self.addr, Clients { keep_alive: KEPT, once: 8 });
+        let mut waits = Vec::new();
+        for _ in 0..times {
+            thread::park_timeout(SETTLED);
+            waits.push(self.kill_worker()?);
+        }
+        println!("until the first new answer, a worker that had served for a while: {waits:?}");
+        let settled = load.seen();
+        let mut waits = Vec::new();
+        for _ in 0..2 * times {
+            waits.push(self.kill_worker()?);
+        }
+        println!("until the first new answer, several in a row: {waits:?}");
+        let seen = load.finish()?;
+        println!(
+            "killed {} times: {} answers, none refused, {} requests under way lost, {} of them by the first {times}",
+            3 * times,
+            seen.answers,
+            seen.failed,
+            settled.failed
+        );
+        match seen.failed <= (3 * times * (KEPT + 8)) as u64 {
+            true => Ok(()),
+            false => Err("more was lost than was under way".into()),
+        }
+    }
+
+    /// Kills the worker, and waits for the next.
+    #[expect(clippy::disallowed_methods, reason = "this measures, and has no coarse clock")]
+    fn kill_worker(&self) -> Result<Duration> {
+        let worker = || {
+            let pids = self.ask("pids").ok()?;
+            pids.lines().find_map(|line| line.strip_prefix("worker ")?.parse::<i32>().ok())
+        };
+        let before = worker().ok_or("no worker serves")?;
+        let pid = rustix::process::Pid::from_raw(before).ok_or("no worker serves")?;
+        let start = Instant::now();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+        let answered = || {
+            let ask = || {
+                let mut client = Client::connect(self.addr)?.with_timeout(PATIENCE);
+                client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n")?;
+                client.read_response()
+            };
+            // The one that dies may have taken the connection.
+            ask().is_ok_and(|reply| reply.status == 200)
+        };
+        while !answered() {}
+        let waited = start.elapsed();
+        match eventually(PATIENCE, || worker().is_some_and(|worker| worker != before)) {
+            true => Ok(waited),
+            false => Err("no other worker came".into()),
+        }
+    }
+
+    /// Looks at what both processes use while nothing is asked.
+    fn idle(&self) -> Result {
+        for (role, pid) in self.pids()? {
+            let before = CpuTime::of(&[pid]);
+            thread::park_timeout(IDLE);
+            let used = CpuTime::of(&[pid]).since(before);
+            let status = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+            let field =
+                |name| status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+            println!(
+                "idle {role}: {used:?} of CPU in {IDLE:?}; {} KiB resident; {}; {}",
+                resident_bytes(&[pid]) >> 10,
+                field("Pss:"),
+                field("Private_Dirty:")
+            );
+        }
+        Ok(())
+    }
+
+    /// Who they are, and their ids.
+    fn pids(&self) -> Result<Vec<(String, u32)>> {
+        let text = self.ask("pids")?;
+        let pids = text.lines().filter_map(|line| line.split_once(' '));
+        Ok(pids.filter_map(|(role, pid)| Some((role.to_owned(), pid.parse().ok()?))).collect())
+    }
+
     /// Reloads without any load, and tells the memory before and after.
     fn grow(&self, times: usize) -> Result {
         let memory = || -> Result<String> {
-            let text = self.ask("pids")?;
-            let pids = text.lines().filter_map(|line| line.split_once(' '));
-            Ok(pids
-                .map(|(role, pid)| {
-                    let kib = pid.parse().map_or(0, |pid| resident_bytes(&[pid])) >> 10;
-                    format!("{role} {kib} KiB  ")
-                })
-                .collect())
+            let pids = self.pids()?.into_iter();
+            let text = |(role, pid)| format!("{role} {} KiB  ", resident_bytes(&[pid]) >> 10);
+            Ok(pids.map(text).collect())
         };
         for _ in 0..times / 10 {
             self.act("reload")?;
