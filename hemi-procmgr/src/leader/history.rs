@@ -23,6 +23,8 @@ pub(super) struct History {
     before: Option<Before>,
     /// Counts the configs.
     generation: u64,
+    /// The one that is being looked at whether it proves good.
+    on_trial: u64,
     pub(super) loads: u64,
     pub(super) last_load: Option<Load>,
     /// By reasons.
@@ -55,12 +57,13 @@ impl History {
             (!good.is_empty()).then(|| Before { config: good, until: clock::now(), crashes: 0 });
     }
 
-    /// It was tried to load the config; comes back with a number for what serves now, if it serves.
+    /// It was tried to load the config; comes back with a number for what serves now, if that is new.
     pub(super) fn tried(&mut self, refused: Option<Refused>) -> Option<u64> {
         let serves = refused.is_none().then_some(self.generation);
+        let new = serves.filter(|new| std::mem::replace(&mut self.on_trial, *new) != *new);
         self.loads += 1;
         self.last_load = Some(Load { at: Timestamp::now(), refused });
-        serves
+        new
     }
 
     /// The config that serves, if it is still the one of that number.
@@ -127,7 +130,7 @@ mod tests {
         let first = history.tried(None).unwrap();
         assert_eq!(history.proven(first), Some("one"));
         history.loaded("one".to_owned());
-        assert_eq!(history.proven(first), Some("one"));
+        assert_eq!((history.tried(None), history.proven(first)), (None, Some("one")));
         history.loaded("two".to_owned());
         assert_eq!(history.proven(first), None);
         assert_eq!(history.tried(Some(Refused::from("no".to_owned()))), None);

@@ -31,20 +31,21 @@ impl Leader {
         self.workers.borrow_mut().retain(|other| !Rc::ptr_eq(other, worker));
         self.sockets.forget(worker.pid);
         let pid = end.pid;
+        self.current.borrow_mut().take_if(|current| Rc::ptr_eq(current, worker));
         match worker.phase.get() {
-            Phase::Draining { .. } => {
-                info!(pid, "worker has ended: {}", end.reason);
-                self.tell(What::Ended, format!("worker {pid} has ended: {}", end.reason));
-            }
             // Who has started it tells why it does not serve.
             Phase::Starting => {}
-            Phase::Serving => {
-                self.current.borrow_mut().take_if(|current| Rc::ptr_eq(current, worker));
+            Phase::Serving if !self.ending.get() => {
                 self.mourn(worker, end);
-                if !self.ending.get() && !self.succeeded.get() {
+                if !self.succeeded.get() {
                     let lived = clock::now().since(worker.born);
                     spawn_local(self.clone().restart(lived));
                 }
+            }
+            // It was told to.
+            Phase::Serving | Phase::Draining { .. } => {
+                info!(pid, "worker has ended: {}", end.reason);
+                self.tell(What::Ended, format!("worker {pid} has ended: {}", end.reason));
             }
         }
         if self.current.borrow().is_some() {
