@@ -253,7 +253,7 @@ impl CreateCx<'_> {
         let Spanned { value, span } = address;
         let value = match value {
             Address::Unix(path) => Address::Unix(self.path(path)),
-            tcp @ Address::Tcp(_) => tcp,
+            other => other,
         };
         self.claim(Claim::Listen, &value, span)?;
         Ok(value)
@@ -276,6 +276,7 @@ impl CreateCx<'_> {
         let key = (claim, address.clone());
         let Some(first) = self.build.claimed.get(&key) else {
             self.build.claimed.insert(key, span);
+            self.build.needs.borrow_mut().addresses.insert(address.clone());
             return Ok(());
         };
         let does = match claim {

@@ -331,7 +331,7 @@ pub fn check(registry: &Registry, source: &Source, constants: &Constants) -> Res
     Ok(tree)
 }
 
-/// The files and directories that a config has to do with, beside the text of the config itself.
+/// The files, directories and addresses that a config has to do with, beside the text of the config itself.
 ///
 /// # Errors
 /// With all mistakes of the config.

@@ -4,6 +4,7 @@
 //! All of it runs on one thread. What must not happen at the same time, such as a reload and an upgrade,
 //! waits for [`Leader::changing`].
 
+mod allowed;
 mod answers;
 mod history;
 mod kin;
@@ -38,6 +39,7 @@ use crate::messages::{Next, Order, Outcome, ToLeader, ToWorker};
 use crate::recent::Recent;
 use crate::systemd::Notifier;
 
+use allowed::Allowed;
 use history::History;
 use kin::{Kin, Member};
 use lock::Lock;
@@ -77,6 +79,7 @@ pub(crate) struct Leader {
     since: Timestamp,
     binary: PathBuf,
     sockets: Sockets,
+    allowed: Allowed,
     kin: Kin,
     /// None if it says what it says to who has started it.
     output: Option<Output>,
@@ -127,6 +130,7 @@ impl Leader {
     /// Has a worker load a config, and remembers that it did.
     async fn load(&self, worker: &Worker, config: Option<String>) -> Result<u64, Refused> {
         let again = config.is_some();
+        self.read_addresses(config.as_deref()).await;
         let loading = worker.order(Order::Load { config });
         let late = || refused(format!("it does not serve after {} seconds", READY.as_secs()));
         match tokio::time::timeout(READY, loading).await.unwrap_or_else(|_| Err(late()))? {
@@ -184,7 +188,9 @@ impl Leader {
             ToLeader::Pulse => worker.pulse.felt(),
             ToLeader::Done { id, outcome } => worker.done(id, outcome),
             ToLeader::Bind { id, endpoint, cores, options } => {
-                let bound = self.sockets.bind(worker.pid, &endpoint, cores, &options);
+                let allowed = self.allowed.admits(&endpoint);
+                let bound = allowed
+                    .and_then(|()| self.sockets.bind(worker.pid, &endpoint, cores, &options));
                 let (bound, sockets) = match bound {
                     Ok(Bound { address, sockets }) => (Ok(address), sockets),
                     Err(e) => (Err(e.into()), Vec::new()),

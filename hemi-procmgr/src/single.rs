@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use hemi_core::Engine;
 use hemi_core::io::IoDriver;
-use hemi_core::listen::Inherited;
 use rustix::process::Signal;
 use tokio::runtime::Builder;
 use tokio::time::{Interval, interval};
@@ -19,8 +18,7 @@ pub(crate) fn run(call: &Call<'_>) -> Result<(), Failure> {
     let (program, options, pid) = (call.program, call.options, std::process::id());
     logging::begin(options.debug, None);
     worker::allow_many_files();
-    let inherited = Inherited::take(systemd::sockets(&call.env, pid))
-        .map_err(|e| format!("cannot take over the sockets that this was started with: {e}"))?;
+    let inherited = systemd::sockets(&call.env, pid)?;
     let notifier = Notifier::new(&call.env, pid);
     let (source, constants) = dirs::locate(call)?;
     confine::provide(call, &constants)?;

@@ -8,6 +8,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use hemi_core::listen::Inherited;
 use rustix::time::{ClockId, clock_gettime};
 use tracing::warn;
 
@@ -95,11 +96,23 @@ fn line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// How many sockets the service manager has opened for this process, from descriptor 3 on.
-pub(crate) fn sockets(env: &BTreeMap<String, String>, pid: u32) -> usize {
+/// The sockets that the service manager has opened for this process, from descriptor 3 on.
+///
+/// # Errors
+/// When they can't be taken over.
+pub(crate) fn sockets(env: &BTreeMap<String, String>, pid: u32) -> Result<Inherited, String> {
+    let (count, names) = named(env, pid);
+    Inherited::take(count, &names)
+        .map_err(|e| format!("cannot take over the sockets that this was started with: {e}"))
+}
+
+/// How many sockets there are for this process, and their names.
+fn named(env: &BTreeMap<String, String>, pid: u32) -> (usize, Vec<&str>) {
     let mine = env.get("LISTEN_PID").is_some_and(|of| *of == pid.to_string());
     let count = env.get("LISTEN_FDS").filter(|_| mine).and_then(|count| count.parse().ok());
-    count.unwrap_or(0)
+    let names = env.get("LISTEN_FDNAMES").filter(|_| mine);
+    let names = names.map(|names| names.split(':').collect());
+    (count.unwrap_or(0), names.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -155,8 +168,10 @@ mod tests {
         assert_eq!(pulse(&[watchdog, ("WATCHDOG_PID", "7")]), Some(Duration::from_millis(1500)));
         assert_eq!(pulse(&[watchdog, ("WATCHDOG_PID", "8")]), None);
         assert_eq!(pulse(&[("WATCHDOG_USEC", "0")]), None);
-        assert_eq!(sockets(&env(&[("LISTEN_PID", "7"), ("LISTEN_FDS", "2")]), 7), 2);
-        assert_eq!(sockets(&env(&[("LISTEN_PID", "8"), ("LISTEN_FDS", "2")]), 7), 0);
-        assert_eq!(sockets(&env(&[("LISTEN_FDS", "2")]), 7), 0);
+        let two = [("LISTEN_FDS", "2"), ("LISTEN_FDNAMES", "web:admin")];
+        let of = |pid| env(&[&two[..], &[("LISTEN_PID", pid)]].concat());
+        assert_eq!(named(&of("7"), 7), (2, vec!["web", "admin"]));
+        assert_eq!(named(&of("8"), 7), (0, vec![]));
+        assert_eq!(named(&env(&two), 7), (0, vec![]));
     }
 }

@@ -204,10 +204,11 @@ impl HttpxServer {
         http: HttpConfig,
         gate: GateConfig,
     ) -> Self {
-        let mut routes = Routes::default();
+        let (mut routes, mut site) = (Routes::default(), None);
         for webapp in webapps {
             // Of two webapps with the same hostname the first has it.
             let _ = routes.add(&webapp);
+            site = site.or_else(|| webapp.site().cloned());
         }
         let cores = hemi_core::cores::available().get();
         let counters = Arc::new(HttpCounters::new(cores));
@@ -217,11 +218,21 @@ impl HttpxServer {
             alt_svc_max_age: one_day(),
             gate_config: gate,
             gate_counters: Arc::new(GateCounters::new(cores)),
-            shared: Arc::new(Shared::new(http, routes, None, counters)),
+            shared: Arc::new(Shared::new(http, routes, site, counters)),
             gate: OnceLock::new(),
             tls: None,
             http3: None,
         }
+    }
+
+    /// The same over TLS only, by the certificates of its webapps.
+    #[must_use]
+    pub fn tls(mut self, config: TlsConfig) -> Self {
+        let counters = Arc::new(TlsCounters::new(hemi_core::cores::available().get()));
+        let config = TlsConfig { tls_mode: true, ..config };
+        self.tls =
+            Some(Tls { config, tickets: Arc::default(), counters, acceptor: OnceLock::new() });
+        self
     }
 
     /// Adds the server to a stage that is built in code.

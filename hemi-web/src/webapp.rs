@@ -295,6 +295,13 @@ impl Webapp {
         self
     }
 
+    /// The same with a certificate, for servers that speak TLS.
+    #[must_use]
+    pub fn tls(mut self, files: SiteFiles) -> Self {
+        self.site = Some((Arc::new(Site::new(&*self.name)), Arc::new(files)));
+        self
+    }
+
     /// Adds the webapp, and what its rules hold, to a stage that is built in code.
     ///
     /// # Errors

@@ -90,14 +90,13 @@ fn sockets_are_taken_over_from_the_service_manager() {
         r#"stage {{
             webapp "pong" {{ .hostnames = ("*")  rule {{ .returnCode = 200  .returnText = "pong" }} }}
             httpxServer "tcp" {{ .address = "127.0.0.1:{port}"  .webapps = ("pong") }}
-            httpxServer "unix" {{ .address = "{}"  .webapps = ("pong") }}
-        }}"#,
-        path.display()
+            httpxServer "unix" {{ .address = "fd:local"  .webapps = ("pong") }}
+        }}"#
     );
     let file = dir.write("test.conf", config).unwrap();
     let mut command = Command::new(activate);
     command.arg("-l").arg(format!("127.0.0.1:{port}")).arg("-l").arg(&path);
-    command.arg("--fdname=tcp:unix").arg(GOROX).args(["serve", "--config"]).arg(file);
+    command.arg("--fdname=tcp:local").arg(GOROX).args(["serve", "--config"]).arg(file);
     command.arg("--var-dir").arg(dir.path());
     // It listens from its start on, and the first connection has the program started.
     let mut gorox = Program::start(command, ([127, 0, 0, 1], port).into()).unwrap();
@@ -105,6 +104,9 @@ fn sockets_are_taken_over_from_the_service_manager() {
     let mut client = Client::connect_unix(&path).unwrap().with_timeout(PATIENCE);
     ping(&mut client);
     drop(client);
+    let status = Command::new(GOROX).args(["rework", "--var-dir"]).arg(dir.path()).status();
+    assert!(status.unwrap().success());
+    ping(&mut Client::connect_unix(&path).unwrap().with_timeout(PATIENCE));
     gorox.signal(Signal::TERM).unwrap();
     assert!(gorox.wait(PATIENCE).unwrap().success(), "{}", gorox.stderr());
     // It is not for the program to remove.

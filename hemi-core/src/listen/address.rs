@@ -14,7 +14,8 @@ use crate::config::ConfigType;
 ///
 /// In a config: `"127.0.0.1:80"`, `"[::1]:80"`, `":80"` (all addresses of this machine, IPv6 and IPv4),
 /// `"localhost:80"` (127.0.0.1), or the path of a Unix socket: one with a `/`, or `unix:PATH`.
-/// A relative path starts at the top directory.
+/// A relative path starts at the top directory. `fd:NAME` is the socket of that name which the program was
+/// started with (`FileDescriptorName=` in systemd.socket(5)).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Address {
@@ -22,6 +23,8 @@ pub enum Address {
     Tcp(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
+    /// The name of a socket that the program was started with.
+    Named(String),
 }
 
 /// A text that is no address.
@@ -37,6 +40,9 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if let Some(path) = text.strip_prefix("unix:") {
             return Ok(Self::Unix(path.into()));
+        }
+        if let Some(name) = text.strip_prefix("fd:").filter(|name| !name.is_empty()) {
+            return Ok(Self::Named(name.into()));
         }
         if text.contains('/') {
             return Ok(Self::Unix(text.into()));
@@ -81,6 +87,7 @@ impl From<Address> for String {
         match address {
             Address::Tcp(address) => address.to_string(),
             Address::Unix(path) => format!("unix:{}", path.display()),
+            Address::Named(name) => format!("fd:{name}"),
         }
     }
 }
@@ -100,6 +107,7 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => path.display().fmt(f),
+            Self::Named(name) => write!(f, "fd:{name}"),
         }
     }
 }
@@ -146,6 +154,8 @@ mod tests {
             ("[::1]:3080", tcp("[::1]:3080")),
             ("/run/a:b.sock", Some(Address::Unix("/run/a:b.sock".into()))),
             ("unix:a.sock", Some(Address::Unix("a.sock".into()))),
+            ("fd:web", Some(Address::Named("web".into()))),
+            ("fd:", None),
             ("::1:80", None),
             ("127.0.0.1", None),
             ("127.0.0.1:65536", None),

@@ -43,6 +43,10 @@ impl Binder for Here {
                 listen(&socket, options)?;
                 Ok(Bound { address: Address::Unix(path.clone()), sockets: vec![socket.into()] })
             }
+            Endpoint::Streams(Address::Named(name)) => {
+                let message = format!("the program was started with no socket named {name}");
+                Err(io::Error::new(io::ErrorKind::NotFound, message))
+            }
             Endpoint::Datagrams(wanted) => one_per_core(*wanted, cores, udp).map(finished),
         }
     }

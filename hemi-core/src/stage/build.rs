@@ -50,13 +50,15 @@ pub(crate) struct Build {
     pub(crate) needs: RefCell<Needs>,
 }
 
-/// The files and directories that the components of a config have to do with.
+/// The files, directories and addresses that the components of a config have to do with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// What they read.
     pub read: BTreeSet<PathBuf>,
     /// What they write, and read.
     pub written: BTreeSet<PathBuf>,
+    /// Where they listen or receive.
+    pub addresses: HashSet<Address>,
 }
 
 impl Build {

@@ -339,7 +339,8 @@ pub struct SiteFiles {
     hosts: Vec<String>,
     /// Who fetches answers of CAs, if that is to be.
     stapler: Option<Stapler>,
-    span: Span,
+    /// Of the config that names them.
+    span: Option<Span>,
     /// What the files were like when they were read.
     stamps: Mutex<Vec<Stamp>>,
 }
@@ -349,7 +350,7 @@ struct IdentityFiles {
     certificate: PathBuf,
     key: PathBuf,
     ocsp: Option<PathBuf>,
-    span: Span,
+    span: Option<Span>,
 }
 
 impl SiteConfig {
@@ -416,7 +417,7 @@ impl SiteConfig {
         }
         let identities = certificates.iter().zip(keys).enumerate().map(|(at, (cert, key))| {
             let (certificate, key) = (cx.path(&cert.value), cx.path(&key.value));
-            IdentityFiles { certificate, key, ocsp: ocsp.get(at).cloned(), span: cert.span }
+            IdentityFiles { certificate, key, ocsp: ocsp.get(at).cloned(), span: Some(cert.span) }
         });
         Ok(Some(SiteFiles {
             identities: identities.collect(),
@@ -425,13 +426,43 @@ impl SiteConfig {
             crls: paths(&self.tls_client_crl),
             hosts: Vec::new(),
             stapler: None,
-            span,
+            span: Some(span),
             stamps: Mutex::default(),
         }))
     }
 }
 
+fn refused(span: Option<Span>, e: &IdentityError) -> Error {
+    match span {
+        Some(span) => Error::config(span, e.to_string()),
+        None => Error::other(e.to_string()),
+    }
+}
+
 impl SiteFiles {
+    /// A certificate and its private key, in PEM, for sites that are built in code.
+    #[must_use]
+    pub fn new(certificate: PathBuf, key: PathBuf) -> Self {
+        let identity = IdentityFiles { certificate, key, ocsp: None, span: None };
+        Self {
+            identities: Vec::from([identity]),
+            auth: ClientAuth::Off,
+            cas: Vec::new(),
+            crls: Vec::new(),
+            hosts: Vec::new(),
+            stapler: None,
+            span: None,
+            stamps: Mutex::default(),
+        }
+    }
+
+    /// The same for clients that show certificates of the CAs in this file, in PEM.
+    #[must_use]
+    pub fn client_ca(mut self, ca: PathBuf) -> Self {
+        (self.auth, self.cas) = (ClientAuth::Required, Vec::from([ca]));
+        self
+    }
+
     /// Reads all files, and shows what they hold from now on. Blocks.
     ///
     /// # Errors
@@ -450,7 +481,7 @@ impl SiteFiles {
         let mut keys = Vec::new();
         for identity in &self.identities {
             let key = identity.read(&provider);
-            keys.push(Arc::new(key.map_err(|e| Error::config(identity.span, e.to_string()))?));
+            keys.push(Arc::new(key.map_err(|e| refused(identity.span, &e))?));
             self.warn(name, identity, &keys[keys.len() - 1]);
         }
         let trust = || -> Result<_, IdentityError> {
@@ -460,7 +491,7 @@ impl SiteFiles {
             let files = files.collect::<Result<Vec<_>, _>>()?;
             Ok((clients, context(name, self.auth, &files)))
         };
-        let (clients, context) = trust().map_err(|e| Error::config(self.span, e.to_string()))?;
+        let (clients, context) = trust().map_err(|e| refused(self.span, &e))?;
         Ok(Shown { keys: Arc::new(Keys::new(keys, &site.names)), clients, context })
     }
 

@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hemi_core::listen::Inherited;
 use hemi_core::status::Timestamp;
 use rustix::process::Signal;
 use rustix::thread::disable_transparent_huge_pages;
@@ -19,7 +18,7 @@ use super::history::History;
 use super::lock::{Lock, NoLock};
 use super::sockets::Sockets;
 use super::succession::{Estate, Parent};
-use super::{DRAIN, Kin, Leader, refused};
+use super::{Allowed, DRAIN, Kin, Leader, refused};
 use crate::control::Refused;
 use crate::dirs::{self, Home};
 use crate::logging::Output;
@@ -120,8 +119,7 @@ async fn begin(
 impl Leader {
     fn new(call: &Call<'_>, recent: Recent) -> Result<Self, Failure> {
         let (source, constants) = dirs::locate(call)?;
-        let inherited = Inherited::take(systemd::sockets(&call.env, std::process::id()))
-            .map_err(|e| format!("cannot take over the sockets that this was started with: {e}"))?;
+        let inherited = systemd::sockets(&call.env, std::process::id())?;
         confine::provide(call, &constants)?;
         let home = Home::new(call, &constants);
         let home = match home.prepare() {
@@ -132,14 +130,16 @@ impl Leader {
             }
         };
         let output = Output::of(call, &constants);
+        let worker_user = match confine::user(call)? {
+            Some(user) => user.uid,
+            None => rustix::process::geteuid().as_raw(),
+        };
         Ok(Self {
             program: *call.program,
             args: call.args.clone(),
             drain: call.options.grace() + DRAIN,
-            worker_user: match confine::user(call)? {
-                Some(user) => user.uid,
-                None => rustix::process::geteuid().as_raw(),
-            },
+            worker_user,
+            allowed: Allowed::to(worker_user),
             source,
             constants,
             home,

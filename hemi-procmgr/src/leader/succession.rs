@@ -10,10 +10,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hemi_core::listen::{Bound, Endpoint};
+use rustix::process::Signal;
 use tokio::net::UnixStream;
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::worker::Worker;
 use super::{LEADER, Leader, Member, READY, refused};
@@ -186,12 +187,16 @@ impl Leader {
         let (sender, mut receiver) = channel::on(stream);
         let peer = receiver.peer().ok()?;
         let pid = peer.pid().filter(|_| peer.uid() == self.worker_user)?;
+        let worker = Worker::found(u32::try_from(pid).ok()?, sender).ok()?;
         let hello = timeout(HELLO, receiver.next::<ToLeader>()).await;
         let Ok(Ok(Some((ToLeader::Hello { serves: Some(loaded), kinship }, descriptors)))) = hello
         else {
+            // It would keep the sockets that the next one needs.
+            warn!(pid, "a worker without a leader is found, and does not answer: killed");
+            worker.signal(Signal::KILL);
+            worker.watch().await;
             return None;
         };
-        let worker = Worker::found(u32::try_from(pid).ok()?, sender).ok()?;
         let mut descriptors = descriptors.into_iter();
         worker.journal(descriptors.next());
         if let (Some(Kinship { process, secret }), Some(outbox)) = (kinship, descriptors.next()) {
