@@ -9,3 +9,4 @@ pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod manual;
 pub(crate) mod serve;
+pub(crate) mod top;

@@ -1,8 +1,8 @@
 //! The control API and the admin pages of a leader: webapps on a server of our own, on one core.
 //!
 //! The API is on a Unix socket that only the user of the leader may open, and on a TCP port if that is asked
-//! for; the pages are on a TCP port of their own. Who comes by TCP shows a token, and asks by a name that
-//! is known: see [`guard`].
+//! for; the pages are on a TCP port of their own. Who comes by TCP shows a token or, over TLS, a certificate,
+//! and asks by a name that is known: see [`guard`].
 
 mod api;
 mod guard;
@@ -21,12 +21,14 @@ use std::time::Duration;
 use hemi_core::gate::{GateConfig, SocketUsers};
 use hemi_core::listen::Address;
 use hemi_core::server::ServerKind;
+use hemi_core::tls::{SiteFiles, TlsConfig};
 use hemi_core::{Engine, Parts, Registry, Result, Run};
 use hemi_web::{Handlet, HttpConfig, HttpxServer, Rule, Webapp};
 use tracing::debug;
 
 use guard::{Door, Guard};
 
+pub(crate) use pages::{Live, Past};
 pub(crate) use site::Site;
 pub(crate) use token::Token;
 
@@ -41,10 +43,31 @@ pub(crate) struct Places {
     pub(crate) webui: Option<SocketAddr>,
 }
 
+/// By what the ports speak TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    /// The CA whose certificates clients must show, which stand for the token then.
+    pub(crate) client_ca: Option<PathBuf>,
+}
+
+impl Identity {
+    fn files(self) -> SiteFiles {
+        let files = SiteFiles::new(self.certificate, self.key);
+        match self.client_ca {
+            Some(ca) => files.client_ca(ca),
+            None => files,
+        }
+    }
+}
+
 /// The servers of the API and the pages.
 #[derive(Debug)]
 pub(crate) struct Admin {
     engine: Engine,
+    /// None if the ports speak no TLS.
+    identity: Option<Identity>,
     site: Arc<Site>,
     places: Places,
 }
@@ -63,9 +86,13 @@ impl Admin {
     ///
     /// # Errors
     /// When an address can't be bound.
-    pub(crate) fn open(site: Arc<Site>, places: Places) -> Result<Self> {
+    pub(crate) fn open(
+        site: Arc<Site>,
+        identity: Option<Identity>,
+        places: Places,
+    ) -> Result<Self> {
         let engine = Engine::on(Registry::new(), NonZeroUsize::MIN)?.grace(GRACE);
-        let mut admin = Self { engine, site, places: Places::default() };
+        let mut admin = Self { engine, identity, site, places: Places::default() };
         admin.place(places)?;
         Ok(admin)
     }
@@ -109,16 +136,16 @@ impl Admin {
         let mut parts = Parts::new();
         if let Some(path) = &places.socket {
             let app = self.app("control", Door::Own).rule(rule(api::mapper(&self.site)));
-            install("control", Address::Unix(path.clone()), app, &mut parts)?;
+            install("control", Address::Unix(path.clone()), app, None, &mut parts)?;
         }
         if let Some(address) = places.cmdui {
             let app = self.app("cmdui", Door::Token).rule(rule(api::mapper(&self.site)));
-            install("cmdui", Address::Tcp(address), app, &mut parts)?;
+            install("cmdui", Address::Tcp(address), app, self.identity.clone(), &mut parts)?;
         }
         if let Some(address) = places.webui {
             let app = self.app("webui", Door::Session).rule(rule(api::mapper(&self.site)));
             let app = app.rule(rule(pages::mapper(&self.site)));
-            install("webui", Address::Tcp(address), app, &mut parts)?;
+            install("webui", Address::Tcp(address), app, self.identity.clone(), &mut parts)?;
         }
         Ok(parts)
     }
@@ -138,12 +165,23 @@ fn rule(handlet: impl Handlet) -> Rule {
     Rule::new().handlet(handlet)
 }
 
-fn install(name: &str, address: Address, app: Webapp, parts: &mut Parts) -> Result<()> {
+fn install(
+    name: &str,
+    address: Address,
+    app: Webapp,
+    identity: Option<Identity>,
+    parts: &mut Parts,
+) -> Result<()> {
     let http = HttpConfig { total_timeout: Duration::ZERO, ..HttpConfig::default() };
     let gate =
         GateConfig { max_conns: CONNS, socket_users: SocketUsers::Own, ..GateConfig::default() };
-    let app = app.install(parts)?;
-    HttpxServer::with_config(address, [app], http, gate).install(name, parts).map(drop)
+    let Some(identity) = identity else {
+        let app = app.install(parts)?;
+        return HttpxServer::with_config(address, [app], http, gate).install(name, parts).map(drop);
+    };
+    let app = app.tls(identity.files()).install(parts)?;
+    let server = HttpxServer::with_config(address, [app], http, gate).tls(TlsConfig::default());
+    server.install(name, parts).map(drop)
 }
 
 /// Reads where to listen: an address and port; or a port or `:PORT`, of the loopback interface then.

@@ -89,6 +89,11 @@ impl Home {
         self.file("token")
     }
 
+    /// The token of those who may only look, if somebody has put one there.
+    pub(crate) fn viewer(&self) -> PathBuf {
+        self.file("viewer.token")
+    }
+
     /// Keeps a config that has proven good.
     pub(crate) fn keep_config(&self, config: &str) -> io::Result<()> {
         let fresh = self.file("good.new");

@@ -13,6 +13,7 @@ use std::time::Duration;
 use hemi_core::config::suggest;
 use hemi_core::io::IoDriver;
 
+use crate::admin::Identity;
 use crate::sandbox::Sandbox;
 use crate::{Call, Failure};
 
@@ -111,6 +112,10 @@ pub(crate) struct Options {
     pub(crate) webui: Option<String>,
     /// By which names these may be asked for.
     pub(crate) admin_hosts: Vec<String>,
+    /// By what they speak TLS.
+    pub(crate) admin_certificate: Option<PathBuf>,
+    pub(crate) admin_key: Option<PathBuf>,
+    pub(crate) admin_client_ca: Option<PathBuf>,
     /// In seconds.
     pub(crate) grace: Option<u16>,
     pub(crate) single: bool,
@@ -155,6 +160,12 @@ pub(crate) fn parse(
         _ if options.version => Action::named("version")?,
         _ => Action::named("serve")?,
     };
+    if options.admin_certificate.is_some() != options.admin_key.is_some() {
+        return Err("--admin-cert and --admin-key need each other".to_owned());
+    }
+    if options.admin_client_ca.is_some() && options.admin_key.is_none() {
+        return Err("--admin-client-ca needs --admin-cert and --admin-key".to_owned());
+    }
     if options.group.is_some() && options.user.is_none() {
         return Err("--group needs a --user".to_owned());
     }
@@ -168,6 +179,12 @@ impl Options {
     /// How long a stage may take to drain.
     pub(crate) fn grace(&self) -> Duration {
         self.grace.map_or(hemi_core::GRACE, |seconds| Duration::from_secs(seconds.into()))
+    }
+
+    /// By what the admin servers speak TLS, if they are to.
+    pub(crate) fn admin_identity(&self) -> Option<Identity> {
+        let (certificate, key) = (self.admin_certificate.clone()?, self.admin_key.clone()?);
+        Some(Identity { certificate, key, client_ca: self.admin_client_ca.clone() })
     }
 
     fn set(

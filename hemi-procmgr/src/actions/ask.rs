@@ -1,6 +1,6 @@
 //! The actions that ask a program that runs, by its control socket.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hemi_core::HttpUrl;
@@ -101,7 +101,7 @@ pub(crate) fn reweb(call: &Call<'_>) -> Result<(), Failure> {
     act(call, "reweb", json!({ "address": call.options.operands.first() }))
 }
 
-fn absolute(path: &Path) -> Result<std::path::PathBuf, Failure> {
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()).into())
 }
 
@@ -179,34 +179,58 @@ fn print(answer: &Answer) -> Result<(), Failure> {
     Ok(())
 }
 
-fn nonsense(e: &serde_json::Error) -> Failure {
+pub(super) fn nonsense(e: &serde_json::Error) -> Failure {
     format!("the answer makes no sense: {e}").into()
 }
 
 fn ask(call: &Call<'_>, method: Method, what: &str, how: &[u8]) -> Result<Answer, Failure> {
-    let (_, constants) = dirs::locate(call)?;
-    let socket = Home::new(call, &constants).socket();
-    let socket = std::path::absolute(&socket).unwrap_or(socket);
-    let url: HttpUrl = format!("unix:{}:/v1/{what}", socket.display())
-        .parse()
-        .map_err(|e| format!("{}: {e}", socket.display()))?;
-    let client = Client::alone(url, LIMITS);
-    let mut fields = HeaderMap::new();
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| format!("cannot start: {e}"))?;
-    let asked = runtime.block_on(async {
-        match method {
-            Method::GET => client.get(fields).await,
-            _ => client.post(fields, how).await,
-        }
-    });
-    asked.map_err(|e| match e {
-        ClientError::Connect(e) => {
-            let name = call.program.name;
-            let message = format!("{name} is not running here: {}: {e}", socket.display());
-            Failure { status: NOT_RUNNING, message }
-        }
-        e => format!("no answer at {}: {e}", socket.display()).into(),
-    })
+    runtime.block_on(async { Asking::of(call, what)?.ask(call, method, how).await })
+}
+
+/// One who asks a program the same again and again.
+pub(super) struct Asking {
+    client: Client,
+    socket: PathBuf,
+}
+
+impl Asking {
+    /// How it stands.
+    pub(super) fn new(call: &Call<'_>) -> Result<Self, Failure> {
+        Self::of(call, "status")
+    }
+
+    fn of(call: &Call<'_>, what: &str) -> Result<Self, Failure> {
+        let (_, constants) = dirs::locate(call)?;
+        let socket = Home::new(call, &constants).socket();
+        let socket = std::path::absolute(&socket).unwrap_or(socket);
+        let url: HttpUrl = format!("unix:{}:/v1/{what}", socket.display())
+            .parse()
+            .map_err(|e| format!("{}: {e}", socket.display()))?;
+        Ok(Self { client: Client::alone(url, LIMITS), socket })
+    }
+
+    pub(super) async fn ask(
+        &self,
+        call: &Call<'_>,
+        method: Method,
+        how: &[u8],
+    ) -> Result<Answer, Failure> {
+        let mut fields = HeaderMap::new();
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let asked = match method {
+            Method::GET => self.client.get(fields).await,
+            _ => self.client.post(fields, how).await,
+        };
+        let socket = self.socket.display();
+        asked.map_err(|e| match e {
+            ClientError::Connect(e) => {
+                let name = call.program.name;
+                let message = format!("{name} is not running here: {socket}: {e}");
+                Failure { status: NOT_RUNNING, message }
+            }
+            e => format!("no answer at {socket}: {e}").into(),
+        })
+    }
 }

@@ -18,10 +18,11 @@ use serde::Deserialize;
 use tracing::{info, warn};
 
 use super::Site;
+use super::guard::OverTls;
 use super::site::Seen;
-use super::token::SESSION;
+use super::token::{Right, SESSION};
 use crate::control::{Act, ConfigView, Overview};
-use view::{Live, Past};
+pub(crate) use view::{Live, Past};
 
 /// What the pages remember.
 struct Pages {
@@ -60,6 +61,8 @@ struct OverviewPage<'a> {
     version: &'a str,
     here: &'static str,
     notice: Option<Notice>,
+    /// Whether there are buttons.
+    acts: bool,
     live: String,
 }
 
@@ -93,13 +96,14 @@ struct LoginPage<'a> {
     failed: bool,
 }
 
-async fn overview(pages: State<Pages>) -> Result<Html<String>, WebError> {
+async fn overview(pages: State<Pages>, right: Right) -> Result<Html<String>, WebError> {
     let overview = pages.site.overview().await;
     page(&OverviewPage {
         program: &overview.program,
         version: &overview.version,
         here: "/",
         notice: pages.notice(),
+        acts: right == Right::Act,
         live: pages.live(&overview).map_err(failed)?,
     })
 }
@@ -167,19 +171,21 @@ struct Login {
 async fn login(
     pages: State<Pages>,
     peer: Peer,
+    OverTls(over_tls): OverTls,
     Form(login): Form<Login>,
 ) -> Result<Response, WebError> {
-    if !pages.site.token.is(login.token.trim()) {
+    let Some(right) = pages.site.token.right_of(login.token.trim()) else {
         warn!(%peer, "somebody has tried to log in to the admin pages with a wrong token");
         let page = pages.login_page(true).await?;
         return Ok((StatusCode::FORBIDDEN, page).respond());
-    }
+    };
     let name = &pages.site.cookie;
-    let cookie = SetCookie::new(name, &pages.site.token.session(name));
+    let cookie = SetCookie::new(name, &pages.site.token.session(name, right));
     let cookie = cookie.map_err(|e| WebError::caused(StatusCode::INTERNAL_SERVER_ERROR, e))?;
     let cookie =
         cookie.path("/").map_err(|e| WebError::caused(StatusCode::INTERNAL_SERVER_ERROR, e))?;
     let cookie = cookie.http_only().same_site(SameSite::Strict).max_age(SESSION);
+    let cookie = if over_tls { cookie.secure() } else { cookie };
     Ok(Redirect::see_other("/").respond().cookie(&cookie))
 }
 

@@ -1,6 +1,7 @@
 //! The admin servers, asked through real sockets, with a leader that is made up.
 
 mod browser;
+mod doors;
 mod fake;
 
 use std::io;
@@ -17,7 +18,7 @@ use hemi_test::raw::Client;
 use hemi_test::{Reply, TempDir, peer};
 use serde_json::Value;
 
-use super::{Admin, Places, Site, Token, address};
+use super::{Admin, Identity, Places, Site, Token, address};
 use crate::control::{Act, Event, What};
 use fake::Fake;
 
@@ -32,14 +33,21 @@ struct Under {
 
 impl Under {
     fn new() -> Self {
-        let (leader, dir) = (Arc::new(Fake::new()), TempDir::new().unwrap());
+        Self::by(Fake::new(), None)
+    }
+
+    fn by(leader: Fake, identity: Option<Identity>) -> Self {
+        let (leader, dir) = (Arc::new(leader), TempDir::new().unwrap());
         // Two addresses, for the same one would be shared.
         let any = |last| Some(SocketAddr::from(([127, 0, 0, last], 0)));
         let socket = Some(dir.path().join("control.sock"));
         let hosts = vec!["admin.test".to_owned()];
-        let site = Site::new("gorox", leader.clone(), Token::new(TOKEN).unwrap(), hosts);
+        let viewer = Token::new("a token for those who only look").unwrap();
+        let token = Token::new(TOKEN).unwrap().viewer(&viewer);
+        let site = Site::new("gorox", leader.clone(), token, hosts);
         let admin =
-            Admin::open(Arc::new(site), Places { socket, cmdui: any(1), webui: any(2) }).unwrap();
+            Admin::open(Arc::new(site), identity, Places { socket, cmdui: any(1), webui: any(2) })
+                .unwrap();
         Self { admin, leader, dir }
     }
 
@@ -67,8 +75,12 @@ impl Under {
 
     /// Asks the pages with a session.
     fn log_in(&self) -> String {
+        self.log_in_with(TOKEN)
+    }
+
+    fn log_in_with(&self, token: &str) -> String {
         let head = format!("POST /login\norigin: http://localhost\n{FORM}");
-        let reply = self.ask_at("webui", &head, &format!("token={}", TOKEN.replace(' ', "+")));
+        let reply = self.ask_at("webui", &head, &format!("token={}", token.replace(' ', "+")));
         assert_eq!((reply.status, reply.header("location")), (303, Some("/")));
         let cookie = reply.header("set-cookie").unwrap();
         assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");

@@ -1,4 +1,4 @@
-//! The token that opens the doors of the admin servers, and sessions that begin with it.
+//! The tokens that open the doors of the admin servers, and sessions that begin with them.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,10 +12,30 @@ use rustix::fs::OFlags;
 use rustix::process::geteuid;
 use sha2::{Digest, Sha512};
 
-/// A token. Whoever knows it may do all there is to do.
+/// A token. Whoever knows it may do all there is to do; whoever knows its viewer's token, look.
 pub(crate) struct Token {
     digest: [u8; 64],
+    viewer: Option<[u8; 64]>,
     key: CookieKey,
+}
+
+/// What somebody may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Right {
+    /// See how all stands.
+    Look,
+    /// Give commands, too.
+    Act,
+}
+
+impl Right {
+    /// How a session says it.
+    fn sign(self) -> char {
+        match self {
+            Self::Look => 'l',
+            Self::Act => 'a',
+        }
+    }
 }
 
 /// How long a session lasts.
@@ -37,7 +57,12 @@ impl Token {
             return Err(format!("a token needs {SHORTEST} characters at least"));
         }
         let key = CookieKey::from_bytes(&Sha512::digest(format!("sessions of {token}")));
-        Ok(Self { digest: digest(token), key: key.map_err(|e| e.to_string())? })
+        Ok(Self { digest: digest(token), viewer: None, key: key.map_err(|e| e.to_string())? })
+    }
+
+    /// The same with a token, this one, for those who may only look.
+    pub(crate) fn viewer(self, viewer: &Self) -> Self {
+        Self { viewer: Some(viewer.digest), ..self }
     }
 
     /// The one in a file that only its owner may read; a new one is put there if there is none.
@@ -68,21 +93,29 @@ impl Token {
         }
     }
 
-    /// Whether somebody has said it. Takes the same time whatever is wrong.
-    pub(super) fn is(&self, said: &str) -> bool {
-        let pairs = self.digest.iter().zip(digest(said));
-        pairs.fold(0, |differs, (known, said)| differs | (known ^ said)) == 0
+    /// What somebody may do who has said this. Takes the same time whatever is wrong.
+    pub(super) fn right_of(&self, said: &str) -> Option<Right> {
+        let said = digest(said);
+        let is = |known: &[u8; 64]| {
+            known.iter().zip(said).fold(0, |differs, (known, said)| differs | (known ^ said)) == 0
+        };
+        let viewer = self.viewer.as_ref().is_some_and(is);
+        is(&self.digest).then_some(Right::Act).or(viewer.then_some(Right::Look))
     }
 
-    /// The value of a cookie of this name for who has shown the token now.
-    pub(super) fn session(&self, cookie: &str) -> String {
-        self.key.sign(cookie, &Timestamp::now().after(SESSION).0.to_string())
+    /// The value of a cookie of this name for who has shown a token now.
+    pub(super) fn session(&self, cookie: &str, right: Right) -> String {
+        let ends = Timestamp::now().after(SESSION).0;
+        self.key.sign(cookie, &format!("{}{ends}", right.sign()))
     }
 
-    /// Whether that is one, and not over.
-    pub(super) fn has_session(&self, cookie: &str, value: &str) -> bool {
-        let ends = self.key.verify(cookie, value).and_then(|ends| ends.parse().ok());
-        ends.is_some_and(|ends| Timestamp::now() < Timestamp(ends))
+    /// What that gives the right to, if it is one, and not over.
+    pub(super) fn right_by(&self, cookie: &str, value: &str) -> Option<Right> {
+        let session = self.key.verify(cookie, value)?;
+        let (right, ends) = [Right::Look, Right::Act]
+            .into_iter()
+            .find_map(|right| Some((right, session.strip_prefix(right.sign())?)))?;
+        (Timestamp::now() < Timestamp(ends.parse().ok()?)).then_some(right)
     }
 }
 
@@ -125,8 +158,11 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text.len(), 2 * RANDOM + 1);
-        assert!(made.is(text.trim()) && Token::in_file(&path).unwrap().is(text.trim()));
-        assert!(!made.is("") && !made.is(&text.trim()[1..]));
+        let again = Token::in_file(&path).unwrap();
+        for token in [&made, &again] {
+            assert_eq!(token.right_of(text.trim()), Some(Right::Act));
+        }
+        assert_eq!([made.right_of(""), made.right_of(&text.trim()[1..])], [None; 2]);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(Token::in_file(&path).unwrap_err().contains("chmod 600"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -138,10 +174,21 @@ mod tests {
     fn sessions_are_of_one_token_and_end() {
         let (one, other) =
             (Token::new(&"a".repeat(16)).unwrap(), Token::new(&"b".repeat(16)).unwrap());
-        let session = one.session("s");
-        assert!(one.has_session("s", &session));
-        assert!(!other.has_session("s", &session) && !one.has_session("t", &session));
-        let over = one.key.sign("s", "1000");
-        assert!(!one.has_session("s", &over) && !one.has_session("s", "1000"));
+        for right in [Right::Look, Right::Act] {
+            let session = one.session("s", right);
+            assert_eq!(one.right_by("s", &session), Some(right));
+            assert_eq!([other.right_by("s", &session), one.right_by("t", &session)], [None; 2]);
+        }
+        let over = one.key.sign("s", "a1000");
+        assert_eq!([one.right_by("s", &over), one.right_by("s", "a1000")], [None; 2]);
+    }
+
+    #[test]
+    fn who_knows_the_token_of_viewers_may_look() {
+        let (one, other) = ("a".repeat(16), "b".repeat(16));
+        let token = Token::new(&one).unwrap().viewer(&Token::new(&other).unwrap());
+        assert_eq!(token.right_of(&one), Some(Right::Act));
+        assert_eq!(token.right_of(&other), Some(Right::Look));
+        assert_eq!(token.right_of(&"c".repeat(16)), None);
     }
 }

@@ -32,10 +32,18 @@ impl Leader {
     /// Opens the control socket. Without one it serves all the same.
     pub(super) fn open_control(&self, control: Asker, options: &Options) {
         let Some(home) = &self.home else { return };
-        let opened = Token::in_file(&home.token()).and_then(|token| {
+        let token = Token::in_file(&home.token()).and_then(|token| {
+            let viewer = home.viewer();
+            Ok(match viewer.exists() {
+                true => token.viewer(&Token::in_file(&viewer)?),
+                false => token,
+            })
+        });
+        let opened = token.and_then(|token| {
             let hosts = options.admin_hosts.clone();
             let site = Site::new(self.program.name, Arc::new(control), token, hosts);
-            let admin = Admin::open(Arc::new(site), Places::default());
+            let identity = options.admin_identity();
+            let admin = Admin::open(Arc::new(site), identity, Places::default());
             *self.admin.borrow_mut() = Some(admin.map_err(|e| e.to_string())?);
             self.place_socket(home.socket())
         });

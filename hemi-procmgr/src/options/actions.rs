@@ -32,6 +32,16 @@ pub(crate) const ACTIONS: &[Action] = &[
         run: actions::ask::status,
     },
     Action {
+        names: &["top"],
+        operands: Operands::Nothing,
+        about: "watch how the processes that serve are doing, until Ctrl-C",
+        more: "Once a second: requests, errors, connections, latencies (if they are measured: see --webui \
+               and the handlet metrics), stages, servers, rules, nodes of backends, the last warnings. To \
+               what is no terminal it is told once.",
+        exits: &[],
+        run: actions::top::top,
+    },
+    Action {
         names: &["pids"],
         operands: Operands::Nothing,
         about: "print the process ids of leader and workers",

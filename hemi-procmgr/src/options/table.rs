@@ -3,18 +3,20 @@
 use super::{Is, Opt, Set, Value};
 use crate::admin;
 
+const PEM: Value = Value { name: "FILE", is: Is::File };
+
 const DIR: Value = Value { name: "DIR", is: Is::Dir };
 
 /// The actions that look at a config, or for a program that was started with one.
 const CONFIGURED: &[&str] = &[
-    "serve", "check", "dump", "status", "pids", "leader", "worker", "reload", "rework", "upgrade",
-    "reopen", "quit", "stop", "recmd", "reweb",
+    "serve", "check", "dump", "status", "top", "pids", "leader", "worker", "reload", "rework",
+    "upgrade", "reopen", "quit", "stop", "recmd", "reweb",
 ];
 
 /// The actions that serve, or ask a program that does.
 const CONTROLLED: &[&str] = &[
-    "serve", "status", "pids", "leader", "worker", "reload", "rework", "upgrade", "reopen", "quit",
-    "stop", "recmd", "reweb",
+    "serve", "status", "top", "pids", "leader", "worker", "reload", "rework", "upgrade", "reopen",
+    "quit", "stop", "recmd", "reweb",
 ];
 
 /// In the order in which they are shown.
@@ -102,6 +104,37 @@ pub(crate) const OPTIONS: &[Opt] = &[
         }),
         about: "a name by which the ports of cmdui and webui may be asked for; may be given several times",
         default: "addresses and localhost only",
+        of: &["serve"],
+    },
+    Opt {
+        names: &["admin-cert"],
+        set: Set::Value(PEM, |o, v| {
+            o.admin_certificate = Some(v.into());
+            Ok(())
+        }),
+        about: "the certificate, in PEM, by which the ports of cmdui and webui speak TLS, and nothing else; \
+                `NAME cert self-signed` makes one",
+        default: "they speak in the clear",
+        of: &["serve"],
+    },
+    Opt {
+        names: &["admin-key"],
+        set: Set::Value(PEM, |o, v| {
+            o.admin_key = Some(v.into());
+            Ok(())
+        }),
+        about: "the private key of that, in PEM",
+        default: "",
+        of: &["serve"],
+    },
+    Opt {
+        names: &["admin-client-ca"],
+        set: Set::Value(PEM, |o, v| {
+            o.admin_client_ca = Some(v.into());
+            Ok(())
+        }),
+        about: "a CA, in PEM: who connects to these ports must show a certificate of it, and needs no token",
+        default: "no certificates are asked for",
         of: &["serve"],
     },
     Opt {

@@ -30,7 +30,8 @@ pub(super) fn clock(at: Timestamp) -> String {
 
 /// `1,234,567`
 pub(super) fn count(count: f64) -> String {
-    let digits = format!("{count:.0}");
+    // The sum of no numbers is -0.
+    let digits = format!("{:.0}", count + 0.0);
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
         if place > 0 && (digits.len() - place) % 3 == 0 {
@@ -94,7 +95,13 @@ mod tests {
     fn figures() {
         let ages = [(0, "0 s"), (61, "1 min"), (7500, "2 h 5 min"), (350_000, "4 d 1 h")];
         ages.iter().for_each(|(s, text)| assert_eq!(age(Duration::from_secs(*s)), *text));
-        let counts = [(0.0, "0"), (999.0, "999"), (1000.0, "1,000"), (1_234_567.0, "1,234,567")];
+        let counts = [
+            (0.0, "0"),
+            (-0.0, "0"),
+            (999.0, "999"),
+            (1000.0, "1,000"),
+            (1_234_567.0, "1,234,567"),
+        ];
         counts.iter().for_each(|(n, text)| assert_eq!(count(*n), *text));
         assert_eq!([rate(0.0), rate(0.25), rate(1234.5)], ["0", "0.2", "1,234"]);
         let times = [None, Some(0.000_25), Some(0.012), Some(1.5)].map(took);

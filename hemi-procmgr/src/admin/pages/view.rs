@@ -1,5 +1,7 @@
 //! What the overview shows: made of what components measure, whatever components there are.
 
+mod text;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use crate::recent;
 /// The part of the page that changes.
 #[derive(Template)]
 #[template(path = "live.html")]
-pub(super) struct Live {
+pub(crate) struct Live {
     now: Now,
     processes: Vec<Process>,
     restarts: String,
@@ -111,7 +113,7 @@ type Times = BTreeMap<Labels, Histogram>;
 
 /// What was seen before, so that how long requests take now can be told from how long they took ever.
 #[derive(Default)]
-pub(super) struct Past {
+pub(crate) struct Past {
     /// The older one first.
     seen: Option<[(Moment, Times); 2]>,
 }
@@ -143,7 +145,7 @@ impl Past {
 }
 
 impl Live {
-    pub(super) fn of(overview: &Overview, happened: &[Event], past: &mut Past) -> Self {
+    pub(crate) fn of(overview: &Overview, happened: &[Event], past: &mut Past) -> Self {
         let report = overview.worker.as_ref().and_then(|worker| worker.report.as_ref());
         let nothing = Measures::default();
         let measures = report.map_or(&nothing, |report| &report.engine.measures);
@@ -233,10 +235,10 @@ fn processes(overview: &Overview) -> Vec<Process> {
         }
     };
     let leader = &overview.leader;
-    // It is this process.
-    let figures = Measures::of_process();
+    // Mostly it is this process.
+    let figures = (leader.pid == std::process::id()).then(Measures::of_process);
     let state = "watching".to_owned();
-    let leader = process("leader", leader.pid, leader.since, state, "good", Some(&figures));
+    let leader = process("leader", leader.pid, leader.since, state, "good", figures.as_ref());
     let of = |worker: &Worker| {
         let (state, mood) = match (&worker.ends_by, &worker.report) {
             (Some(by), _) => (draining(*by), "warn"),
@@ -405,7 +407,9 @@ fn tables(measures: &Measures) -> Vec<Table> {
         }
         let head = [first].into_iter().chain(columns.iter().map(|(head, ..)| *head)).collect();
         let rows = rows.into_iter().map(|(labels, figures)| {
-            let names: Vec<_> = labels.iter().map(|(_, name)| name.to_owned()).collect();
+            let mut names: Vec<_> = labels.iter().map(|(_, name)| name.to_owned()).collect();
+            // A node without a name is called by its address.
+            names.dedup();
             [names.join(" ")].into_iter().chain(figures).collect()
         });
         Table { title, head, rows: rows.collect() }
