@@ -11,7 +11,7 @@ impl Live {
         let now = &self.now;
         let mut text = format!(
             "requests/s {} (last minute {}, peak {})   errors/s {} (last minute {})\n\
-             connections {} (accepted/s {})   p99 {}, {}\n\n",
+             connections {} (accepted/s {})   p99 {}, {}\n",
             now.requests,
             now.requests_minute,
             now.peak,
