@@ -167,6 +167,42 @@ fn contents_flow_both_ways_however_they_are_framed() {
     }
 }
 
+/// What is long passes through the kernel alone.
+#[test]
+fn long_answers_arrive_whole_and_nothing_more() {
+    const LEN: usize = 5_000_000;
+    let content: Vec<u8> = (0..LEN as u32).map(|n| (n % 251) as u8).collect();
+    let sent = content.clone();
+    let upstream = Upstream::start(move |head| {
+        let mut answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {LEN}\r\n\r\n").into_bytes();
+        answer.extend_from_slice(&sent);
+        if head.contains("/more") {
+            answer.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        } else if head.contains("/less") {
+            answer.truncate(3_000_000);
+            return Act::AnswerAndClose(answer);
+        }
+        Act::Answer(answer)
+    });
+    let server = proxy(&upstream);
+    let mut client = server.connect();
+    for path in ["/", "/", "/more", "/", "/more", "/"] {
+        assert!(ask(&mut client, "GET", path, &[]).unwrap().body == content, "{path}");
+    }
+    // One on which something is left is not used again.
+    assert!(upstream.connections() >= 3);
+    assert!(ask(&mut client, "GET", "/less", &[]).is_err());
+    // Who reads slowly gets it all the same.
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut received = Vec::new();
+    while received.len() < 2_000_000 {
+        received.extend(client.read_exact(1000).unwrap());
+    }
+    received.extend(client.read_to_end().unwrap());
+    assert!(received.ends_with(&content));
+}
+
 #[test]
 fn answers_without_content_have_none() {
     let upstream = Upstream::start(|head| match head.starts_with("HEAD") {

@@ -93,13 +93,14 @@ impl Socket {
     }
 
     /// Whether nothing has come since all was received, not even the end: asked of an idle connection
-    /// before it is used again. Costs no system call if it has waited for something; may say no for nothing.
+    /// before it is used again. Costs no system call most often.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         match &self.driver {
-            Driver::Tcp(s) => s.poll_read_ready(&mut cx).is_pending(),
-            Driver::Unix(s) => s.poll_read_ready(&mut cx).is_pending(),
+            // After a content that was taken to the byte, it is not known whether more has come.
+            Driver::Tcp(s) => s.poll_read_ready(&mut cx).is_pending() || has_nothing(s.as_fd()),
+            Driver::Unix(s) => s.poll_read_ready(&mut cx).is_pending() || has_nothing(s.as_fd()),
             Driver::Ring(conn) => conn.is_quiet().unwrap_or_else(|| has_nothing(conn.fd())),
             Driver::Fresh(fd, _) => self.early.is_none() && has_nothing(fd.as_fd()),
             Driver::Leaving(..) | Driver::Gone => false,
