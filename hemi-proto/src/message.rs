@@ -68,9 +68,10 @@ impl RequestReader {
         Self { fields: buffer, ..Self::default() }
     }
 
-    /// The memory that is left.
+    /// The memory that is left, without what was taken of a request that is refused.
     #[must_use]
-    pub fn into_buffer(self) -> BytesMut {
+    pub fn into_buffer(mut self) -> BytesMut {
+        self.fields.clear();
         self.fields
     }
 

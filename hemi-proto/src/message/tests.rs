@@ -206,3 +206,15 @@ fn trailers() {
     }
     assert_eq!(read(&[("a", "b"); 129]), Err(Malformed::TrailersTooLarge));
 }
+
+#[test]
+fn nothing_is_left_of_a_request_that_is_refused() {
+    let limits = HeadLimits { head_size: 100, fields: 8, target_size: 64 };
+    let (mut reader, mut head) = (RequestReader::default(), RequestHead::default());
+    for value in ["small", &"large".repeat(20)] {
+        let value = Bytes::copy_from_slice(value.as_bytes());
+        reader.line(&FieldName::parse(b"x"), value, &limits);
+    }
+    assert!(reader.finish(&mut head, &limits, Version::HTTP_2, Content::None).is_err());
+    assert!(reader.into_buffer().is_empty());
+}
