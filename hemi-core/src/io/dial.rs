@@ -40,7 +40,9 @@ impl Socket {
             Ok(()) => {}
             Err(Errno::INPROGRESS) => {
                 let mut asked = [PollFd::new(&socket, PollFlags::OUT)];
-                if poll(&mut asked, Some(&Timespec::default()))? == 0 {
+                let ready = poll(&mut asked, Some(&Timespec::default()))? > 0;
+                let events = asked[0].revents();
+                if !ready {
                     let stream = TcpStream::from_std(socket.into())?;
                     stream.ready(Interest::WRITABLE).await?;
                     return match stream.take_error()? {
@@ -48,7 +50,9 @@ impl Socket {
                         None => Ok(stream.into()),
                     };
                 }
-                sockopt::socket_error(&socket)??;
+                if events.intersects(PollFlags::ERR | PollFlags::HUP) {
+                    sockopt::socket_error(&socket)??;
+                }
             }
             Err(e) => return Err(e.into()),
         }

@@ -99,7 +99,8 @@ impl Relay {
         there.out.push(early);
         poll_fn(|cx| {
             let before = (there.passed, back.passed);
-            let ways = (there.poll(cx, one, other), back.poll(cx, other, one));
+            let there_polled = there.poll(cx, one, other, back.ended);
+            let ways = (there_polled, back.poll(cx, other, one, there.ended));
             *passed = Relayed { there: there.passed, back: back.passed };
             let ways = (ways.0?, ways.1?);
             if before.0 != there.passed {
@@ -167,6 +168,7 @@ impl Way {
         cx: &mut Context<'_>,
         from: &mut impl Io,
         to: &mut impl Io,
+        other_ended: bool,
     ) -> io::Result<Poll<()>> {
         for _ in 0..TURN {
             let polled = match &self.pipe {
@@ -177,7 +179,9 @@ impl Way {
                 return Ok(Poll::Pending);
             }
             if self.ended {
-                if !std::mem::replace(&mut self.shut, true) {
+                // If both have ended, the close that follows says so.
+                let closes = other_ended && to.socket().is_some();
+                if !std::mem::replace(&mut self.shut, true) && !closes {
                     to.shutdown()?;
                 }
                 return Ok(Poll::Ready(()));
@@ -236,10 +240,19 @@ impl Way {
         from: &mut impl Io,
         to: &mut impl Io,
     ) -> Option<io::Result<Poll<usize>>> {
-        if self.streak < LONG {
+        if self.streak < PIECE as u64 {
             return None;
         }
-        let (from, _) = (from.socket()?, to.socket()?);
+        let from = from.socket()?;
+        if self.streak < LONG {
+            // A ring receives in small pieces.
+            return match from.poll_spliceable(cx) {
+                Poll::Ready(Ok(_)) => None,
+                Poll::Ready(Err(e)) => Some(Err(e)),
+                Poll::Pending => Some(Ok(Poll::Pending)),
+            };
+        }
+        to.socket()?;
         if self.pipe.is_none() {
             self.pipe = Pipe::take();
             if self.pipe.is_none() {
