@@ -334,6 +334,30 @@ pub(super) const ROWS: &[Row] = &[
         measure: proxy(Load { connections: 8, ..Load::get("/10m.bin") }, 0.85),
     },
     Row {
+        name: "relay-hello",
+        what: "12-byte answer of an origin, relayed below HTTP",
+        subject: OURS,
+        measure: proxy(Load::get("/hello"), 1.0),
+    },
+    Row {
+        name: "relay-100k",
+        what: "file of 100 KiB of an origin, relayed below HTTP",
+        subject: OURS,
+        measure: proxy(Load::get("/100k.txt"), 1.05),
+    },
+    Row {
+        name: "relay-10m",
+        what: "file of 10 MiB of an origin, relayed below HTTP",
+        subject: OURS,
+        measure: proxy(Load { connections: 8, ..Load::get("/10m.bin") }, 1.8),
+    },
+    Row {
+        name: "relay-close",
+        what: "12-byte answer of an origin, relayed below HTTP, one connection per request",
+        subject: OURS,
+        measure: proxy(Load { style: Style::OneEach, ..Load::get("/hello") }, 1.05),
+    },
+    Row {
         name: "proxy-tls",
         what: "12-byte answer of an origin, passed on over TLS 1.3",
         subject: OURS,

@@ -54,6 +54,9 @@ const RPCX: &[&str] = &["rpcx-50", "rpcx-500", "rpcx-500-each"];
 /// The rows about requests that are passed on, in the clear on both sides.
 const PROXY: &[&str] = &["proxy-hello", "proxy-100k", "proxy-10m"];
 
+/// The rows about connections that are relayed below HTTP.
+const RELAY: &[&str] = &["relay-hello", "relay-100k", "relay-10m", "relay-close"];
+
 const SERVERS: &[Server] = &[
     Server {
         name: OURS,
@@ -86,6 +89,7 @@ const SERVERS: &[Server] = &[
             (&["http3-hello", "http3-hello-32", "http3-100k"], "gorox-http3.conf"),
             (&["tls-rsa"], "gorox-tls-rsa.conf"),
             (PROXY, "gorox-proxy.conf"),
+            (RELAY, "gorox-relay.conf"),
             (&["proxy-tls"], "gorox-proxy-tls.conf"),
             (&["proxy-http2-32"], "gorox-proxy-http2.conf"),
         ],
@@ -155,6 +159,7 @@ const SERVERS: &[Server] = &[
             (&["hello", "pipeline", "close", "websocket", "websocket-16", "idle"], "gorox.conf"),
             (STATIC, "gorox-static.conf"),
             (PROXY, "gorox-proxy.conf"),
+            (RELAY, "gorox-relay.conf"),
         ],
     },
     Server {
@@ -177,6 +182,7 @@ const SERVERS: &[Server] = &[
                 "peers/nginx-http2.conf",
             ),
             (PROXY, "peers/nginx-proxy.conf"),
+            (RELAY, "peers/nginx-relay.conf"),
             (&["proxy-tls"], "peers/nginx-proxy-tls.conf"),
             (&["proxy-http2-32"], "peers/nginx-proxy-http2.conf"),
         ],
@@ -196,6 +202,7 @@ const SERVERS: &[Server] = &[
         configs: &[
             (&["hello", "pipeline", "close"], "peers/haproxy-hello.conf"),
             (PROXY, "peers/haproxy-proxy.conf"),
+            (RELAY, "peers/haproxy-relay.conf"),
             (&["proxy-tls"], "peers/haproxy-proxy-tls.conf"),
             (&["proxy-http2-32"], "peers/haproxy-proxy-http2.conf"),
         ],
