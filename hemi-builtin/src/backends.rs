@@ -1,14 +1,20 @@
 //! Backends: groups of servers that do the work.
 
-mod cgi;
+mod ajp;
+pub(crate) mod cgi;
 mod conns;
 mod exchange;
 mod fcgi;
 mod http1;
 mod http2;
+mod scgi;
+mod uwsgi;
 
-pub use conns::ConnsConfig;
+pub use ajp::{AjpBackend, AjpConfig};
+pub use conns::{ConnsConfig, ProxyProtocol};
 pub use exchange::TimesConfig;
 pub use fcgi::{FcgiBackend, FcgiConfig};
 pub use http1::{Http1Backend, Http1Config};
 pub use http2::{Http2Backend, Http2Config};
+pub use scgi::ScgiBackend;
+pub use uwsgi::{UwsgiBackend, UwsgiConfig};

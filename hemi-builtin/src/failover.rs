@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -10,12 +11,15 @@ use hemi_core::BoxFuture;
 use hemi_core::backend::{By, NoNode, Nodes, Pick};
 use hemi_core::clock::{self, Moment};
 use hemi_core::config::ConfigType;
-use hemi_web::{Body, Response, SendError, StatusPattern, Undelivered};
+use hemi_core::listen::Peer;
+use hemi_web::{Body, Request, Response, Scheme, SendError, StatusPattern, Undelivered};
 use http::StatusCode;
+use http::header::{HeaderValue, RETRY_AFTER, SET_COOKIE};
 use serde::Deserialize;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::replay::Replay;
+use crate::sticky::Sticky;
 
 /// A request that may go to several nodes.
 pub(crate) struct Failover<'a> {
@@ -29,6 +33,8 @@ pub(crate) struct Failover<'a> {
     pub(crate) causes: &'a [RetryCause],
     /// For the log.
     pub(crate) request: &'a (dyn Display + Sync),
+    /// What keeps its client at a node, and how it came.
+    pub(crate) sticky: Option<(&'a Sticky, Scheme)>,
 }
 
 /// What is held against a node.
@@ -114,7 +120,7 @@ impl Failover<'_> {
     /// Sends it; the status to answer with, if no node does.
     ///
     /// After a failure it is sent again if nobody can have seen it, or it may be repeated; and never when
-    /// some of its content was taken that `replay` does not have.
+    /// some of its content was taken that `replay` does not have, or too many others were sent again of late.
     pub(crate) async fn run<'s>(
         self,
         mut body: Body,
@@ -125,8 +131,14 @@ impl Failover<'_> {
         let mut failed = Failed::Not;
         let by_status = self.causes.iter().any(|cause| matches!(cause, RetryCause::Status(_)));
         loop {
-            let pick = match self.nodes.pick(&self.by, &tried) {
+            let pick = match self.nodes.pick_in_time(&self.by, &tried).await {
                 Ok(pick) => pick,
+                Err(NoNode::Full) if tried.is_empty() => {
+                    debug!(request = %self.request, "cannot pass the request on: {}", NoNode::Full);
+                    let soon = HeaderValue::from_static("1");
+                    let full = Response::from(StatusCode::SERVICE_UNAVAILABLE);
+                    return Ok(full.field(RETRY_AFTER, soon));
+                }
                 Err(e) => {
                     if e == NoNode::Fit && may_log() {
                         warn!(request = %self.request, "cannot pass the request on: {e}");
@@ -135,9 +147,13 @@ impl Failover<'_> {
                 }
             };
             let twin = by_status.then(|| pick.twin());
+            let cookie = self.cookie(&pick);
             let undelivered = match send(pick, body).await {
-                Ok(response) => {
+                Ok(mut response) => {
                     let status = response.status();
+                    if let Some(cookie) = cookie {
+                        response.headers_mut().append(SET_COOKIE, cookie);
+                    }
                     let held_against = |cause: &RetryCause| matches!(cause, RetryCause::Status(pattern) if pattern.matches(status));
                     let again = self.repeatable && self.causes.iter().any(held_against);
                     let left = again && tried.len() + 1 < self.max_tries;
@@ -146,6 +162,9 @@ impl Failover<'_> {
                     let (Some(untouched), Some(twin)) = (untouched.flatten(), twin) else {
                         return Ok(response);
                     };
+                    if !self.nodes.may_retry() {
+                        return Ok(response);
+                    }
                     let node = twin.endpoint().target();
                     if may_log() {
                         warn!(request = %self.request, %node, "the node answered {status}");
@@ -170,12 +189,28 @@ impl Failover<'_> {
             tried.push(undelivered.pick);
             let held_against = RetryCause::of(&error).is_some_and(|c| self.causes.contains(&c));
             let again = undelivered.unseen || (self.repeatable && held_against);
+            let again = again && tried.len() < self.max_tries;
             let untouched = undelivered.body.or_else(|| replay?.body());
-            match untouched.filter(|_| again && tried.len() < self.max_tries) {
+            match untouched.filter(|_| again && self.nodes.may_retry()) {
                 Some(untouched) => body = untouched,
                 None => return failed.end(),
             }
         }
+    }
+
+    /// What tells the client which node it was given, if that is news.
+    fn cookie(&self, pick: &Pick) -> Option<HeaderValue> {
+        let (sticky, scheme) = self.sticky?;
+        let node = pick.endpoint();
+        (self.by.node != Some(node.id())).then(|| sticky.cookie(node, scheme))?
+    }
+}
+
+/// Where the client is, if that can be told.
+pub(crate) fn peer_of(req: &Request) -> Option<SocketAddr> {
+    match req.peer() {
+        Peer::Tcp(address) => Some(address),
+        Peer::Unix => None,
     }
 }
 

@@ -1,11 +1,14 @@
 //! Handlets.
 
 mod access;
+mod ajp_proxy;
 mod basic_auth;
+mod cgi;
 mod cors;
 mod favicon;
 mod fcgi_proxy;
 mod forward_auth;
+mod gateway;
 mod headers;
 mod health;
 mod hostname_checker;
@@ -20,14 +23,20 @@ mod redirect;
 mod referer;
 mod request_id;
 mod rewrite;
+mod scgi_proxy;
 mod static_files;
+mod uwsgi_proxy;
 
+pub use crate::sticky::StickyConfig;
 pub use access::{Access, AccessConfig};
+pub use ajp_proxy::AjpProxy;
 pub use basic_auth::{BasicAuth, BasicAuthConfig};
+pub use cgi::{Cgi, CgiConfig};
 pub use cors::{Cors, CorsConfig};
 pub use favicon::Favicon;
 pub use fcgi_proxy::{FcgiProxy, FcgiProxyConfig};
 pub use forward_auth::{ForwardAuth, ForwardAuthConfig};
+pub use gateway::{GatewayConfig, MountConfig, SpecialConfig};
 pub use headers::{Headers, HeadersConfig};
 pub use health::Health;
 pub use hostname_checker::{HostnameChecker, HostnameCheckerConfig};
@@ -42,7 +51,9 @@ pub use redirect::{Redirect, RedirectConfig};
 pub use referer::{Referer, RefererConfig};
 pub use request_id::{RequestId, RequestIdConfig};
 pub use rewrite::{Rewrite, RewriteConfig};
+pub use scgi_proxy::ScgiProxy;
 pub use static_files::{Static, StaticConfig};
+pub use uwsgi_proxy::UwsgiProxy;
 
 use hemi_web::{Reply, Request, Response, Scheme};
 use http::header::{ALLOW, HeaderValue, LOCATION};

@@ -6,6 +6,7 @@ mod access_list;
 mod authority;
 pub mod backends;
 mod buckets;
+pub mod checks;
 mod clients;
 pub mod cronjobs;
 pub mod dealets;
@@ -23,11 +24,13 @@ pub mod servers;
 pub mod services;
 mod site_path;
 pub mod socklets;
+mod sticky;
 mod uri_template;
 mod users;
 mod vary;
 
 use hemi_core::Registry;
+use hemi_core::backend::CheckRegistry;
 use hemi_core::cronjob::CronjobRegistry;
 use hemi_core::logger::LoggerRegistry;
 use hemi_core::server::ServerRegistry;
@@ -47,10 +50,16 @@ pub fn register(registry: &mut Registry) {
         .http_backend::<backends::Http1Backend>()
         .http_backend::<backends::Http2Backend>()
         .gateway::<backends::FcgiBackend>()
+        .gateway::<backends::ScgiBackend>()
+        .gateway::<backends::UwsgiBackend>()
+        .gateway::<backends::AjpBackend>()
+        .check::<checks::HttpCheck>()
         .handlet::<handlets::Static>()
         .handlet::<handlets::Favicon>()
         .handlet::<handlets::Access>()
+        .handlet::<handlets::AjpProxy>()
         .handlet::<handlets::BasicAuth>()
+        .handlet::<handlets::Cgi>()
         .handlet::<handlets::Cors>()
         .handlet::<handlets::FcgiProxy>()
         .handlet::<handlets::ForwardAuth>()
@@ -68,6 +77,8 @@ pub fn register(registry: &mut Registry) {
         .handlet::<handlets::Referer>()
         .handlet::<handlets::RequestId>()
         .handlet::<handlets::Rewrite>()
+        .handlet::<handlets::ScgiProxy>()
+        .handlet::<handlets::UwsgiProxy>()
         .reviser::<revisers::Gunzip>()
         .reviser::<revisers::Ssi>()
         .reviser::<revisers::Wrap>()

@@ -5,71 +5,45 @@
 //! Nodes are found to be fit in two ways: by checks, and by what comes of requests. A node that fails so
 //! often in a row gets none for a while; never all of them, for then the fault is likely elsewhere.
 
+mod adaptive;
 mod balancer;
 mod check;
+mod config;
 mod endpoint;
+mod measure;
 mod node;
 mod numbers;
+mod pick;
+mod queue;
 mod seat;
+#[cfg(test)]
+mod tests;
 
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use serde::Deserialize;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::clock::{self, Moment};
 use crate::cores::{PerCore, wait_aside};
-use crate::metrics::Measures;
 use crate::resolv::{Resolv, ResolvKind};
-use crate::{CreateCx, Error, Explain, Prepare, Result, Run};
+use crate::{CreateCx, Error, Prepare, Result, Run};
 
 pub use balancer::{Balancer, By, spread};
 pub use check::{Check, CheckConfig, CheckKind, CheckRegistry, DynCheck, TcpCheck};
+pub use config::BackendConfig;
 pub use endpoint::{Endpoint, Health, Target};
 pub use node::{Node, NodeAddress, NodeConfig, NodeKind};
 pub use numbers::{Percent, Weight};
+pub use pick::Pick;
 
 use balancer::Dice;
 use endpoint::Kept;
-use seat::Seat;
-
-/// Properties of every backend.
-#[derive(Clone, Debug, Deserialize, Explain)]
-#[serde(rename_all = "camelCase", default)]
-pub struct BackendConfig {
-    /// How requests are spread over the nodes.
-    pub balancer: Balancer,
-    /// After how many failed requests in a row, as a core counts them, a node gets none for a while;
-    /// 0 for never.
-    pub max_failures: u32,
-    /// For how long, the first time; each further time in a row this much longer, up to ten times as long.
-    pub eject_time: Duration,
-    /// Percent of the nodes that get none at the same time for this reason, at most; at least one node
-    /// is always left.
-    pub max_ejected: Percent,
-    /// How long a node that comes back gets less than its share, from a tenth on.
-    pub slow_start: Duration,
-    /// How often names of nodes are looked up again.
-    pub resolve_interval: Duration,
-}
-
-impl Default for BackendConfig {
-    fn default() -> Self {
-        Self {
-            balancer: Balancer::default(),
-            max_failures: 5,
-            eject_time: Duration::from_secs(10),
-            max_ejected: Percent::HALF,
-            slow_start: Duration::from_secs(10),
-            resolve_interval: Duration::from_secs(10),
-        }
-    }
-}
+use queue::{Queue, RetryBudget};
+use seat::{Limits, Seat};
 
 /// The nodes of a backend.
 pub struct Nodes {
@@ -83,6 +57,16 @@ pub struct Nodes {
     /// Of the table: counted up with each new one.
     version: AtomicU64,
     views: PerCore<View>,
+    /// What each core may do, of what all may.
+    share: Share,
+}
+
+/// What a core may do.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    requests: u32,
+    pending: usize,
+    limits: Limits,
 }
 
 /// Where all nodes are now.
@@ -102,6 +86,8 @@ struct View {
     /// The memory of a choice.
     fit: Vec<(Arc<Seat>, f64)>,
     dice: Dice,
+    queue: Arc<Queue>,
+    retries: RetryBudget,
 }
 
 /// There is no node that may get the request.
@@ -113,12 +99,9 @@ pub enum NoNode {
     /// All that are fit were tried.
     #[error("all nodes that are fit were tried")]
     Left,
-}
-
-/// A node that was chosen for a request, which counts as under way until this is dropped.
-#[derive(Debug)]
-pub struct Pick {
-    seat: Arc<Seat>,
+    /// Those that are fit have as much to do as they can or may.
+    #[error("all nodes have as much to do as they can")]
+    Full,
 }
 
 impl Nodes {
@@ -148,7 +131,11 @@ impl Nodes {
         resolv: Arc<Resolv>,
         cores: usize,
     ) -> Self {
+        let limits = Limits { most: of_core(config.max_conns, cores), adaptive: config.adaptive };
+        let requests = of_core(config.max_requests, cores);
+        let share = Share { requests, pending: config.max_pending.div_ceil(cores.max(1)), limits };
         Self {
+            share,
             name: name.to_owned(),
             config,
             nodes,
@@ -177,40 +164,95 @@ impl Nodes {
         }
     }
 
-    /// Chooses a node for a request.
+    /// Chooses a node for a request; if all have as much to do as they can, once one has less.
     ///
     /// `tried`: those that were picked for it before, and are not again.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is none, or not in time.
+    pub async fn pick_in_time(&self, by: &By<'_>, tried: &[Pick]) -> Result<Pick, NoNode> {
+        let queue = match self.pick(by, tried) {
+            Err(NoNode::Full) if tried.is_empty() => self.views.mine().queue.clone(),
+            picked => return picked,
+        };
+        let limit = self.config.pending_timeout;
+        queue
+            .wait(self.share.pending, limit, || self.pick_from(&mut self.views.mine(), by, tried))
+            .await
+    }
+
+    /// Chooses a node for a request, which does not wait for one.
+    ///
+    /// # Errors
+    /// When there is none now.
     pub fn pick(&self, by: &By<'_>, tried: &[Pick]) -> Result<Pick, NoNode> {
         let mut view = self.views.mine();
+        if tried.is_empty() {
+            view.retries.earn(self.config.retry_budget.share());
+            // Who waits was here first.
+            if view.queue.waiting.load(Ordering::Relaxed) > 0 {
+                return Err(NoNode::Full);
+            }
+        }
+        self.pick_from(&mut view, by, tried)
+    }
+
+    fn pick_from(&self, view: &mut View, by: &By<'_>, tried: &[Pick]) -> Result<Pick, NoNode> {
         let version = self.version.load(Ordering::Acquire);
         if view.version != version {
             let table = self.table().clone();
             view.follow(&table, version);
         }
+        if view.queue.active.load(Ordering::Relaxed) >= self.share.requests {
+            return Err(NoNode::Full);
+        }
         let now = clock::now();
-        let View { seats, fit, dice, .. } = &mut *view;
-        self.find_fit(seats, fit, tried, now);
+        let View { seats, fit, dice, .. } = view;
+        if let Some(seat) = self.find_sticky(seats, by, tried, now) {
+            return Ok(Pick::of(seat, by, now));
+        }
+        let found = self.find_fit(seats, fit, tried, now);
         let seat = self.config.balancer.choose(fit, by, dice);
         fit.clear();
         match seat {
-            Some(seat) => Ok(Pick::of(seat)),
+            Some(seat) => Ok(Pick::of(seat, by, now)),
+            None if found => Err(NoNode::Full),
             None if tried.is_empty() => Err(NoNode::Fit),
             None => Err(NoNode::Left),
         }
     }
 
+    /// The node that the client was given before, if it can take requests: one that is drained still gets
+    /// those.
+    fn find_sticky(
+        &self,
+        seats: &[(Arc<Seat>, Arc<Node>)],
+        by: &By<'_>,
+        tried: &[Pick],
+        now: Moment,
+    ) -> Option<Arc<Seat>> {
+        let wanted = by.node?;
+        let is_it = |seat: &Seat| {
+            let endpoint = &seat.endpoint;
+            endpoint.id() == wanted
+                && endpoint.health() != Health::Down
+                && !endpoint.is_ejected(now)
+                && !tried.iter().any(|pick| pick.is_of(seat))
+                && !seat.is_full(self.share.limits)
+        };
+        seats.iter().find(|(seat, _)| is_it(seat)).map(|(seat, _)| seat.clone())
+    }
+
     /// Fills `fit` with those that may get a request now, each with its weight: nodes that are fit, else
-    /// backups, else those that were ejected, for better ones there are none.
+    /// backups, else those that were ejected, for better ones there are none. Tells whether there are such,
+    /// even if all have as much to do as they can.
     fn find_fit(
         &self,
         seats: &[(Arc<Seat>, Arc<Node>)],
         fit: &mut Vec<(Arc<Seat>, f64)>,
         tried: &[Pick],
         now: Moment,
-    ) {
+    ) -> bool {
         for (backup, ejected) in [(false, false), (true, false), (false, true), (true, true)] {
             let may = |seat: &Arc<Seat>, node: &Node| {
                 let endpoint = &seat.endpoint;
@@ -218,22 +260,41 @@ impl Nodes {
                     && endpoint.health() != Health::Down
                     && !endpoint.is_drained()
                     && endpoint.is_ejected(now) == ejected
-                    && !tried.iter().any(|pick| Arc::ptr_eq(&pick.seat, seat))
+                    && !tried.iter().any(|pick| pick.is_of(seat))
             };
-            let those = seats.iter().filter(|(seat, node)| may(seat, node));
-            fit.extend(those.map(|(seat, node)| {
-                let warmth = seat.endpoint.warmth(self.config.slow_start, now);
-                (seat.clone(), node.weight * warmth)
-            }));
-            if !fit.is_empty() {
-                return;
+            let is_near = |node: &Node| node.zone == self.config.zone;
+            let near_only = !self.config.zone.is_empty() && {
+                let near =
+                    || seats.iter().filter(|(_, node)| is_near(node) && node.backup == backup);
+                let (all, serving) = (near().count(), near().filter(|(s, n)| may(s, n)).count());
+                serving > 0 && serving >= self.config.zone_share.of(all)
+            };
+            let mut found = false;
+            for (seat, node) in seats {
+                if !may(seat, node) || (near_only && !is_near(node)) {
+                    continue;
+                }
+                found = true;
+                if !seat.is_full(self.share.limits) {
+                    let warmth = seat.endpoint.warmth(self.config.slow_start, now);
+                    fit.push((seat.clone(), node.weight * warmth));
+                }
+            }
+            if found {
+                return true;
             }
         }
+        false
+    }
+
+    /// Whether a request that has failed may be sent once more, as far as those go that were.
+    pub fn may_retry(&self) -> bool {
+        self.views.mine().retries.spend(clock::now())
     }
 
     /// Tells that the request which the node was picked for has failed by the node's fault.
     pub fn failed(&self, pick: &Pick) {
-        let seat = &pick.seat;
+        let seat = pick.seat();
         seat.failed.fetch_add(1, Ordering::Relaxed);
         let failures = seat.failures.fetch_add(1, Ordering::Relaxed) + 1;
         if self.config.max_failures > 0 && failures >= self.config.max_failures {
@@ -351,54 +412,6 @@ impl Nodes {
             }
         }
     }
-
-    /// Tells what is known of the nodes, for the backend that they are of.
-    pub fn measure(&self, out: &mut Measures) {
-        let now = clock::now();
-        let places = self.table().clone();
-        for Place { endpoint, node } in &places.0 {
-            let sum = self.sum(endpoint);
-            let address = endpoint.target.to_string();
-            let labels =
-                [("node", node.name.as_deref().unwrap_or(&address)), ("address", &address)];
-            let fit = endpoint.health() != Health::Down && !endpoint.is_ejected(now);
-            let help = "Whether the node gets requests, as far as checks and failures go.";
-            out.gauge("hemi_backend_node_up", help, &labels, u64::from(fit));
-            let help = "Requests that the node was picked for.";
-            out.counter("hemi_backend_requests", help, &labels, sum.requests);
-            let help = "Of these, those that failed by its fault.";
-            out.counter("hemi_backend_failures", help, &labels, sum.failed);
-            let help = "Requests that the node works on now.";
-            out.gauge("hemi_backend_active", help, &labels, sum.active);
-            let help = "How long its answers take to begin, of late.";
-            let latency = sum.latency.unwrap_or_default().as_secs_f64();
-            out.gauge("hemi_backend_latency_seconds", help, &labels, latency);
-        }
-    }
-
-    /// What all cores have counted of a node.
-    fn sum(&self, endpoint: &Arc<Endpoint>) -> Sum {
-        let mut sum = Sum::default();
-        for view in self.views.each() {
-            let seat = view.seats.iter().find(|(seat, _)| Arc::ptr_eq(&seat.endpoint, endpoint));
-            let Some((seat, _)) = seat else { continue };
-            sum.requests += seat.requests.load(Ordering::Relaxed);
-            sum.failed += seat.failed.load(Ordering::Relaxed);
-            sum.active += u64::from(seat.active.load(Ordering::Relaxed));
-            sum.latency = sum.latency.max(seat.latency());
-        }
-        sum
-    }
-}
-
-/// What was counted of a node.
-#[derive(Debug, Default)]
-struct Sum {
-    requests: u64,
-    failed: u64,
-    active: u64,
-    /// As the core sees it that waits longest.
-    latency: Option<Duration>,
 }
 
 /// Checks a node again and again.
@@ -407,7 +420,7 @@ async fn keep_checking(backend: String, check: Arc<dyn DynCheck>, endpoint: Arc<
     let mut dice = Dice::new();
     let (mut passed, mut failed) = (0, 0);
     loop {
-        let result = check.check(&endpoint.target).await;
+        let result = check.check(&endpoint).await;
         let node = endpoint.target();
         match &result {
             Ok(()) => (passed, failed) = (passed + 1, 0),
@@ -435,7 +448,14 @@ async fn keep_checking(backend: String, check: Arc<dyn DynCheck>, endpoint: Arc<
 
 impl View {
     fn new() -> Self {
-        Self { version: 0, seats: Vec::new(), fit: Vec::new(), dice: Dice::new() }
+        Self {
+            version: 0,
+            seats: Vec::new(),
+            fit: Vec::new(),
+            dice: Dice::new(),
+            queue: Arc::default(),
+            retries: RetryBudget::new(),
+        }
     }
 
     /// Takes over a new table; who was in the one before keeps its seat.
@@ -447,44 +467,12 @@ impl View {
             .map(|Place { endpoint, node }| {
                 let known = before.iter().find(|(seat, _)| Arc::ptr_eq(&seat.endpoint, endpoint));
                 let seat = known.map(|(seat, _)| seat.clone());
-                let seat = seat.unwrap_or_else(|| Arc::new(Seat::new(endpoint.clone())));
+                let new = || Arc::new(Seat::new(endpoint.clone(), self.queue.clone()));
+                let seat = seat.unwrap_or_else(new);
                 (seat, node.clone())
             })
             .collect();
         self.version = version;
-    }
-}
-
-impl Pick {
-    fn of(seat: Arc<Seat>) -> Self {
-        seat.active.fetch_add(1, Ordering::Relaxed);
-        seat.requests.fetch_add(1, Ordering::Relaxed);
-        Self { seat }
-    }
-
-    /// Another hold of the same node, which counts as under way too.
-    #[must_use]
-    pub fn twin(&self) -> Self {
-        self.seat.active.fetch_add(1, Ordering::Relaxed);
-        Self { seat: self.seat.clone() }
-    }
-
-    /// The node.
-    #[must_use]
-    pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.seat.endpoint
-    }
-
-    /// Tells that the node has begun to answer, after this time.
-    pub fn answered(&self, after: Duration) {
-        self.seat.failures.store(0, Ordering::Relaxed);
-        self.seat.answered(after);
-    }
-}
-
-impl Drop for Pick {
-    fn drop(&mut self) {
-        self.seat.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -494,90 +482,10 @@ impl std::fmt::Debug for Nodes {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::resolv::ResolvConfig;
-
-    /// Nodes at ports 1, 2, 3, ...; those in `backups` are backups.
-    fn nodes(count: u16, backups: &[u16]) -> Nodes {
-        let node = |port| {
-            let address = NodeAddress::Tcp { host: "127.0.0.1".into(), port };
-            Arc::new(Node { backup: backups.contains(&port), ..Node::at(address) })
-        };
-        let resolv = Arc::new(Resolv::new(ResolvConfig::default()));
-        let config = BackendConfig { balancer: Balancer::RoundRobin, ..BackendConfig::default() };
-        let nodes = Nodes::new("b", config, (1..=count).map(node).collect(), resolv, 1);
-        wait_aside(nodes.resolve_all()).unwrap();
-        nodes
-    }
-
-    fn port(pick: &Pick) -> u16 {
-        let Target::Tcp(address) = pick.endpoint().target() else { panic!("not TCP") };
-        address.port()
-    }
-
-    /// All that are picked, in the course of some requests.
-    fn picked(nodes: &Nodes) -> Vec<u16> {
-        let ports = (0..20).map(|_| port(&nodes.pick(&By::default(), &[]).unwrap()));
-        ports.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
-    }
-
-    fn fail(nodes: &Nodes, of: u16) {
-        let all: Vec<_> = (0..6).map(|_| nodes.pick(&By::default(), &[]).unwrap()).collect();
-        let pick = all.iter().find(|pick| port(pick) == of).unwrap();
-        (0..5).for_each(|_| nodes.failed(pick));
-    }
-
-    #[test]
-    fn who_fails_in_a_row_is_left_out_but_never_more_than_half() {
-        let nodes = nodes(4, &[]);
-        assert_eq!(picked(&nodes), [1, 2, 3, 4]);
-        fail(&nodes, 1);
-        assert_eq!(picked(&nodes), [2, 3, 4]);
-        fail(&nodes, 2);
-        fail(&nodes, 3);
-        assert_eq!(picked(&nodes), [3, 4]);
-    }
-
-    #[test]
-    fn the_last_one_is_not_left_out() {
-        let nodes = nodes(1, &[]);
-        fail(&nodes, 1);
-        assert_eq!(picked(&nodes), [1]);
-    }
-
-    #[test]
-    fn an_answer_ends_the_row() {
-        let nodes = nodes(2, &[]);
-        let pick = nodes.pick(&By::default(), &[]).unwrap();
-        for _ in 0..3 {
-            (0..4).for_each(|_| nodes.failed(&pick));
-            pick.answered(Duration::from_millis(1));
-        }
-        assert_eq!(picked(&nodes), [1, 2]);
-    }
-
-    #[test]
-    fn backups_serve_when_nobody_else_can() {
-        let nodes = nodes(3, &[3]);
-        assert_eq!(picked(&nodes), [1, 2]);
-        let [one, two, three] = &nodes.endpoints()[..] else { panic!("not three") };
-        one.set_health(Health::Down, clock::now());
-        two.set_drained(true);
-        assert_eq!(picked(&nodes), [3]);
-        three.set_health(Health::Down, clock::now());
-        assert_eq!(nodes.pick(&By::default(), &[]).unwrap_err(), NoNode::Fit);
-    }
-
-    #[test]
-    fn who_was_tried_is_not_tried_again() {
-        let nodes = nodes(2, &[]);
-        let mut tried = Vec::new();
-        for _ in 0..2 {
-            tried.push(nodes.pick(&By::default(), &tried).unwrap());
-        }
-        assert_ne!(port(&tried[0]), port(&tried[1]));
-        assert_eq!(nodes.pick(&By::default(), &tried).unwrap_err(), NoNode::Left);
+/// The part of a limit that one of so many cores has; 0 is no limit.
+fn of_core(limit: usize, cores: usize) -> u32 {
+    match limit {
+        0 => u32::MAX,
+        limit => u32::try_from(limit.div_ceil(cores.max(1))).unwrap_or(u32::MAX),
     }
 }

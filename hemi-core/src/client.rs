@@ -278,15 +278,17 @@ impl Client {
         mut stream: Box<dyn Stream>,
         request: &[u8],
     ) -> Result<Answer, Failure> {
-        let mut buffer = BytesMut::new();
+        // Nor has POST a part in how an answer is framed.
+        let (mut buffer, method) = (BytesMut::new(), &Method::GET);
         let sent = stream.write_all(request).await;
         // A server may answer and close without having read everything.
-        let answer = match (receive(&mut stream, &mut buffer, self.limits.content).await, sent) {
-            (Err(Failure { nothing_came: true, .. }), Err(e)) => {
-                return Err(Failure { error: e.into(), nothing_came: true });
-            }
-            (answer, _) => answer?,
-        };
+        let answer =
+            match (receive(&mut stream, method, &mut buffer, self.limits.content).await, sent) {
+                (Err(Failure { nothing_came: true, .. }), Err(e)) => {
+                    return Err(Failure { error: e.into(), nothing_came: true });
+                }
+                (answer, _) => answer?,
+            };
         let (answer, keeps) = answer;
         if keeps && buffer.is_empty() {
             let mut idle = self.idle.mine();
@@ -317,6 +319,24 @@ impl Client {
     }
 }
 
+/// Sends a request, as it is encoded, over a connection, and receives the answer with content of at most
+/// `limit` bytes.
+///
+/// # Errors
+/// When there is no whole answer.
+pub async fn ask_over(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    method: &Method,
+    request: &[u8],
+    limit: usize,
+) -> Result<Answer, ClientError> {
+    let mut stream: Box<dyn Stream> = Box::new(stream);
+    stream.write_all(request).await?;
+    stream.flush().await?;
+    let received = receive(&mut stream, method, &mut BytesMut::new(), limit).await;
+    received.map(|(answer, _)| answer).map_err(|failure| failure.error)
+}
+
 /// Why there is no answer, and whether there is no trace of one, so that the request may be repeated.
 struct Failure {
     error: ClientError,
@@ -326,6 +346,7 @@ struct Failure {
 /// An answer, and whether the connection can carry another one.
 async fn receive(
     stream: &mut Box<dyn Stream>,
+    method: &Method,
     buffer: &mut BytesMut,
     limit: usize,
 ) -> Result<(Answer, bool), Failure> {
@@ -334,7 +355,7 @@ async fn receive(
         let mut heads = HeadReader::default();
         let head = loop {
             let limits = HeadLimits::default();
-            match heads.read_response(&Method::GET, buffer, &limits)? {
+            match heads.read_response(method, buffer, &limits)? {
                 Some(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
                     return Err(ClientError::Upgrade);
                 }

@@ -1,6 +1,8 @@
 //! Accepting connections: a loop per core and socket that outlives every error, with limits on how many
 //! connections there are, and a drain that loses none.
 
+mod proxied;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -31,6 +33,8 @@ use crate::stage::Run;
 use crate::sys::watch_readable;
 use crate::{Explain, Prepare, Result};
 
+pub use proxied::Proxies;
+
 /// How long the loop rests when the system is out of descriptors or memory: connections wait in the backlog.
 const REST: Duration = Duration::from_millis(100);
 
@@ -53,6 +57,10 @@ pub struct GateConfig {
     /// Who may connect, if the address is that of a Unix socket: `"any"` local user, or `"own"`, the user of
     /// this process, and root; others are told by their credentials, and closed at once.
     pub socket_users: SocketUsers,
+    /// Proxies in front, by address or block, or `"unix"`: their connections begin with a header of the PROXY
+    /// protocol, version 1 or 2, that says who the client is; without it they are closed. It is believed of nobody
+    /// else. `maxConnsPerSource` does not apply to them.
+    pub proxy_protocol_from: Vec<Proxies>,
 }
 
 /// Who may connect to a Unix socket.
@@ -86,6 +94,7 @@ impl Default for GateConfig {
             max_conns: 0,
             max_conns_per_source: 512,
             socket_users: SocketUsers::Any,
+            proxy_protocol_from: Vec::new(),
         }
     }
 }
@@ -280,7 +289,7 @@ impl Gate {
                         biased;
                         () = shut.cancelled() => {
                             // Who waits in the queue was promised an answer.
-                            accept_queued(core, &listening, &state, &serve);
+                            accept_queued(core, &listening, &state, &limits, &serve);
                         }
                         Err(e) = accepting => warn!(address = %listening.address(), "cannot accept: {e}"),
                     }
@@ -481,7 +490,7 @@ async fn accept_all<F, Fut>(
     serve: &F,
 ) -> io::Result<()>
 where
-    F: Fn(Accepted) -> Fut,
+    F: Fn(Accepted) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
     let socket = socket_of(core, listening).try_clone()?;
@@ -496,12 +505,11 @@ where
                 state.wait_below(limits.max_conns).await;
             }
             match accept(socket.get_ref(), state) {
-                Ok((socket, peer)) => match state.admit(&peer, limits.max_conns_per_source) {
-                    Some(ticket) => {
-                        tokio::spawn(serve(Accepted { socket, peer, ticket }));
+                Ok((socket, peer)) => {
+                    if !begin(socket, peer, state, limits, limits.max_conns_per_source, serve) {
+                        debug!(%peer, limit = "conns_refused", "limit hit");
                     }
-                    None => debug!(%peer, limit = "conns_refused", "limit hit"),
-                },
+                }
                 Err(Errno::AGAIN) => {
                     ready.clear_ready();
                     break;
@@ -519,22 +527,56 @@ where
 }
 
 /// Accepts what waits in the queue right now.
-fn accept_queued<F, Fut>(core: usize, listening: &Listening, state: &Arc<State>, serve: &F)
-where
-    F: Fn(Accepted) -> Fut,
+fn accept_queued<F, Fut>(
+    core: usize,
+    listening: &Listening,
+    state: &Arc<State>,
+    limits: &GateConfig,
+    serve: &F,
+) where
+    F: Fn(Accepted) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
     loop {
         match accept(socket_of(core, listening), state) {
             Ok((socket, peer)) => {
-                if let Some(ticket) = state.admit(&peer, 0) {
-                    tokio::spawn(serve(Accepted { socket, peer, ticket }));
-                }
+                begin(socket, peer, state, limits, 0, serve);
             }
             Err(e) if of_the_connection(e) => {}
             Err(_) => return,
         }
     }
+}
+
+/// Serves a connection; false if its source has too many, and it is closed.
+fn begin<F, Fut>(
+    socket: Socket,
+    peer: Peer,
+    state: &Arc<State>,
+    limits: &GateConfig,
+    per_source: usize,
+    serve: &F,
+) -> bool
+where
+    F: Fn(Accepted) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let is_proxy = limits.proxy_protocol_from.iter().any(|proxies| proxies.hold(&peer));
+    let Some(ticket) = state.admit(&peer, if is_proxy { 0 } else { per_source }) else {
+        return false;
+    };
+    let accepted = Accepted { socket, peer, ticket };
+    if is_proxy {
+        let serve = serve.clone();
+        tokio::spawn(async move {
+            if let Some(accepted) = proxied::unwrap(accepted).await {
+                serve(accepted).await;
+            }
+        });
+    } else {
+        tokio::spawn(serve(accepted));
+    }
+    true
 }
 
 fn socket_of(core: usize, listening: &Listening) -> &OwnedFd {

@@ -111,7 +111,7 @@ impl Resolv {
         if addresses.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(addresses) }
     }
 
-    fn remember(&self, host: &str, addresses: &Arc<[IpAddr]>) {
+    pub(crate) fn remember(&self, host: &str, addresses: &Arc<[IpAddr]>) {
         let now = clock::now();
         let mut known = self.known();
         if known.len() >= NAMES {

@@ -127,7 +127,7 @@ impl TcpxBackend {
     pub async fn dial(&self, by: &By<'_>) -> Result<Dialed, NoNode> {
         let mut tried = Vec::new();
         loop {
-            let pick = self.nodes.pick(by, &tried).inspect_err(|e| {
+            let pick = self.nodes.pick_in_time(by, &tried).await.inspect_err(|e| {
                 if *e == NoNode::Fit {
                     warn!("cannot pass a connection on: {e}");
                 }

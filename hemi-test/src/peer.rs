@@ -65,6 +65,8 @@ pub const PEERS: &[Peer] = &[
         "the DNS that this CA asks",
     ),
     always("php-fpm8.2", "php8.2-fpm", "runs scripts for a FastCGI client"),
+    always("uwsgi_python3", "uwsgi-plugin-python3", "runs a program for clients of uwsgi and SCGI"),
+    always("java", "tomcat10", "runs Tomcat for a client of AJP"),
     always("litmus", "litmus", "a client that tries out WebDAV"),
     always("promtool", "prometheus", "reads what is told in metrics"),
     always("redis-server", "redis-server", "keeps what instances share"),

@@ -111,6 +111,14 @@ pub struct Undelivered {
     pub body: Option<Body>,
 }
 
+impl Undelivered {
+    /// A request that the protocol of the backend can't carry, for this reason.
+    #[must_use]
+    pub fn unsendable(pick: Pick, why: &'static str) -> Box<Self> {
+        Box::new(Self { error: SendError::Unsendable(why), pick, unseen: true, body: None })
+    }
+}
+
 /// A group of servers that requests are passed on to.
 pub trait HttpBackend: Lifecycle {
     /// Its nodes.

@@ -51,7 +51,7 @@ pub use body::{Body, BodyError, BodySender, BoxError, Buffering, Passed, Piece, 
 pub use cookie::{CookieError, CookieKey, SameSite, SetCookie, ShortKey};
 pub use extract::{Cookies, Extract, Field, Form, Header, Matched, Path, Query, State};
 pub use form::{FormError, FormLimits, FormPairs};
-pub use gateway::{DynGateway, Gateway, GatewayKind, GatewayRegistry, Variables};
+pub use gateway::{Call, DynGateway, Gateway, GatewayKind, GatewayRegistry, Variables};
 pub use handlet::{DynHandlet, Handlet, HandletKind, HandletRegistry, Reply};
 pub use hostname::{Hostname, HostnameError};
 pub use hstate::{DynHstate, Hstate, HstateKind, HstateRegistry};

@@ -30,6 +30,8 @@ pub(crate) struct Notes {
     pub(crate) seen_by: Vec<usize>,
     /// If its webapp has a tracer.
     pub(crate) span: Option<Span>,
+    /// A program of ours, and no client, has said what it is for now.
+    pub(crate) internal: bool,
     /// How often rules were asked from the start again.
     pub(crate) rounds: u8,
 }

@@ -11,7 +11,7 @@ use hemi_core::tracer::Span;
 use hemi_proto::authority::Authority;
 use hemi_proto::http1::{RequestHead, Target};
 use hemi_proto::path::{EncodedSeparators, PathError, is_dot_segment, normalize};
-use http::header::HeaderName;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, UPGRADE};
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
 
 use crate::body::Body;
@@ -182,6 +182,31 @@ impl Request {
         let sent = std::mem::replace(&mut self.head.target, target);
         self.notes().sent.get_or_insert(sent);
         Ok(())
+    }
+
+    /// Has the request be for another path and query, because a program that was asked said so and not the
+    /// client: a GET, or a HEAD if it was one, without content. `$internal` is `1` from now on.
+    ///
+    /// # Errors
+    /// As [`Request::set_target`].
+    pub fn redirect_within(&mut self, path_and_query: impl Into<Bytes>) -> Result<(), BadTarget> {
+        self.set_target(path_and_query)?;
+        if self.head.method != Method::HEAD {
+            self.head.method = Method::GET;
+        }
+        self.body = Body::empty();
+        for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, EXPECT, UPGRADE] {
+            self.head.headers.remove(name);
+        }
+        self.head.upgrade = false;
+        self.notes().internal = true;
+        Ok(())
+    }
+
+    /// Whether a program has said what the request is for now: see [`Request::redirect_within`].
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        self.notes.as_ref().is_some_and(|notes| notes.internal)
     }
 
     /// Whether a handlet sees the request for the first time, not again after [`Reply::Again`]: for those

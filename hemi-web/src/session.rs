@@ -81,6 +81,14 @@ impl TryFrom<String> for CookieName {
     }
 }
 
+impl CookieName {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl ConfigType for CookieName {
     fn kind() -> Cow<'static, str> {
         String::kind()

@@ -73,6 +73,8 @@ pub enum WebVar {
     TraceId,
     /// `$spanId`: the same
     SpanId,
+    /// `$internal`: `1` if a program has said what the request is for now, by `x-accel-redirect`, or else `0`
+    Internal,
     /// `$webapp`: its name
     Webapp,
     /// `$status`: of the answer
@@ -128,6 +130,7 @@ impl Variable for WebVar {
             "requestId" => Self::RequestId,
             "traceId" => Self::TraceId,
             "spanId" => Self::SpanId,
+            "internal" => Self::Internal,
             "webapp" => Self::Webapp,
             "status" => Self::Status,
             "bytesSent" => Self::BytesSent,
@@ -175,6 +178,7 @@ impl Variable for WebVar {
             "requestId",
             "traceId",
             "spanId",
+            "internal",
             "webapp",
             "status",
             "bytesSent",
@@ -264,6 +268,13 @@ impl Lookup<WebVar> for Request {
             | WebVar::TlsClientSans
             | WebVar::TlsClientSpiffe
             | WebVar::TlsClientCert => return of_client(req, var),
+            WebVar::Internal => {
+                if req.is_internal() {
+                    "1"
+                } else {
+                    "0"
+                }
+            }
             WebVar::TlsResumed => req.tls().map_or("", |tls| if tls.resumed { "1" } else { "0" }),
             WebVar::RequestId => {
                 return match req.id() {

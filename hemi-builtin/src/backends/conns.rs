@@ -4,13 +4,15 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use foldhash::fast::FixedState;
-use hemi_core::backend::Endpoint;
+use hemi_core::backend::{Endpoint, Pick, Target};
 use hemi_core::clock::{self, Moment};
 use hemi_core::cores::PerCore;
 use hemi_core::deadline::Patience;
 use hemi_core::tls::{Connector, Link};
 use hemi_core::{Explain, Result, Run};
+use hemi_proto::proxy_protocol::{Ends, ProxyHeader, Tlvs, Transport, encode_v1, encode_v2};
 use hemi_web::SendError;
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -27,12 +29,56 @@ pub struct ConnsConfig {
     pub keep_time: Duration,
     /// Requests on a connection, at most.
     pub max_requests_per_conn: u32,
+    /// Whether nodes are told who the client is by the PROXY protocol, and by which version of it. Then
+    /// each request has a connection of its own.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// Which version of the PROXY protocol is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Explain)]
+#[serde(rename_all = "camelCase")]
+pub enum ProxyProtocol {
+    /// None.
+    #[default]
+    None,
+    /// Version 1: a line of text.
+    V1,
+    /// Version 2.
+    V2,
+}
+
+impl ProxyProtocol {
+    /// What is sent first on a connection to a node, for a client.
+    fn header(self, pick: &Pick) -> BytesMut {
+        let mut out = BytesMut::new();
+        let ends = match (pick.peer(), pick.endpoint().target()) {
+            (Some(source), Target::Tcp(node)) => Ends::Inet { source, destination: *node },
+            _ => Ends::Unknown,
+        };
+        match self {
+            Self::None => {}
+            Self::V1 => encode_v1(&mut out, &ends),
+            Self::V2 => {
+                let transport = Transport::Stream;
+                let header = ProxyHeader { transport, ends, tlvs: Tlvs::default() };
+                // Only TLVs can be too many.
+                let _ = encode_v2(&mut out, &header);
+            }
+        }
+        out
+    }
 }
 
 impl Default for ConnsConfig {
     fn default() -> Self {
         let (connect_timeout, keep_time) = (Duration::from_secs(3), Duration::from_secs(30));
-        Self { connect_timeout, keep_conns: 64, keep_time, max_requests_per_conn: 10_000 }
+        Self {
+            connect_timeout,
+            keep_conns: 64,
+            keep_time,
+            max_requests_per_conn: 10_000,
+            proxy_protocol: ProxyProtocol::None,
+        }
     }
 }
 
@@ -104,10 +150,17 @@ impl Conns {
     }
 
     /// A new connection to a node.
-    pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<Conn, SendError> {
-        let limit = self.config.connect_timeout;
+    pub(super) async fn connect(&self, pick: &Pick) -> Result<Conn, SendError> {
+        let (endpoint, limit) = (pick.endpoint(), self.config.connect_timeout);
+        let first = self.config.proxy_protocol.header(pick);
         let (host, connector) = (endpoint.hostname(), self.connector.as_ref());
-        match timeout(limit, Link::dial(endpoint.target(), &host, connector)).await {
+        let connecting = async {
+            match first.is_empty() {
+                true => Link::dial(endpoint.target(), &host, connector).await,
+                false => Link::connect_after(&first, endpoint.target(), &host, connector).await,
+            }
+        };
+        match timeout(limit, connecting).await {
             Ok(Ok(socket)) => Ok(Conn { socket, requests: 0, patience: Patience::default() }),
             Ok(Err(e)) => Err(SendError::Connect(e)),
             Err(_) => Err(SendError::Timeout { what: "connection", limit }),
@@ -116,7 +169,9 @@ impl Conns {
 
     /// Keeps a connection for later, if it may be used again.
     pub(super) fn give(&self, endpoint: &Arc<Endpoint>, mut conn: Conn) {
-        if conn.requests >= self.config.max_requests_per_conn {
+        // Who was told of one client would take another for it.
+        let is_anyones = self.config.proxy_protocol == ProxyProtocol::None;
+        if !is_anyones || conn.requests >= self.config.max_requests_per_conn {
             return;
         }
         let mut idle = self.idle.mine();

@@ -40,6 +40,21 @@ pub(super) trait Codec: Send + Unpin + 'static {
     /// Ends the request's content.
     fn put_end(&mut self, out: &mut Outbox, trailers: &HeaderMap);
 
+    /// Whether it takes a piece of the request's content now: else it has one that the node has to ask for.
+    fn takes_data(&self) -> bool {
+        true
+    }
+
+    /// Whether the node has asked for what [`Codec::put_more`] gives.
+    fn is_asked(&self) -> bool {
+        false
+    }
+
+    /// Frames what the node has asked for.
+    fn put_more(&mut self, out: &mut Outbox) {
+        let _ = out;
+    }
+
     /// Takes the head of the answer from what has come, when all of it is there; `hints` are what comes
     /// before it.
     fn read_head(
@@ -141,7 +156,7 @@ impl Shared {
                 done => return done,
             }
         }
-        match self.conns.connect(pick.endpoint()).await {
+        match self.conns.connect(&pick).await {
             Ok(conn) => begin(conn, pick, body).run(hints).await,
             Err(error) => {
                 Err(Box::new(Undelivered { error, pick, unseen: true, body: Some(body) }))
@@ -232,6 +247,9 @@ impl<C: Codec> Exchange<C> {
             if let Some(head) = head.map_err(SendError::Malformed)? {
                 return Poll::Ready(Ok(head));
             }
+            if self.codec.is_asked() {
+                continue;
+            }
             match self.conn.socket.poll_recv(cx, reserve(&mut self.rbuf, pool::BUFFER)) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(SendError::Closed)),
                 Poll::Ready(Ok(_)) => {
@@ -266,7 +284,10 @@ impl<C: Codec> Exchange<C> {
     /// Sends what there is of the request; ready when all of it has gone.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         loop {
-            while !self.upload.ended && self.out.in_memory() < GATHERED {
+            if self.codec.is_asked() {
+                self.codec.put_more(&mut self.out);
+            }
+            while !self.upload.ended && self.codec.takes_data() && self.out.in_memory() < GATHERED {
                 match self.upload.poll_put(cx, &mut self.codec, &mut self.out) {
                     Poll::Ready(put) => put.map_err(SendError::Content)?,
                     Poll::Pending => break,
@@ -275,7 +296,8 @@ impl<C: Codec> Exchange<C> {
             let waiting = self.out.len();
             if waiting == 0 {
                 // Else the client is waited for, who has a deadline of his own.
-                return if self.upload.ended { Poll::Ready(Ok(())) } else { Poll::Pending };
+                let all = self.upload.ended || !self.codec.takes_data();
+                return if all { Poll::Ready(Ok(())) } else { Poll::Pending };
             }
             let sent = self.conn.socket.poll_send(cx, &mut self.out);
             if self.out.len() < waiting {
@@ -330,13 +352,17 @@ impl<C: Codec> Exchange<C> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Frame<Bytes>>, BoxError>> {
         // Whether the node takes the rest of the request is its business now.
-        if !self.upload.ended || !self.out.is_empty() {
+        if !self.upload.ended || !self.out.is_empty() || self.codec.is_asked() {
             let _ = self.poll_upload(cx);
         }
         loop {
             match self.codec.decode(&mut self.rbuf)? {
                 Decoded::Data(data) => return Poll::Ready(Ok(Some(Frame::data(data)))),
                 Decoded::End(trailers) => return Poll::Ready(Ok(trailers.map(Frame::trailers))),
+                Decoded::NeedMore if self.codec.is_asked() => {
+                    let _ = self.poll_upload(cx);
+                    continue;
+                }
                 Decoded::NeedMore => {}
             }
             let long = self.codec.remaining().is_none_or(|left| left > pool::BUFFER as u64);

@@ -24,8 +24,7 @@ use hemi_core::io::Outbox;
 use hemi_core::metrics::Measures;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run};
 use hemi_proto::fcgi::{KeepConn, encode_begin, encode_params};
-use hemi_web::{Body, Gateway, Response, SendError, Undelivered, Variables};
-use http::Method;
+use hemi_web::{Body, Call, Gateway, Response, Undelivered};
 use serde::Deserialize;
 
 use super::conns::{Conns, ConnsConfig};
@@ -87,25 +86,28 @@ impl Gateway for FcgiBackend {
         &self.nodes
     }
 
+    fn protocol(&self) -> &'static str {
+        "FastCGI"
+    }
+
     async fn send(
         &self,
         pick: Pick,
-        method: &Method,
-        variables: &Variables<'_>,
+        call: &Call<'_>,
         body: Body,
     ) -> Result<Response, Box<Undelivered>> {
         let mut head = Outbox::default();
         encode_begin(head.small(), self.keep);
-        let params = variables.iter().map(|(name, value)| (name.as_bytes(), &**value));
+        let params = call.variables.iter().map(|(name, value)| (name.as_bytes(), &**value));
         if encode_params(head.small(), params).is_err() {
-            let error = SendError::Unsendable("a parameter is larger than a record of FastCGI");
-            return Err(Box::new(Undelivered { error, pick, unseen: true, body: None }));
+            let why = "a parameter is larger than a record of FastCGI";
+            return Err(Undelivered::unsendable(pick, why));
         }
         let head = head.small().split().freeze();
         let begin = |conn, pick: Pick, body| {
             let mut out = Outbox::default();
             out.push(head.clone());
-            let codec = Fcgi::new(method, self.keep, pick.endpoint().target().to_string());
+            let codec = Fcgi::new(call.method, self.keep, pick.endpoint().target().to_string());
             Exchange::new(self.shared.clone(), conn, pick, codec, out, body)
         };
         self.shared.send(pick, body, None, begin).await

@@ -16,7 +16,7 @@
 //! A connection carries one request after the other, and is closed after an answer that leaves any doubt
 //! about where the next one begins. Each core has its own connections.
 
-mod codec;
+pub(super) mod codec;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -31,11 +31,11 @@ use hemi_core::backend::{BackendConfig, Nodes, Pick};
 use hemi_core::config::Size;
 use hemi_core::metrics::Measures;
 use hemi_core::tls::{Connector, ConnectorConfig};
-use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run};
+use hemi_core::{Component, CreateCx, Error, Explain, Lifecycle, Prepare, Result, Run};
 use hemi_web::{Body, HttpBackend, Outgoing, Response, Undelivered};
 use serde::Deserialize;
 
-use super::conns::ConnsConfig;
+use super::conns::{ConnsConfig, ProxyProtocol};
 use super::exchange::TimesConfig;
 use conns::{Conns, Limits};
 use exchange::Exchange;
@@ -83,6 +83,10 @@ impl Component for Http2Backend {
 
     fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         let (backend, conns, times, own, tls) = config;
+        if conns.proxy_protocol != ProxyProtocol::None {
+            let message = "connections of HTTP/2 carry requests of many clients: `.proxyProtocol` can't name one";
+            return Err(Error::config(cx.span(), message));
+        }
         let connector = match own.tls_mode {
             true => Some(Connector::new(tls, &["h2"], cx)?),
             false => None,

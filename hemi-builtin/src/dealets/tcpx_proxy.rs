@@ -80,7 +80,7 @@ impl Lifecycle for TcpxProxy {}
 impl Dealet for TcpxProxy {
     async fn deal(&self, conn: &mut TcpxConn) -> Deal {
         let key = self.hash_key.as_ref().map(|key| key.render(&*conn).into_owned());
-        let by = By { client: conn.ip(), key: key.as_deref() };
+        let by = By { client: conn.ip(), key: key.as_deref(), ..By::default() };
         let Ok(dialed) = self.backend.dial(&by).await else {
             conn.end_as("unreachable");
             conn.reset();

@@ -49,9 +49,10 @@ use http::header::{CONNECTION, TE, UPGRADE};
 use serde::Deserialize;
 
 use crate::clients::Clients;
-use crate::failover::{Failover, RetryCause};
+use crate::failover::{Failover, RetryCause, peer_of};
 use crate::field_edits::{FieldEdits, FieldName, FieldValue};
 use crate::replay::Replay;
+use crate::sticky::{Sticky, StickyConfig};
 use crate::uri_template::encode_path;
 use answer::AnswerEdits;
 use mirror::{Copied, Mirror};
@@ -190,6 +191,7 @@ pub struct HttpProxy {
     mirror: Option<Mirror>,
     share: Option<Share>,
     hash_key: Option<Template<WebVar>>,
+    sticky: Option<Sticky>,
     trusted: Vec<Clients>,
     request: FieldEdits,
     response: Arc<FieldEdits>,
@@ -211,9 +213,9 @@ struct Share {
 
 impl Component for HttpProxy {
     const SIGN: &'static str = "httpProxy";
-    type Config = HttpProxyConfig;
+    type Config = (HttpProxyConfig, StickyConfig);
 
-    fn create(config: HttpProxyConfig, cx: &mut CreateCx<'_>) -> Result<Self> {
+    fn create((config, sticky): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         let HttpProxyConfig { remove_request_headers, set_request_headers, .. } = config;
         let HttpProxyConfig { remove_response_headers, set_response_headers, .. } = config;
         let (add_request, add_response) = (config.add_request_headers, config.add_response_headers);
@@ -235,6 +237,7 @@ impl Component for HttpProxy {
             max_replay: config.max_replay_size.0,
             share: config.share.map(|percent| Share { percent, key: config.share_key }),
             hash_key: config.hash_key,
+            sticky: Sticky::of(sticky, cx),
             trusted: config.trusted_proxies,
             request: FieldEdits::new(remove_request_headers, set_request_headers, add_request),
             response: Arc::new(FieldEdits::new(
@@ -290,13 +293,16 @@ impl HttpProxy {
     async fn pass_on(&self, req: &mut Request, mut body: Body) -> Result<Response, StatusCode> {
         let fields = self.fields(req);
         let key = self.hash_key.as_ref().map(|key| key.render(req).into_owned());
+        let (nodes, peer) = (self.backend.nodes(), peer_of(req));
+        let node = self.sticky.as_ref().and_then(|sticky| sticky.node_of(req, nodes));
         let failover = Failover {
-            nodes: self.backend.nodes(),
-            by: By { client: req.remote_ip(), key: key.as_deref() },
+            nodes,
+            by: By { client: req.remote_ip(), key: key.as_deref(), node, peer },
             max_tries: self.max_tries,
             repeatable: req.method().is_idempotent(),
             causes: &self.retry_on,
             request: &req.show_id(),
+            sticky: self.sticky.as_ref().map(|sticky| (sticky, req.scheme())),
         };
         let (method, target) = (req.method(), target(req));
         let (host, secure, hints) = (req.authority(), req.tls().is_some(), req.hints());

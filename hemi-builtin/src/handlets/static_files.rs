@@ -420,6 +420,16 @@ impl Found<'_> {
     }
 }
 
+/// The answer to a GET or HEAD for a file that was found in another way, by this path below its root.
+pub(super) fn whole_file(req: &Request, entry: &Entry, path: &str) -> Response {
+    let common = Common { has_etag: true, cache_control: None, varies: false };
+    let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let media_type = MediaType::of(&extension.to_ascii_lowercase());
+    let media_type = media_type.map(|media_type| media_type.in_charset(&Charset::utf_8()));
+    let media_type = media_type.unwrap_or_else(MediaType::octet_stream);
+    common.prepare(entry, media_type, Coding::Identity).respond(req, entry)
+}
+
 /// What is said where nothing was found.
 fn failed(e: &io::Error) -> Reply {
     if is_passing(e) { StatusCode::SERVICE_UNAVAILABLE.into() } else { Reply::Next }

@@ -25,7 +25,28 @@ foreach (['REQUEST_METHOD', 'SCRIPT_NAME', 'PATH_INFO', 'QUERY_STRING', 'REQUEST
 echo json_encode(['server' => $seen, 'post' => $_POST, 'cookie' => $_COOKIE]);
 "#;
 
-const SCRIPTS: [(&str, &str); 6] = [
+const FORM: &str = r#"<?php
+session_start();
+$_SESSION['n'] = ($_SESSION['n'] ?? 0) + 1;
+$file = $_FILES['file'] ?? null;
+echo json_encode(['n' => $_SESSION['n'], 'name' => $_POST['name'] ?? null, 'size' => $file['size'] ?? null,
+    'md5' => $file ? md5_file($file['tmp_name']) : null]);
+"#;
+
+/// Says what is to be answered instead, by the field of this name.
+const INSTEAD: &str = r#"<?php
+header('content-type: text/x-own');
+header('set-cookie: a=b');
+header('x-accel-buffering: no');
+header($_GET['field'] . ': ' . $_GET['to']);
+echo 'the script itself';
+"#;
+
+const SCRIPTS: [(&str, &str); 10] = [
+    ("form.php", FORM),
+    ("instead.php", INSTEAD),
+    ("large.php", "<?php echo strlen($_SERVER['LARGE1'] . $_SERVER['LARGE2']);"),
+    ("files/report.txt", "a report"),
     ("show.php", SHOW),
     ("sub/index.php", "<?php echo 'index of sub';"),
     ("echo.php", "<?php header('x-md5: ' . md5_file('php://input')); readfile('php://input');"),
@@ -40,6 +61,11 @@ const SCRIPTS: [(&str, &str); 6] = [
 impl Php {
     /// None if there is no PHP-FPM.
     fn start(properties: &str) -> Option<Self> {
+        Self::start_with(|_| properties.to_owned())
+    }
+
+    /// The same with properties that depend on where the site is.
+    fn start_with(properties: impl FnOnce(&Path) -> String) -> Option<Self> {
         let program = peer("php-fpm8.2")?;
         let dir = TempDir::new().unwrap();
         for (name, text) in SCRIPTS {
@@ -48,7 +74,11 @@ impl Php {
         let socket = dir.path().join("fpm.sock");
         let config = format!(
             "[global]\nerror_log = {log}\ndaemonize = no\n[www]\nlisten = {socket}\npm = static\n\
-             pm.max_children = 2\nuser = root\ngroup = root\n",
+             pm.max_children = 2\nuser = root\ngroup = root\n\
+             php_admin_value[upload_max_filesize] = 200M\nphp_admin_value[post_max_size] = 200M\n\
+             php_admin_value[session.save_path] = {base}\n\
+             php_admin_value[upload_tmp_dir] = {base}\n",
+            base = dir.path().display(),
             log = dir.path().join("fpm.log").display(),
             socket = socket.display(),
         );
@@ -59,8 +89,11 @@ impl Php {
         assert!(eventually(Duration::from_secs(20), || socket.exists()), "PHP-FPM does not start");
         let backend = format!("fcgiBackend \"php\" {{ node {{ .address = {socket:?} }} }}");
         let root = dir.path().join("site");
+        let properties = properties(&root);
         let rules = format!(
-            ".webRoot = {root:?}  .maxBodySize = 64M
+            ".webRoot = {root:?}  .maxBodySize = 128M
+            rule $path ^= \"/internal/\" && $internal == \"1\" {{ static {{ .stripPrefix = \"/internal\" }} }}
+            rule $path ^= \"/internal/\" {{ .returnCode = 404 }}
             rule {{ fcgiProxy {{ .toBackend = \"php\"  {properties} }} }}
             rule {{ .returnCode = 404  .returnText = \"no such script\" }}"
         );
@@ -156,6 +189,103 @@ fn contents_flow_both_ways() {
     client.send("PUT /echo.php HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
     client.send("3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n").unwrap();
     assert_eq!(client.read_response().unwrap().text(), "abcdefg");
+}
+
+/// A form with a file of this content.
+fn form(content: &[Vec<u8>]) -> (String, Vec<Vec<u8>>) {
+    let start = "--b\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nmia\r\n--b\r\n\
+        Content-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n";
+    let mut pieces = Vec::from([start.as_bytes().to_vec()]);
+    pieces.extend(content.iter().cloned());
+    pieces.push(b"\r\n--b--\r\n".to_vec());
+    let length: usize = pieces.iter().map(Vec::len).sum();
+    let head = format!(
+        "POST /form.php HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\n\
+         Content-Length: {length}\r\n"
+    );
+    (head, pieces)
+}
+
+#[test]
+fn forms_uploads_and_sessions_are_those_of_the_script() {
+    let Some(php) = Php::start("") else { return };
+    let mut client = php.server.connect();
+    let content: Vec<Vec<u8>> = (0..100u8).map(|n| vec![n; 1 << 20]).collect();
+    let (head, pieces) = form(&content);
+    client.send(format!("{head}\r\n")).unwrap();
+    pieces.iter().for_each(|piece| client.send(piece).unwrap());
+    let reply = client.read_response().unwrap();
+    let seen: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+    let mut digest = md5::Md5::default();
+    content.iter().for_each(|piece| md5::Digest::update(&mut digest, piece));
+    let digest = md5::Digest::finalize(digest);
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let expected = serde_json::json!({ "n": 1, "name": "mia", "size": 100 << 20, "md5": digest });
+    assert_eq!(seen, expected);
+    let cookie = reply.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let reply = ask(&mut client, "GET", "/form.php", &[&format!("Cookie: {cookie}")]).unwrap();
+    let seen: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(seen["n"], 2);
+}
+
+#[test]
+fn variables_that_need_several_records_arrive() {
+    let large = "v".repeat(60_000);
+    let properties = format!(".params = [\"LARGE1\": \"{large}\", \"LARGE2\": \"{large}\"]");
+    let Some(php) = Php::start(&properties) else { return };
+    assert_eq!(php.server.get("/large.php").text(), "120000");
+}
+
+#[test]
+fn a_script_says_what_is_to_be_answered_instead() {
+    let php = Php::start_with(|root| {
+        let files = root.join("files");
+        format!(".accelRedirect = true  .sendfileRoots = ({files:?})")
+    });
+    let Some(php) = php else { return };
+    let root = php._dir.path().join("site");
+    let instead = |field: &str, to: &str| {
+        php.server.ask("GET", &format!("/instead.php?field={field}&to={to}"), &[])
+    };
+    let file = root.join("files/report.txt").display().to_string();
+    for (field, to) in [("X-Accel-Redirect", "/internal/files/report.txt"), ("X-Sendfile", &file)] {
+        let reply = instead(field, to);
+        assert_eq!((reply.status, reply.text().as_str()), (200, "a report"), "{field}");
+        assert_eq!(reply.header("content-type"), Some("text/x-own;charset=UTF-8"));
+        assert_eq!(reply.header("set-cookie"), Some("a=b"));
+        for name in ["x-accel-redirect", "x-sendfile", "x-accel-buffering"] {
+            assert_eq!(reply.header(name), None, "{field}");
+        }
+        let target = format!("/instead.php?field={field}&to={to}");
+        let part = php.server.ask("GET", &target, &["Range: bytes=2-"]);
+        assert_eq!((part.status, part.text().as_str()), (206, "report"), "{field}");
+    }
+    // Nobody else gets there.
+    assert_eq!(php.server.get("/internal/files/report.txt").status, 404);
+    for (field, to, status) in [
+        ("X-Accel-Redirect", "/internal/none", 404),
+        ("X-Accel-Redirect", "/internal/../show.php", 502),
+        ("X-Accel-Redirect", "http://other.test/", 502),
+        ("X-Sendfile", "/etc/passwd", 404),
+        ("X-Sendfile", &root.join("show.php").display().to_string(), 404),
+        ("X-Sendfile", &root.join("files/../show.php").display().to_string(), 404),
+        ("X-Sendfile", "files/report.txt", 404),
+    ] {
+        let reply = instead(field, to);
+        assert_eq!(reply.status, status, "{field}: {to}");
+        assert!(!reply.text().contains("script itself") && reply.header("x-sendfile").is_none());
+    }
+    assert_eq!(instead("X-Accel-Redirect", "/moved.php").status, 302);
+}
+
+#[test]
+fn who_may_not_say_so_answers_itself() {
+    let Some(php) = Php::start("") else { return };
+    for field in ["X-Accel-Redirect", "X-Sendfile"] {
+        let reply = php.server.get(&format!("/instead.php?field={field}&to=/etc/passwd"));
+        assert_eq!((reply.status, reply.text().as_str()), (200, "the script itself"), "{field}");
+        assert_eq!(reply.header(&field.to_ascii_lowercase()), None);
+    }
 }
 
 #[test]

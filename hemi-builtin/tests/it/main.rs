@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "all of this is tests")]
 
 mod access;
+mod backends;
 mod basic_auth;
 mod cors;
 mod cronjobs;
@@ -10,6 +11,7 @@ mod favicon;
 mod fcgi_proxy;
 mod forward_auth;
 mod forward_proxies;
+mod gateways;
 mod headers;
 mod http2_proxy;
 mod http_proxy;
@@ -20,6 +22,7 @@ mod maintenance;
 mod metrics;
 mod mirror;
 mod proxy_faults;
+mod proxy_protocol;
 mod redirect;
 mod redis;
 mod referer;

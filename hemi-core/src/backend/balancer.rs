@@ -1,7 +1,7 @@
 //! Which of the nodes that are fit gets the next request.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -41,6 +41,10 @@ pub struct By<'a> {
     pub client: Option<IpAddr>,
     /// What requests that belong together have in common.
     pub key: Option<&'a [u8]>,
+    /// The node that is to get it if that can be, by its [`super::Endpoint::id`].
+    pub node: Option<u64>,
+    /// Where the client is, to be told to the node if that is how it is spoken to.
+    pub peer: Option<SocketAddr>,
 }
 
 /// How much more than its share a node may have to do before a key goes to another.
@@ -210,7 +214,7 @@ mod tests {
     use super::*;
 
     fn choose(balancer: Balancer, fit: &[(Arc<Seat>, f64)], key: &str) -> String {
-        let by = By { client: key.parse().ok(), key: Some(key.as_bytes()) };
+        let by = By { client: key.parse().ok(), key: Some(key.as_bytes()), ..By::default() };
         let mut dice = Dice::new();
         balancer.choose(fit, &by, &mut dice).unwrap().endpoint.target.to_string()
     }

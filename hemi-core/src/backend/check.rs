@@ -20,7 +20,7 @@ use serde::Deserialize;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::endpoint::Target;
+use super::endpoint::{Endpoint, Target};
 use crate::config::KindName;
 use crate::{
     BoxFuture, Component, CreateCx, Explain, Kind, Lifecycle, Place, Rank, Registry, Result,
@@ -70,7 +70,7 @@ pub trait Check: Lifecycle {
     ///
     /// # Errors
     /// Why the node is not fit, in a few words.
-    fn check(&self, target: &Target) -> impl Future<Output = Result<(), String>> + Send;
+    fn check(&self, node: &Endpoint) -> impl Future<Output = Result<(), String>> + Send;
 }
 
 /// The form of [`Check`] that a backend stores.
@@ -82,7 +82,7 @@ pub trait DynCheck: Send + Sync {
     ///
     /// # Errors
     /// Why the node is not fit.
-    fn check<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<(), String>>;
+    fn check<'a>(&'a self, node: &'a Endpoint) -> BoxFuture<'a, Result<(), String>>;
 }
 
 impl<C: Check> DynCheck for C {
@@ -90,10 +90,10 @@ impl<C: Check> DynCheck for C {
         Check::config(self)
     }
 
-    fn check<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<(), String>> {
+    fn check<'a>(&'a self, node: &'a Endpoint) -> BoxFuture<'a, Result<(), String>> {
         let limit = Check::config(self).timeout;
         Box::pin(async move {
-            let checked = timeout(limit, Check::check(self, target)).await;
+            let checked = timeout(limit, Check::check(self, node)).await;
             checked.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
         })
     }
@@ -131,8 +131,8 @@ impl Check for TcpCheck {
         &self.0
     }
 
-    async fn check(&self, target: &Target) -> Result<(), String> {
-        let connected = match target {
+    async fn check(&self, node: &Endpoint) -> Result<(), String> {
+        let connected = match node.target() {
             Target::Tcp(address) => TcpStream::connect(address).await.map(drop),
             Target::Unix(path) => UnixStream::connect(path).await.map(drop),
         };

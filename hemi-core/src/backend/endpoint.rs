@@ -78,6 +78,12 @@ impl Endpoint {
         }
     }
 
+    /// Tells it from others: the same in every process.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.hash
+    }
+
     /// Where connections to it go.
     #[must_use]
     pub fn target(&self) -> &Target {

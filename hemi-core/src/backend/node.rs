@@ -38,9 +38,12 @@ pub struct NodeConfig {
     /// Whether it gets requests only when no other node is fit.
     #[serde(default)]
     pub backup: bool,
-    /// Whether it gets no new requests.
+    /// Whether it gets no new requests, but for those of clients that a cookie leads to it.
     #[serde(default)]
     pub drain: bool,
+    /// Where it is, such as a data centre: see the backend's `.zone`. Empty if that does not matter.
+    #[serde(default)]
+    pub zone: String,
 }
 
 /// One of the servers of a backend.
@@ -51,6 +54,7 @@ pub struct Node {
     pub(super) weight: f64,
     pub(super) backup: bool,
     pub(super) drain: bool,
+    pub(super) zone: String,
 }
 
 impl Component for Node {
@@ -68,6 +72,7 @@ impl Component for Node {
             weight: config.weight.get(),
             backup: config.backup,
             drain: config.drain,
+            zone: config.zone,
         })
     }
 }
@@ -78,7 +83,7 @@ impl Node {
     /// A node without a name, of weight 1.
     #[must_use]
     pub fn at(address: NodeAddress) -> Self {
-        Self { name: None, address, weight: 1.0, backup: false, drain: false }
+        Self { name: None, address, weight: 1.0, backup: false, drain: false, zone: String::new() }
     }
 }
 

@@ -62,6 +62,14 @@ impl Percent {
     /// A half.
     pub const HALF: Self = Self(50);
 
+    /// A fifth.
+    pub const FIFTH: Self = Self(20);
+
+    /// As a part of 1.
+    pub(super) fn share(self) -> f64 {
+        f64::from(self.0) / 100.0
+    }
+
     /// The part of a number, rounded down.
     /// How many of a hundred.
     #[must_use]

@@ -220,6 +220,14 @@ impl Socket {
         }
     }
 
+    /// Has what was received be received again, before all else.
+    pub(crate) fn unread(&mut self, mut bytes: BytesMut) {
+        if let Some(early) = self.early.take() {
+            bytes.extend_from_slice(&early);
+        }
+        self.early = Some(Box::new(bytes));
+    }
+
     fn fd(&self) -> io::Result<BorrowedFd<'_>> {
         match &self.driver {
             Driver::Fresh(fd, _) => Ok(fd.as_fd()),

@@ -31,7 +31,23 @@ impl Link {
         host: &str,
         connector: Option<&Arc<Connector>>,
     ) -> io::Result<Self> {
-        let socket = Socket::connect(target).await?;
+        Self::connect_after(&[], target, host, connector).await
+    }
+
+    /// The same with bytes that are sent before all else, such as a header of the PROXY protocol.
+    ///
+    /// # Errors
+    /// As [`Link::connect`].
+    pub async fn connect_after(
+        first: &[u8],
+        target: &Target,
+        host: &str,
+        connector: Option<&Arc<Connector>>,
+    ) -> io::Result<Self> {
+        let mut socket = Socket::connect(target).await?;
+        if !first.is_empty() {
+            tokio::io::AsyncWriteExt::write_all(&mut socket, first).await?;
+        }
         match connector {
             None => Ok(Self::Plain(socket)),
             Some(connector) => Ok(Self::Tls(Box::new(connector.connect(socket, host).await?))),

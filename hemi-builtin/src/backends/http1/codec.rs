@@ -19,7 +19,7 @@ use crate::backends::exchange::{Codec, Decoded, Head};
 const INTERIM: usize = 16;
 
 /// One request, and the answer to it.
-pub(super) struct Http1 {
+pub(in crate::backends) struct Http1 {
     method: Method,
     /// How long nothing may pass after an upgrade, if the client wants one.
     upgrade: Option<Duration>,
@@ -36,6 +36,21 @@ pub(super) struct Http1 {
 }
 
 impl Http1 {
+    /// Of a request that was sent in another way, with its content as it is.
+    pub(in crate::backends) fn answering(method: Method, limits: HeadLimits) -> Self {
+        Self {
+            method,
+            upgrade: None,
+            key: None,
+            chunked: false,
+            limits,
+            heads: HeadReader::default(),
+            interim: 0,
+            decoder: BodyDecoder::new(BodyLength::None),
+            keep_alive: false,
+        }
+    }
+
     /// Puts the head of a request with content of this length, if that is known, into `out`.
     pub(super) fn begin(
         request: &Outgoing<'_>,

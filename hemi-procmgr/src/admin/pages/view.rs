@@ -350,7 +350,10 @@ fn tables(measures: &Measures) -> Vec<Table> {
     fn yes(n: f64) -> String {
         if n > 0.0 { "yes" } else { "no" }.to_owned()
     }
-    let all: [(&'static str, &'static str, &[Column]); 5] = [
+    fn limit(n: f64) -> String {
+        if n > 0.0 { show::count(n) } else { "any".to_owned() }
+    }
+    let all: [(&'static str, &'static str, &[Column]); 6] = [
         (
             "Backends",
             "Node",
@@ -359,7 +362,18 @@ fn tables(measures: &Measures) -> Vec<Table> {
                 ("Requests", "hemi_backend_requests", show::count),
                 ("Failures", "hemi_backend_failures", show::count),
                 ("Active", "hemi_backend_active", show::count),
+                ("At most", "hemi_backend_limit", limit),
                 ("Begins in", "hemi_backend_latency_seconds", |s| show::took(Some(s))),
+            ],
+        ),
+        (
+            "Load of backends",
+            "Backend",
+            &[
+                ("Waiting", "hemi_backend_pending", show::count),
+                ("Refused", "hemi_backend_shed", show::count),
+                ("Sent again", "hemi_backend_retries", show::count),
+                ("Not sent again", "hemi_backend_retries_refused", show::count),
             ],
         ),
         (

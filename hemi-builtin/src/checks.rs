@@ -1,0 +1,5 @@
+//! Checks of nodes.
+
+mod http_check;
+
+pub use http_check::{HttpCheck, HttpCheckConfig};
