@@ -125,8 +125,8 @@ mod tests {
     fn tries_are_a_share_of_requests() {
         let (mut budget, now) = (RetryBudget::new(), Moment::from_millis(1_000_000));
         assert_eq!((0..200).filter(|_| budget.spend(now)).count(), 100);
-        (0..100).for_each(|_| budget.earn(0.2));
-        assert_eq!((0..100).filter(|_| budget.spend(now)).count(), 20);
+        (0..100).for_each(|_| budget.earn(0.25));
+        assert_eq!((0..100).filter(|_| budget.spend(now)).count(), 25);
         let later = now.after(Duration::from_secs(10));
         assert_eq!((0..100).filter(|_| budget.spend(later)).count(), 10);
     }
