@@ -5,7 +5,9 @@
 //! 	tcpxBackend "shop" { node { .address = "127.0.0.1:7443" } }
 //! 	tcpxRouter "front" {
 //! 		.address = "127.0.0.1:3443"
-//! 		case "shop" $serverName == ("shop.test", "www.shop.test") { tcpxProxy { .toBackend = "shop" } }
+//! 		case "shop" $serverName == ("shop.test", "www.shop.test") {
+//! 			tcpxProxy { .toBackend = "shop" }
+//! 		}
 //! 	}
 //! }
 //! ```

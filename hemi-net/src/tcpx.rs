@@ -3,11 +3,11 @@
 //! ```gorox
 //! stage {
 //! 	tcpxBackend "shop" { node { .address = "127.0.0.1:7443" } }
-//! 	tcpxBackend "ssh"  { node { .address = "127.0.0.1:22" } }
+//! 	tcpxBackend "ssh" { node { .address = "127.0.0.1:22" } }
 //! 	tcpxRouter "front" {
 //! 		.address = ":3443"
 //! 		case "shop" $serverName == "shop.test" { tcpxProxy { .toBackend = "shop" } }
-//! 		case "ssh"  $protocol == "ssh" { tcpxProxy { .toBackend = "ssh"  .idleTimeout = 1h } }
+//! 		case "ssh" $protocol == "ssh" { tcpxProxy { .toBackend = "ssh"  .idleTimeout = 1h } }
 //! 	}
 //! }
 //! ```

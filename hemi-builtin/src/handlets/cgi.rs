@@ -5,7 +5,12 @@
 //! 	webapp "tools" {
 //! 		.hostnames = ("*")
 //! 		rule $path ^= "/cgi-bin/" {
-//! 			cgi { .webRoot = %topDir + "/cgi-bin"  .mount = "/cgi-bin"  .maxProcs = 8  .timeout = 10s }
+//! 			cgi {
+//! 				.webRoot = %topDir + "/cgi-bin"
+//! 				.mount = "/cgi-bin"
+//! 				.maxProcs = 8
+//! 				.timeout = 10s
+//! 			}
 //! 		}
 //! 		rule { .returnCode = 404 }
 //! 	}

@@ -299,6 +299,10 @@ fn completed(ring: &mut Ring<State>, done: Done, woken: &mut Vec<Waker>) {
 fn sent(ring: &mut Ring<State>, done: Done, woken: &mut Vec<Waker>) {
     let (key, mut bytes) = (done.key, done.bytes);
     let state = ring.value(key);
+    if matches!(state.recv, Recv::Untried) {
+        // A reader at the end waits for what becomes of this.
+        woken.extend(state.reader.take());
+    }
     match done.result {
         Ok(sent) if sent >= bytes.len() => {}
         Ok(_) | Err(Errno::AGAIN | Errno::INTR) if !state.reset => {
@@ -412,9 +416,22 @@ impl Conn {
                             recv_small(fd, buf)
                         };
                         match received {
-                            // What was less than asked for was all; but for the end, which stays.
+                            // An end after what could not be sent is none: of why that
+                            // was, the socket has told the ring, and tells it nobody else.
+                            Ok((0, _)) => {
+                                if let Some(e) = state.failed {
+                                    return Poll::Ready(Err(e.into()));
+                                }
+                                if !state.slow && core.ring.is_under_way(key, Op::Send) {
+                                    let state = core.ring.value(key);
+                                    *replaced = await_by(&mut state.reader, cx);
+                                    return Poll::Pending;
+                                }
+                                return Poll::Ready(Ok(0));
+                            }
+                            // What was less than asked for was all.
                             Ok((got, all)) => {
-                                if all && got > 0 {
+                                if all {
                                     state.recv = Recv::Awaited;
                                 }
                                 return Poll::Ready(Ok(got));
