@@ -51,6 +51,11 @@ impl Browser {
     }
 
     fn call(&mut self, method: &str, params: Value) -> Value {
+        self.ask(method, params).unwrap_or_else(|refused| panic!("{method}: {refused}"))
+    }
+
+    /// What comes back, or why nothing did.
+    fn ask(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.sent += 1;
         let mut command = json!({"id": self.sent, "method": method, "params": params});
         if let Some(session) = &self.session {
@@ -63,8 +68,12 @@ impl Browser {
             message.pop();
             let message: Value = serde_json::from_slice(&message).unwrap();
             if message["id"] == self.sent {
-                assert!(message["error"].is_null(), "{method}: {message}");
-                return message["result"].clone();
+                let error = &message["error"];
+                return if error.is_null() {
+                    Ok(message["result"].clone())
+                } else {
+                    Err(error.clone())
+                };
             }
         }
     }
@@ -83,10 +92,16 @@ impl Browser {
         self.wait(&format!("location.href == '{url}' && document.readyState == 'complete'"));
     }
 
+    /// What the script comes to; null while one page makes room for the next.
     fn eval(&mut self, script: &str) -> Value {
-        let result =
-            self.call("Runtime.evaluate", json!({"expression": script, "returnByValue": true}));
-        result["result"]["value"].clone()
+        let script = json!({"expression": script, "returnByValue": true});
+        match self.ask("Runtime.evaluate", script) {
+            Ok(result) => result["result"]["value"].clone(),
+            Err(error) if error["message"].as_str().is_some_and(|m| m.contains("navigated")) => {
+                Value::Null
+            }
+            Err(error) => panic!("Runtime.evaluate: {error}"),
+        }
     }
 
     /// Waits until this is true.
