@@ -44,7 +44,8 @@ fn idle_sessions_hold_little() {
     let count = 2000;
     let _idle: Vec<_> = (0..count).map(|_| session(&router, &listener)).collect();
     let each = resident_bytes(&router.pids()).saturating_sub(before) / count;
-    assert!(each < 6 << 10, "{each} bytes a session");
+    // Two connections, by either driver; an idle one may hold 4 KiB.
+    assert!(each < 8 << 10, "{each} bytes a session");
 }
 
 #[test]
