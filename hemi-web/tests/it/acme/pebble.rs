@@ -10,6 +10,7 @@ use hemi_proto::x509::Certificate;
 use hemi_test::raw::Client;
 use hemi_test::tls::{Authority, KeyKind};
 use hemi_test::{Program, TempDir, free_port, peer, poll};
+use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::version::TLS13;
@@ -159,6 +160,9 @@ impl Pebble {
         let mut roots = RootCertStore::empty();
         roots.add(root).unwrap();
         let builder = ClientConfig::builder_with_protocol_versions(&[&TLS13]);
-        (Arc::new(builder.with_root_certificates(roots).with_no_client_auth()), name)
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        // A session that is resumed tells of the certificate that it began with.
+        config.resumption = Resumption::disabled();
+        (Arc::new(config), name)
     }
 }
