@@ -7,7 +7,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -21,12 +22,33 @@ const GRAIN: Duration = Duration::from_millis(128);
 /// A connection's place in its core's wheel: when its deadline has passed, or its group is woken, its
 /// task is polled, and sees by the clock why.
 ///
-/// It must be used on the thread it was made on, within a tokio runtime.
+/// It must be used on the thread it was made on, within a tokio runtime; it may be dropped on another.
 #[derive(Debug)]
 pub struct Deadline {
     index: usize,
-    /// Where the wheel is that it is of: that of another thread is not to be touched.
-    wheel: usize,
+    /// Of the wheel that it is of: that of another thread is not to be touched.
+    left: Arc<Left>,
+}
+
+/// Slots whose deadlines were dropped on other threads, for their wheel to take back.
+#[derive(Debug, Default)]
+struct Left {
+    any: AtomicBool,
+    slots: Mutex<Vec<usize>>,
+}
+
+impl Left {
+    fn leave(&self, index: usize) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).push(index);
+        self.any.store(true, Ordering::Release);
+    }
+
+    fn take(&self) -> Vec<usize> {
+        match self.any.load(Ordering::Relaxed) && self.any.swap(false, Ordering::Acquire) {
+            true => std::mem::take(&mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner)),
+            false => Vec::new(),
+        }
+    }
 }
 
 /// Which connections to wake together: those of one server.
@@ -131,12 +153,15 @@ struct Wheel {
 
 thread_local! {
     static WHEEL: RefCell<Wheel> = RefCell::default();
+    static LEFT: Arc<Left> = Arc::default();
 }
 
 impl Deadline {
     /// Takes a place for the task that `waker` wakes; without a deadline at first.
     #[must_use]
     pub fn new(group: Group, waker: &Waker) -> Self {
+        let left = LEFT.with(Arc::clone);
+        let _wakers: Vec<_> = left.take().into_iter().map(free).collect();
         WHEEL.with_borrow_mut(|wheel| {
             let waker = Some(waker.clone());
             let index = wheel.free.pop().unwrap_or(wheel.slots.len());
@@ -144,13 +169,13 @@ impl Deadline {
                 Some(slot) => *slot = Slot::new(slot.generation.wrapping_add(1), group, waker),
                 None => wheel.slots.push(Slot::new(0, group, waker)),
             }
-            Self { index, wheel: std::ptr::from_mut(wheel).addr() }
+            Self { index, left }
         })
     }
 
     /// Whether it is of this thread's wheel.
     fn is_here(&self) -> bool {
-        WHEEL.with(|wheel| wheel.as_ptr().addr()) == self.wheel
+        LEFT.with(|left| Arc::ptr_eq(left, &self.left))
     }
 
     /// Has it wake another task, or none.
@@ -178,20 +203,26 @@ impl Deadline {
 
 impl Drop for Deadline {
     fn drop(&mut self) {
-        // The waker is dropped after the wheel is let go: it may own a task that has a deadline too.
-        let _waker = WHEEL.try_with(|cell| {
-            // The slot of another thread's is lost: it wakes nobody who still waits.
-            if cell.as_ptr().addr() != self.wheel {
-                return None;
-            }
-            let mut wheel = cell.borrow_mut();
-            wheel.free.push(self.index);
-            wheel.slots.get_mut(self.index).and_then(|slot| {
-                slot.generation = slot.generation.wrapping_add(1);
-                slot.waker.take()
-            })
-        });
+        match LEFT.try_with(|left| Arc::ptr_eq(left, &self.left)) {
+            Ok(true) => drop(free(self.index)),
+            Ok(false) => self.left.leave(self.index),
+            // The thread ends, and its wheel with it.
+            Err(_) => {}
+        }
     }
+}
+
+/// Takes a slot of this thread's wheel back. What is given is to be dropped when the wheel is let go, for it may
+/// own a task that has a deadline too.
+fn free(index: usize) -> Option<Waker> {
+    let freed = WHEEL.try_with(|wheel| {
+        let mut wheel = wheel.borrow_mut();
+        wheel.free.push(index);
+        let slot = wheel.slots.get_mut(index)?;
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.waker.take()
+    });
+    freed.ok().flatten()
 }
 
 /// Wakes all tasks of this group on this core, to let them see that their server is draining.
@@ -322,5 +353,16 @@ mod tests {
         assert_eq!(polls, 2);
         drop(deadline);
         assert_eq!(WHEEL.with_borrow(|w| w.slots.len() - w.free.len()), 0);
+    }
+    #[tokio::test]
+    async fn a_slot_comes_back_from_another_thread() {
+        let slots = || WHEEL.with_borrow(|w| (w.slots.len(), w.slots.len() - w.free.len()));
+        for _ in 0..3 {
+            let deadline = Deadline::new(Group(1), Waker::noop());
+            assert_eq!(slots(), (1, 1));
+            std::thread::spawn(move || drop(deadline)).join().unwrap();
+        }
+        drop(Deadline::new(Group(1), Waker::noop()));
+        assert_eq!(slots(), (1, 0));
     }
 }
