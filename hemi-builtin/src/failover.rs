@@ -1,5 +1,7 @@
 //! Sends a request to one node after the other, until one answers.
 
+mod hedge;
+
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt::Display;
@@ -31,6 +33,8 @@ pub(crate) struct Failover<'a> {
     pub(crate) repeatable: bool,
     /// After what it is sent again, if it may be.
     pub(crate) causes: &'a [RetryCause],
+    /// After how long without an answer a second node is asked as well, if it may be.
+    pub(crate) hedge_after: Option<Duration>,
     /// For the log.
     pub(crate) request: &'a (dyn Display + Sync),
     /// What keeps its client at a node, and how it came.
@@ -129,7 +133,6 @@ impl Failover<'_> {
     ) -> Result<Response, StatusCode> {
         let mut tried = Vec::new();
         let mut failed = Failed::Not;
-        let by_status = self.causes.iter().any(|cause| matches!(cause, RetryCause::Status(_)));
         loop {
             let pick = match self.nodes.pick_in_time(&self.by, &tried).await {
                 Ok(pick) => pick,
@@ -146,20 +149,18 @@ impl Failover<'_> {
                     return failed.end();
                 }
             };
-            let twin = by_status.then(|| pick.twin());
-            let cookie = self.cookie(&pick);
-            let undelivered = match send(pick, body).await {
+            let sent = self.send(pick, body, &mut tried, replay, &mut send).await;
+            let undelivered = match sent.answer {
                 Ok(mut response) => {
                     let status = response.status();
-                    if let Some(cookie) = cookie {
+                    if let Some(cookie) = sent.cookie {
                         response.headers_mut().append(SET_COOKIE, cookie);
                     }
-                    let held_against = |cause: &RetryCause| matches!(cause, RetryCause::Status(pattern) if pattern.matches(status));
-                    let again = self.repeatable && self.causes.iter().any(held_against);
+                    let again = self.repeatable && self.is_held_against(status);
                     let left = again && tried.len() + 1 < self.max_tries;
                     let untouched =
                         left.then(|| replay.map_or_else(|| Some(Body::empty()), Replay::body));
-                    let (Some(untouched), Some(twin)) = (untouched.flatten(), twin) else {
+                    let (Some(untouched), Some(twin)) = (untouched.flatten(), sent.twin) else {
                         return Ok(response);
                     };
                     if !self.nodes.may_retry() {
@@ -177,10 +178,8 @@ impl Failover<'_> {
                 }
                 Err(undelivered) => *undelivered,
             };
-            let (error, node) = (undelivered.error, undelivered.pick.endpoint().target());
-            if may_log() {
-                warn!(request = %self.request, %node, "no answer from the node: {error}");
-            }
+            let error = undelivered.error;
+            self.tell(&error, &undelivered.pick);
             failed = Failed::With(error.status());
             if !error.is_of_node() {
                 return failed.end();
@@ -196,6 +195,19 @@ impl Failover<'_> {
                 None => return failed.end(),
             }
         }
+    }
+
+    fn tell(&self, error: &SendError, pick: &Pick) {
+        if may_log() {
+            let node = pick.endpoint().target();
+            warn!(request = %self.request, %node, "no answer from the node: {error}");
+        }
+    }
+
+    /// Whether an answer with this status might be better from another node.
+    fn is_held_against(&self, status: StatusCode) -> bool {
+        let holds = |cause: &RetryCause| matches!(cause, RetryCause::Status(pattern) if pattern.matches(status));
+        self.causes.iter().any(holds)
     }
 
     /// What tells the client which node it was given, if that is news.

@@ -40,6 +40,12 @@ impl FieldEdits {
         Self { removed, set, added }
     }
 
+    /// The same, which takes another field away too.
+    pub(crate) fn without(mut self, name: HeaderName) -> Self {
+        self.removed.push(FieldName(name));
+        self
+    }
+
     /// Whether there is nothing to change.
     pub(crate) fn is_empty(&self) -> bool {
         self.removed.is_empty() && self.set.is_empty() && self.added.is_empty()

@@ -16,6 +16,7 @@ mod field_edits;
 pub mod handlets;
 pub mod hstates;
 pub mod loggers;
+mod outgoing;
 mod realm;
 mod redis;
 mod replay;
@@ -53,6 +54,7 @@ pub fn register(registry: &mut Registry) {
         .gateway::<backends::ScgiBackend>()
         .gateway::<backends::UwsgiBackend>()
         .gateway::<backends::AjpBackend>()
+        .check::<checks::GrpcCheck>()
         .check::<checks::HttpCheck>()
         .handlet::<handlets::Static>()
         .handlet::<handlets::Favicon>()
@@ -92,6 +94,7 @@ pub fn register(registry: &mut Registry) {
         .hstate::<hstates::RedisHstate>()
         .socklet::<socklets::EchoSocklet>()
         .socklet::<socklets::BroadcastSocklet>()
+        .socklet::<socklets::SockProxy>()
         .logger::<loggers::SimpleLogger>()
         .logger::<loggers::SyslogLogger>()
         .server::<servers::EchoServer>()

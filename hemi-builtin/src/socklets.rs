@@ -2,9 +2,11 @@
 
 mod broadcast;
 mod echo;
+mod sock_proxy;
 
 pub use broadcast::{BroadcastConfig, BroadcastSocklet};
 pub use echo::{EchoConfig, EchoSocklet};
+pub use sock_proxy::{SockProxy, SockProxyConfig};
 
 use hemi_proto::websocket::handshake::HandshakeError;
 use hemi_web::{Reply, Request, Respond, WebSocketConfig, WebSocketUpgrade};

@@ -15,12 +15,11 @@ mod node;
 mod numbers;
 mod pick;
 mod queue;
+mod resolve;
 mod seat;
 #[cfg(test)]
 mod tests;
 
-use std::collections::hash_map::Entry;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -76,7 +75,10 @@ struct Table(Vec<Place>);
 #[derive(Clone, Debug)]
 struct Place {
     endpoint: Arc<Endpoint>,
+    /// What is said of it: by the config, or by the service that it has.
     node: Arc<Node>,
+    /// The node of the config that it is.
+    of: Arc<Node>,
 }
 
 /// What a core sees of the table.
@@ -153,7 +155,7 @@ impl Nodes {
     /// # Errors
     /// When the system refuses a thread.
     pub fn prepare(&self, _: &Prepare<'_>) -> Result<()> {
-        wait_aside(self.resolve_all()).map_err(|e| Error::other(e.to_string()))
+        wait_aside(self.resolve_all()).map(drop).map_err(|e| Error::other(e.to_string()))
     }
 
     /// Looks names up again and checks nodes, until the stage ends.
@@ -330,80 +332,6 @@ impl Nodes {
         self.table().0.iter().map(|place| place.endpoint.clone()).collect()
     }
 
-    async fn resolve_all(&self) {
-        let mut places = Vec::new();
-        for node in &self.nodes {
-            let targets = self.targets(node).await;
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            for target in targets {
-                let endpoint = match kept.entry(target) {
-                    Entry::Occupied(known) => known.get().clone(),
-                    Entry::Vacant(new) => {
-                        let endpoint = Arc::new(Endpoint::new(new.key().clone()));
-                        endpoint.set_drained(node.drain);
-                        new.insert(endpoint).clone()
-                    }
-                };
-                if let NodeAddress::Tcp { host, .. } = &node.address {
-                    endpoint.set_hostname(host);
-                }
-                if !places.iter().any(|p: &Place| Arc::ptr_eq(&p.endpoint, &endpoint)) {
-                    places.push(Place { endpoint, node: node.clone() });
-                }
-            }
-        }
-        let mut table = self.table();
-        let same = table.0.len() == places.len()
-            && table.0.iter().zip(&places).all(|(a, b)| Arc::ptr_eq(&a.endpoint, &b.endpoint));
-        if !same {
-            *table = Arc::new(Table(places));
-            self.version.fetch_add(1, Ordering::Release);
-        }
-    }
-
-    /// Where a node is now. If its name can't be found, it is where it was.
-    async fn targets(&self, node: &Arc<Node>) -> Vec<Target> {
-        let (host, port) = match &node.address {
-            NodeAddress::Unix(path) => return Vec::from([Target::Unix(path.clone())]),
-            NodeAddress::Tcp { host, port } => (host, *port),
-        };
-        match self.resolv.resolve(host).await {
-            Ok(ips) => {
-                let mut ips: Vec<_> = ips.iter().map(|ip| ip.to_canonical()).collect();
-                // The order of an answer changes, and means nothing here.
-                ips.sort_unstable();
-                ips.dedup();
-                ips.iter().map(|ip| Target::Tcp(SocketAddr::new(*ip, port))).collect()
-            }
-            Err(e) => {
-                warn!(backend = %self.name, node = %host, "cannot find the node: {e}");
-                let table = self.table();
-                let of_node = table.0.iter().filter(|place| Arc::ptr_eq(&place.node, node));
-                of_node.map(|place| place.endpoint.target.clone()).collect()
-            }
-        }
-    }
-
-    /// Looks names up again, and has every node be checked.
-    async fn watch(&self) {
-        let mut checks = JoinSet::new();
-        let mut checked = u64::MAX;
-        let resolves = self.nodes.iter().any(|node| node.address.is_name());
-        loop {
-            let version = self.version.load(Ordering::Acquire);
-            if checked != version {
-                checked = version;
-                checks.shutdown().await;
-                self.check_all(&mut checks);
-            }
-            if !resolves {
-                std::future::pending::<()>().await;
-            }
-            tokio::time::sleep(self.config.resolve_interval).await;
-            self.resolve_all().await;
-        }
-    }
-
     fn check_all(&self, checks: &mut JoinSet<()>) {
         for place in &self.table().0 {
             for check in &self.checks {
@@ -464,7 +392,7 @@ impl View {
         self.seats = table
             .0
             .iter()
-            .map(|Place { endpoint, node }| {
+            .map(|Place { endpoint, node, .. }| {
                 let known = before.iter().find(|(seat, _)| Arc::ptr_eq(&seat.endpoint, endpoint));
                 let seat = known.map(|(seat, _)| seat.clone());
                 let new = || Arc::new(Seat::new(endpoint.clone(), self.queue.clone()));

@@ -136,6 +136,11 @@ impl Cores {
         self.handles.len()
     }
 
+    /// Tasks on all of them now.
+    pub(crate) fn tasks(&self) -> usize {
+        self.handles.iter().map(|handle| handle.metrics().num_alive_tasks()).sum()
+    }
+
     /// Starts a task on the core of this index, taken modulo their count.
     pub fn spawn<F>(&self, index: usize, task: F) -> JoinHandle<F::Output>
     where

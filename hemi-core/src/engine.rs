@@ -230,6 +230,12 @@ impl Engine {
         self.cores.count()
     }
 
+    /// Tasks on its cores now: those of components, connections, and what these wait for.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.cores.tasks()
+    }
+
     /// The components it knows.
     #[must_use]
     pub fn registry(&self) -> &Registry {

@@ -28,6 +28,7 @@
 
 #![forbid(unsafe_code)]
 
+mod browser;
 mod dir;
 mod load;
 pub mod peer;
@@ -38,6 +39,7 @@ mod reply;
 pub mod tls;
 mod wait;
 
+pub use browser::Browser;
 pub use dir::{Site, TempDir};
 pub use load::{Clients, Load, Seen};
 pub use peer::peer;

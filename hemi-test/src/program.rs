@@ -13,7 +13,7 @@ pub use rustix::process::Signal;
 use crate::{TempDir, poll, process, raw};
 
 /// How long a program may take until it answers.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 
 /// How often a start is tried again when another process took the port in between.
 const ATTEMPTS: usize = 3;
@@ -64,8 +64,32 @@ impl Program {
     /// When it can't be started, or ends or doesn't listen in time; says what it wrote to stderr.
     /// [`io::ErrorKind::AddrInUse`] when that seems to be the reason.
     pub fn start(mut command: Command, addr: SocketAddr) -> io::Result<Self> {
+        command.stdin(Stdio::null());
+        Self::spawn(command, addr, |_| TcpStream::connect(addr).is_ok().then_some(addr))
+    }
+
+    /// Runs a command that listens on a port of 127.0.0.1 of its choice, and writes it as the first line of its
+    /// output. Its input ends when this is dropped, or the test with it.
+    ///
+    /// # Errors
+    /// When it can't be started, or ends or names no port in time; says what it wrote to stderr.
+    pub fn told(mut command: Command) -> io::Result<Self> {
+        command.stdin(Stdio::piped());
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::spawn(command, nowhere, |program| {
+            let port = program.stdout().split_once('\n')?.0.trim().parse::<u16>().ok()?;
+            Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        })
+    }
+
+    /// Runs a command until `listens` tells where it does.
+    fn spawn(
+        mut command: Command,
+        addr: SocketAddr,
+        mut listens: impl FnMut(&Self) -> Option<SocketAddr>,
+    ) -> io::Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command
             .spawn()
             .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
@@ -75,10 +99,13 @@ impl Program {
         let started = poll(START, || match program.child.try_wait() {
             Err(error) => Some(Err(error)),
             Ok(Some(status)) => Some(Err(program.early_end(&name, status))),
-            Ok(None) => TcpStream::connect(addr).is_ok().then_some(Ok(())),
+            Ok(None) => listens(&program).map(Ok),
         });
         match started {
-            Some(Ok(())) => Ok(program),
+            Some(Ok(addr)) => {
+                program.addr = addr;
+                Ok(program)
+            }
             Some(Err(error)) => Err(error),
             None => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
@@ -283,6 +310,14 @@ mod tests {
             status.is_ok_and(|status| !status.contains("State:\tZ"))
         };
         assert!(eventually(Duration::from_secs(20), || !pids.iter().any(alive)));
+    }
+
+    #[test]
+    fn a_program_tells_where_it_listens() {
+        let program = Program::told(shell("echo 4711; exec cat")).unwrap();
+        assert_eq!(program.addr().port(), 4711);
+        let error = Program::told(shell("echo none; exit 3")).unwrap_err();
+        assert!(error.to_string().contains("ended early"), "{error}");
     }
 
     #[test]

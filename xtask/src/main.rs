@@ -6,6 +6,7 @@ mod cargo;
 mod flood;
 mod fuzz;
 mod manual;
+mod overload;
 mod peers;
 mod soak;
 mod test;
@@ -31,6 +32,8 @@ usage: cargo xtask COMMAND
                             compare the CPU time per request with that of other servers
   flood [--seconds N] [--binary FILE]
                             floods of HTTP/2 and QUIC, each beside a client that behaves well
+  overload [--seconds N] [--binary FILE]
+                            ask a proxy for 2.5 times as much as its node can do
   soak [--quick] [--binary FILE]
                             reload, rework and upgrade gorox under load, and look at its memory
 ";
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         "fuzz" => fuzz::run(&args),
         "bench" => bench::run(&args),
         "flood" => flood::run(&args),
+        "overload" => overload::run(&args),
         "soak" => soak::run(&args),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

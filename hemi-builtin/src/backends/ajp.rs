@@ -16,10 +16,8 @@
 
 mod codec;
 
-use std::sync::Arc;
-
 use bytes::BytesMut;
-use hemi_core::backend::{BackendConfig, Nodes, Pick};
+use hemi_core::backend::{Nodes, Pick};
 use hemi_core::config::{Diagnostic, Secret, Size, Spanned};
 use hemi_core::io::Outbox;
 use hemi_core::metrics::Measures;
@@ -32,8 +30,8 @@ use http::header::{
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 
-use super::conns::{Conns, ConnsConfig};
-use super::exchange::{Exchange, Shared, TimesConfig};
+use super::exchange::Exchange;
+use super::group::{Group, GroupConfig};
 use codec::Ajp;
 
 /// Passes requests on to servlet containers.
@@ -52,47 +50,44 @@ pub struct AjpConfig {
 /// Servlet containers that speak AJP.
 #[derive(Debug)]
 pub struct AjpBackend {
-    nodes: Nodes,
+    group: Group,
     secret: Option<Secret>,
     packet: usize,
     ping: bool,
-    shared: Arc<Shared>,
 }
 
 impl Component for AjpBackend {
     const SIGN: &'static str = "ajpBackend";
-    type Config = (BackendConfig, ConnsConfig, TimesConfig, AjpConfig);
+    type Config = (GroupConfig, AjpConfig);
 
-    fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
-        let (backend, conns, times, own) = config;
+    fn create((group, own): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         let sizes = PACKET as u64..=MAX_PACKET as u64;
         let packet = own.packet_size.as_ref().map_or(*sizes.start(), |size| size.value.0);
         if let Some(size) = own.packet_size.filter(|_| !sizes.contains(&packet)) {
             return Err(Diagnostic::new(size.span, "a packet of AJP has 8K to 64K").into());
         }
-        let shared = Arc::new(Shared { conns: Conns::new(conns, cx.cores()), times });
-        let nodes = Nodes::of(backend, cx)?;
-        Ok(Self { nodes, secret: own.secret, packet: packet as usize, ping: own.ping, shared })
+        let group = Group::create(group, None, cx)?;
+        Ok(Self { group, secret: own.secret, packet: packet as usize, ping: own.ping })
     }
 }
 
 impl Lifecycle for AjpBackend {
     fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
-        self.nodes.prepare(cx)
+        self.group.prepare(cx)
     }
 
     async fn run(&self, cx: &Run) {
-        tokio::join!(self.nodes.run(cx), self.shared.conns.run(cx));
+        self.group.run(cx).await;
     }
 
     fn measure(&self, out: &mut Measures) {
-        self.nodes.measure(out);
+        self.group.nodes.measure(out);
     }
 }
 
 impl Gateway for AjpBackend {
     fn nodes(&self) -> &Nodes {
-        &self.nodes
+        &self.group.nodes
     }
 
     fn protocol(&self) -> &'static str {
@@ -115,9 +110,9 @@ impl Gateway for AjpBackend {
             let mut out = Outbox::default();
             let ping = self.ping && conn.is_used();
             let codec = Ajp::begin(call.method, self.packet, length, head.clone(), ping, &mut out);
-            Exchange::new(self.shared.clone(), conn, pick, codec, out, body)
+            Exchange::new(self.group.shared.clone(), conn, pick, codec, out, body)
         };
-        self.shared.send(pick, body, None, begin).await
+        self.group.shared.send(pick, body, None, begin).await
     }
 }
 

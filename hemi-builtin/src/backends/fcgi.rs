@@ -17,9 +17,7 @@
 
 mod codec;
 
-use std::sync::Arc;
-
-use hemi_core::backend::{BackendConfig, Nodes, Pick};
+use hemi_core::backend::{Nodes, Pick};
 use hemi_core::io::Outbox;
 use hemi_core::metrics::Measures;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run};
@@ -27,8 +25,8 @@ use hemi_proto::fcgi::{KeepConn, encode_begin, encode_params};
 use hemi_web::{Body, Call, Gateway, Response, Undelivered};
 use serde::Deserialize;
 
-use super::conns::{Conns, ConnsConfig};
-use super::exchange::{Exchange, Shared, TimesConfig};
+use super::exchange::Exchange;
+use super::group::{Group, GroupConfig};
 use codec::Fcgi;
 
 /// Passes requests on to servers that speak FastCGI.
@@ -48,42 +46,37 @@ impl Default for FcgiConfig {
 /// Servers that speak FastCGI.
 #[derive(Debug)]
 pub struct FcgiBackend {
-    nodes: Nodes,
+    group: Group,
     keep: KeepConn,
-    shared: Arc<Shared>,
 }
 
 impl Component for FcgiBackend {
     const SIGN: &'static str = "fcgiBackend";
-    type Config = (BackendConfig, ConnsConfig, TimesConfig, FcgiConfig);
+    type Config = (GroupConfig, FcgiConfig);
 
-    fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
-        let (backend, conns, times, own) = config;
-        Ok(Self {
-            nodes: Nodes::of(backend, cx)?,
-            keep: if own.keep_conn { KeepConn::Yes } else { KeepConn::No },
-            shared: Arc::new(Shared { conns: Conns::new(conns, cx.cores()), times }),
-        })
+    fn create((group, own): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+        let keep = if own.keep_conn { KeepConn::Yes } else { KeepConn::No };
+        Ok(Self { group: Group::create(group, None, cx)?, keep })
     }
 }
 
 impl Lifecycle for FcgiBackend {
     fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
-        self.nodes.prepare(cx)
+        self.group.prepare(cx)
     }
 
     async fn run(&self, cx: &Run) {
-        tokio::join!(self.nodes.run(cx), self.shared.conns.run(cx));
+        self.group.run(cx).await;
     }
 
     fn measure(&self, out: &mut Measures) {
-        self.nodes.measure(out);
+        self.group.nodes.measure(out);
     }
 }
 
 impl Gateway for FcgiBackend {
     fn nodes(&self) -> &Nodes {
-        &self.nodes
+        &self.group.nodes
     }
 
     fn protocol(&self) -> &'static str {
@@ -108,8 +101,8 @@ impl Gateway for FcgiBackend {
             let mut out = Outbox::default();
             out.push(head.clone());
             let codec = Fcgi::new(call.method, self.keep, pick.endpoint().target().to_string());
-            Exchange::new(self.shared.clone(), conn, pick, codec, out, body)
+            Exchange::new(self.group.shared.clone(), conn, pick, codec, out, body)
         };
-        self.shared.send(pick, body, None, begin).await
+        self.group.shared.send(pick, body, None, begin).await
     }
 }

@@ -18,90 +18,61 @@
 
 pub(super) mod codec;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use hemi_core::backend::{BackendConfig, Nodes, Pick};
-use hemi_core::config::Size;
+use hemi_core::backend::{Nodes, Pick};
 use hemi_core::io::Outbox;
 use hemi_core::metrics::Measures;
-use hemi_core::tls::{Connector, ConnectorConfig};
-use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run};
+use hemi_core::tls::ConnectorConfig;
+use hemi_core::{Component, CreateCx, Lifecycle, Prepare, Result, Run};
 use hemi_proto::http1::HeadLimits;
 use hemi_web::{Body, HttpBackend, Outgoing, Response, Undelivered};
-use serde::Deserialize;
 
-use super::conns::{Conns, ConnsConfig};
-use super::exchange::{Exchange, Shared, TimesConfig};
+use super::exchange::Exchange;
+use super::group::{Group, GroupConfig};
+use super::http::HttpConfig;
 use codec::Http1;
 
 pub(super) use codec::expects_content;
 
-/// Passes requests on to servers that speak HTTP/1.1.
-#[derive(Clone, Debug, Deserialize, Explain)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Http1Config {
-    /// Whether nodes are spoken to over TLS. Their certificates must be for their hosts, or for `tlsPeerName`.
-    pub tls_mode: bool,
-    /// How long nothing may pass on a connection that has been upgraded, to WebSocket most often.
-    pub tunnel_timeout: Duration,
-    /// Bytes of an answer's head, at most.
-    pub max_head_size: Size,
-}
-
-impl Default for Http1Config {
-    fn default() -> Self {
-        let tunnel_timeout = Duration::from_secs(3600);
-        Self { tls_mode: false, tunnel_timeout, max_head_size: Size(64 << 10) }
-    }
-}
-
 /// Servers that speak HTTP/1.1.
 #[derive(Debug)]
 pub struct Http1Backend {
-    nodes: Nodes,
+    group: Group,
     heads: HeadLimits,
     tunnel_timeout: Duration,
-    shared: Arc<Shared>,
 }
 
 impl Component for Http1Backend {
     const SIGN: &'static str = "http1Backend";
-    type Config = (BackendConfig, ConnsConfig, TimesConfig, Http1Config, ConnectorConfig);
+    type Config = (GroupConfig, HttpConfig, ConnectorConfig);
 
-    fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
-        let (backend, conns, times, config, tls) = config;
-        let connector = match config.tls_mode {
-            true => Some(Connector::new(tls, &["http/1.1"], cx)?),
-            false => None,
-        };
-        let head_size = usize::try_from(config.max_head_size.0).unwrap_or(usize::MAX);
+    fn create((group, http, tls): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+        let connector = http.connector(tls, &["http/1.1"], cx)?;
+        let head_size = usize::try_from(http.max_head_size.0).unwrap_or(usize::MAX);
         let heads = HeadLimits { head_size, fields: 1024, ..HeadLimits::default() };
-        let conns = Conns::new(conns, cx.cores()).over(connector);
-        let shared = Arc::new(Shared { conns, times });
-        let tunnel_timeout = config.tunnel_timeout;
-        Ok(Self { nodes: Nodes::of(backend, cx)?, heads, tunnel_timeout, shared })
+        let group = Group::create(group, connector, cx)?;
+        Ok(Self { group, heads, tunnel_timeout: http.tunnel_timeout })
     }
 }
 
 impl Lifecycle for Http1Backend {
     fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
-        self.shared.conns.prepare()?;
-        self.nodes.prepare(cx)
+        self.group.prepare(cx)
     }
 
     async fn run(&self, cx: &Run) {
-        tokio::join!(self.nodes.run(cx), self.shared.conns.run(cx));
+        self.group.run(cx).await;
     }
 
     fn measure(&self, out: &mut Measures) {
-        self.nodes.measure(out);
+        self.group.nodes.measure(out);
     }
 }
 
 impl HttpBackend for Http1Backend {
     fn nodes(&self) -> &Nodes {
-        &self.nodes
+        &self.group.nodes
     }
 
     async fn send(
@@ -113,8 +84,8 @@ impl HttpBackend for Http1Backend {
         let begin = |conn, pick, body: Body| {
             let (mut out, len) = (Outbox::default(), body.len());
             let codec = Http1::begin(&request, len, self.heads, self.tunnel_timeout, &mut out);
-            Exchange::new(self.shared.clone(), conn, pick, codec, out, body)
+            Exchange::new(self.group.shared.clone(), conn, pick, codec, out, body)
         };
-        self.shared.send(pick, body, request.hints, begin).await
+        self.group.shared.send(pick, body, request.hints, begin).await
     }
 }

@@ -27,16 +27,17 @@ mod tunnel;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hemi_core::backend::{BackendConfig, Nodes, Pick};
-use hemi_core::config::Size;
+use hemi_core::backend::{Nodes, Pick};
 use hemi_core::metrics::Measures;
-use hemi_core::tls::{Connector, ConnectorConfig};
+use hemi_core::tls::ConnectorConfig;
 use hemi_core::{Component, CreateCx, Error, Explain, Lifecycle, Prepare, Result, Run};
 use hemi_web::{Body, HttpBackend, Outgoing, Response, Undelivered};
 use serde::Deserialize;
 
-use super::conns::{ConnsConfig, ProxyProtocol};
+use super::conns::ProxyProtocol;
 use super::exchange::TimesConfig;
+use super::group::GroupConfig;
+use super::http::HttpConfig;
 use conns::{Conns, Limits};
 use exchange::Exchange;
 
@@ -44,21 +45,13 @@ use exchange::Exchange;
 #[derive(Clone, Debug, Deserialize, Explain)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Http2Config {
-    /// Whether nodes are spoken to over TLS. Their certificates must be for their hosts, or for `tlsPeerName`.
-    pub tls_mode: bool,
-    /// How long nothing may pass on a WebSocket.
-    pub tunnel_timeout: Duration,
-    /// Bytes of an answer's head, at most.
-    pub max_head_size: Size,
     /// Requests under way on a connection, at most; a node may have it be less.
     pub max_streams_per_conn: usize,
 }
 
 impl Default for Http2Config {
     fn default() -> Self {
-        let tunnel_timeout = Duration::from_secs(3600);
-        let (max_head_size, max_streams_per_conn) = (Size(64 << 10), 100);
-        Self { tls_mode: false, tunnel_timeout, max_head_size, max_streams_per_conn }
+        Self { max_streams_per_conn: 100 }
     }
 }
 
@@ -79,22 +72,19 @@ struct Shared {
 
 impl Component for Http2Backend {
     const SIGN: &'static str = "http2Backend";
-    type Config = (BackendConfig, ConnsConfig, TimesConfig, Http2Config, ConnectorConfig);
+    type Config = (GroupConfig, HttpConfig, Http2Config, ConnectorConfig);
 
     fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
-        let (backend, conns, times, own, tls) = config;
+        let ((backend, conns, times), http, own, tls) = config;
         if conns.proxy_protocol != ProxyProtocol::None {
             let message = "connections of HTTP/2 carry requests of many clients: `.proxyProtocol` can't name one";
             return Err(Error::config(cx.span(), message));
         }
-        let connector = match own.tls_mode {
-            true => Some(Connector::new(tls, &["h2"], cx)?),
-            false => None,
-        };
-        let head_size = u32::try_from(own.max_head_size.0).unwrap_or(u32::MAX);
+        let connector = http.connector(tls, &["h2"], cx)?;
+        let head_size = u32::try_from(http.max_head_size.0).unwrap_or(u32::MAX);
         let limits = Limits { streams: own.max_streams_per_conn.max(1), head_size };
         let conns = Conns::new(conns, limits, connector, cx.cores());
-        let shared = Arc::new(Shared { conns, times, tunnel_timeout: own.tunnel_timeout });
+        let shared = Arc::new(Shared { conns, times, tunnel_timeout: http.tunnel_timeout });
         Ok(Self { nodes: Nodes::of(backend, cx)?, shared })
     }
 }

@@ -10,10 +10,8 @@
 //!
 //! A connection carries one request, as the protocol has it.
 
-use std::sync::Arc;
-
 use bytes::BytesMut;
-use hemi_core::backend::{BackendConfig, Nodes, Pick};
+use hemi_core::backend::{Nodes, Pick};
 use hemi_core::io::Outbox;
 use hemi_core::metrics::Measures;
 use hemi_core::{Component, CreateCx, Lifecycle, Prepare, Result, Run};
@@ -21,43 +19,41 @@ use hemi_proto::scgi::encode_head;
 use hemi_web::{Body, Call, Gateway, Response, Undelivered};
 
 use super::cgi::Unframed;
-use super::conns::{Conns, ConnsConfig};
-use super::exchange::{Exchange, Shared, TimesConfig};
+use super::exchange::Exchange;
+use super::group::{Group, GroupConfig};
 
 /// Servers that speak SCGI.
 #[derive(Debug)]
 pub struct ScgiBackend {
-    nodes: Nodes,
-    shared: Arc<Shared>,
+    group: Group,
 }
 
 impl Component for ScgiBackend {
     const SIGN: &'static str = "scgiBackend";
-    type Config = (BackendConfig, ConnsConfig, TimesConfig);
+    type Config = GroupConfig;
 
-    fn create((backend, conns, times): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
-        let shared = Arc::new(Shared { conns: Conns::new(conns, cx.cores()), times });
-        Ok(Self { nodes: Nodes::of(backend, cx)?, shared })
+    fn create(group: GroupConfig, cx: &mut CreateCx<'_>) -> Result<Self> {
+        Ok(Self { group: Group::create(group, None, cx)? })
     }
 }
 
 impl Lifecycle for ScgiBackend {
     fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
-        self.nodes.prepare(cx)
+        self.group.prepare(cx)
     }
 
     async fn run(&self, cx: &Run) {
-        self.nodes.run(cx).await;
+        self.group.run(cx).await;
     }
 
     fn measure(&self, out: &mut Measures) {
-        self.nodes.measure(out);
+        self.group.nodes.measure(out);
     }
 }
 
 impl Gateway for ScgiBackend {
     fn nodes(&self) -> &Nodes {
-        &self.nodes
+        &self.group.nodes
     }
 
     fn protocol(&self) -> &'static str {
@@ -84,8 +80,15 @@ impl Gateway for ScgiBackend {
         let begin = |conn, pick, body| {
             let mut out = Outbox::default();
             out.push(head.clone());
-            Exchange::new(self.shared.clone(), conn, pick, Unframed::of(call.method), out, body)
+            Exchange::new(
+                self.group.shared.clone(),
+                conn,
+                pick,
+                Unframed::of(call.method),
+                out,
+                body,
+            )
         };
-        self.shared.send(pick, body, None, begin).await
+        self.group.shared.send(pick, body, None, begin).await
     }
 }

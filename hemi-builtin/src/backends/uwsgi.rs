@@ -13,10 +13,8 @@
 
 mod codec;
 
-use std::sync::Arc;
-
 use bytes::BytesMut;
-use hemi_core::backend::{BackendConfig, Nodes, Pick};
+use hemi_core::backend::{Nodes, Pick};
 use hemi_core::io::Outbox;
 use hemi_core::metrics::Measures;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run};
@@ -24,8 +22,8 @@ use hemi_proto::uwsgi::{Modifiers, encode_head};
 use hemi_web::{Body, Call, Gateway, Response, Undelivered};
 use serde::Deserialize;
 
-use super::conns::{Conns, ConnsConfig};
-use super::exchange::{Exchange, Shared, TimesConfig};
+use super::exchange::Exchange;
+use super::group::{Group, GroupConfig};
 use codec::Uwsgi;
 
 /// Passes requests on to servers that speak the protocol of uWSGI.
@@ -41,40 +39,37 @@ pub struct UwsgiConfig {
 /// Servers that speak the protocol of uWSGI.
 #[derive(Debug)]
 pub struct UwsgiBackend {
-    nodes: Nodes,
+    group: Group,
     modifiers: Modifiers,
-    shared: Arc<Shared>,
 }
 
 impl Component for UwsgiBackend {
     const SIGN: &'static str = "uwsgiBackend";
-    type Config = (BackendConfig, ConnsConfig, TimesConfig, UwsgiConfig);
+    type Config = (GroupConfig, UwsgiConfig);
 
-    fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
-        let (backend, conns, times, own) = config;
-        let shared = Arc::new(Shared { conns: Conns::new(conns, cx.cores()), times });
+    fn create((group, own): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         let modifiers = Modifiers(own.modifier1, own.modifier2);
-        Ok(Self { nodes: Nodes::of(backend, cx)?, modifiers, shared })
+        Ok(Self { group: Group::create(group, None, cx)?, modifiers })
     }
 }
 
 impl Lifecycle for UwsgiBackend {
     fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
-        self.nodes.prepare(cx)
+        self.group.prepare(cx)
     }
 
     async fn run(&self, cx: &Run) {
-        self.nodes.run(cx).await;
+        self.group.run(cx).await;
     }
 
     fn measure(&self, out: &mut Measures) {
-        self.nodes.measure(out);
+        self.group.nodes.measure(out);
     }
 }
 
 impl Gateway for UwsgiBackend {
     fn nodes(&self) -> &Nodes {
-        &self.nodes
+        &self.group.nodes
     }
 
     fn protocol(&self) -> &'static str {
@@ -97,8 +92,8 @@ impl Gateway for UwsgiBackend {
         let begin = |conn, pick, body| {
             let mut out = Outbox::default();
             out.push(head.clone());
-            Exchange::new(self.shared.clone(), conn, pick, Uwsgi::of(call.method), out, body)
+            Exchange::new(self.group.shared.clone(), conn, pick, Uwsgi::of(call.method), out, body)
         };
-        self.shared.send(pick, body, None, begin).await
+        self.group.shared.send(pick, body, None, begin).await
     }
 }

@@ -161,6 +161,7 @@ impl Passing {
             max_tries: self.max_tries,
             repeatable: req.method().is_idempotent(),
             causes: &RetryCause::FAILURES,
+            hedge_after: None,
             request: &id,
             sticky: self.sticky.as_ref().map(|sticky| (sticky, req.scheme())),
         };

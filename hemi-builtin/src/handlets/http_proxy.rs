@@ -25,7 +25,6 @@
 //! is idempotent (RFC 9110, 9.2.2) and nothing of an answer has come. The content must not have been begun.
 
 mod answer;
-mod forwarded;
 mod mirror;
 mod shape;
 
@@ -33,27 +32,25 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hemi_core::backend::{By, Percent, Pick, spread};
 use hemi_core::config::{Ref, Size, Template};
 use hemi_core::io::pool;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result, Run};
-use hemi_proto::fields::FieldLines;
-use hemi_proto::path::is_dot_segment;
 use hemi_web::{
     Body, Buffering, DynHttpBackend, Handlet, HttpBackendKind, Outgoing, Reply, Request, Response,
-    StatusPattern, WebVar, nominated,
+    StatusPattern, WebVar,
 };
 use http::StatusCode;
-use http::header::{CONNECTION, TE, UPGRADE};
+use http::header::{TE, UPGRADE};
 use serde::Deserialize;
 
-use crate::clients::Clients;
 use crate::failover::{Failover, RetryCause, peer_of};
 use crate::field_edits::{FieldEdits, FieldName, FieldValue};
+use crate::outgoing::{OutgoingConfig, OutgoingFields, target};
 use crate::replay::Replay;
 use crate::sticky::{Sticky, StickyConfig};
-use crate::uri_template::encode_path;
 use answer::AnswerEdits;
 use mirror::{Copied, Mirror};
 use shape::Shaped;
@@ -75,6 +72,10 @@ pub struct HttpProxyConfig {
     /// seen always is.
     #[serde(default = "failures")]
     retry_on: Vec<RetryCause>,
+    /// After how long without an answer an idempotent request is sent to a second node as well: who answers first
+    /// is heard. It counts as sent again, for `maxTries` and the backend's `retryBudget`. Never by default.
+    #[serde(default)]
+    hedge_after: Option<Duration>,
     /// Bytes of a request's content that are kept for another node, at most; 64K by default. Of a longer one
     /// nothing is sent again once it was begun.
     #[serde(default = "kept")]
@@ -110,19 +111,6 @@ pub struct HttpProxyConfig {
     /// What requests that are to go to the same node have in common, if the backend's balancer is `hash`.
     #[serde(default)]
     hash_key: Option<Template<WebVar>>,
-    /// Proxies in front of this server whose fields about the client are believed, and added to; of all
-    /// others they are replaced.
-    #[serde(default)]
-    trusted_proxies: Vec<Clients>,
-    /// Fields that the backend is not sent.
-    #[serde(default)]
-    remove_request_headers: Vec<FieldName>,
-    /// Fields that the backend is sent instead of what the client has sent.
-    #[serde(default)]
-    set_request_headers: Vec<(FieldName, FieldValue)>,
-    /// Fields that the backend is sent besides.
-    #[serde(default)]
-    add_request_headers: Vec<(FieldName, FieldValue)>,
     /// Fields of an answer that the client is not sent.
     #[serde(default)]
     remove_response_headers: Vec<FieldName>,
@@ -186,14 +174,14 @@ pub struct HttpProxy {
     host: HostPolicy,
     max_tries: usize,
     retry_on: Vec<RetryCause>,
+    hedge_after: Option<Duration>,
     max_replay: u64,
     buffers: Buffers,
     mirror: Option<Mirror>,
     share: Option<Share>,
     hash_key: Option<Template<WebVar>>,
     sticky: Option<Sticky>,
-    trusted: Vec<Clients>,
-    request: FieldEdits,
+    fields: OutgoingFields,
     response: Arc<FieldEdits>,
     answer: AnswerEdits,
     max_rate: Option<u64>,
@@ -213,12 +201,10 @@ struct Share {
 
 impl Component for HttpProxy {
     const SIGN: &'static str = "httpProxy";
-    type Config = (HttpProxyConfig, StickyConfig);
+    type Config = (HttpProxyConfig, OutgoingConfig, StickyConfig);
 
-    fn create((config, sticky): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
-        let HttpProxyConfig { remove_request_headers, set_request_headers, .. } = config;
+    fn create((config, outgoing, sticky): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         let HttpProxyConfig { remove_response_headers, set_response_headers, .. } = config;
-        let (add_request, add_response) = (config.add_request_headers, config.add_response_headers);
         let mirror = config.mirror_to.as_ref().map(|backend| cx.follow(backend)).transpose()?;
         let (client, server) = (config.buffer_client_content, config.buffer_server_content);
         let memory = usize::try_from(config.buffer_size.0).unwrap_or(usize::MAX);
@@ -234,16 +220,16 @@ impl Component for HttpProxy {
             host: config.host,
             max_tries: config.max_tries.max(1).into(),
             retry_on: config.retry_on,
+            hedge_after: config.hedge_after,
             max_replay: config.max_replay_size.0,
             share: config.share.map(|percent| Share { percent, key: config.share_key }),
             hash_key: config.hash_key,
             sticky: Sticky::of(sticky, cx),
-            trusted: config.trusted_proxies,
-            request: FieldEdits::new(remove_request_headers, set_request_headers, add_request),
+            fields: outgoing.into(),
             response: Arc::new(FieldEdits::new(
                 remove_response_headers,
                 set_response_headers,
-                add_response,
+                config.add_response_headers,
             )),
             answer: AnswerEdits {
                 intercepted: config.intercept,
@@ -291,7 +277,7 @@ impl Handlet for HttpProxy {
 impl HttpProxy {
     /// Sends a request to one node after the other; the status if none answers.
     async fn pass_on(&self, req: &mut Request, mut body: Body) -> Result<Response, StatusCode> {
-        let fields = self.fields(req);
+        let fields = self.fields.of(req);
         let key = self.hash_key.as_ref().map(|key| key.render(req).into_owned());
         let (nodes, peer) = (self.backend.nodes(), peer_of(req));
         let node = self.sticky.as_ref().and_then(|sticky| sticky.node_of(req, nodes));
@@ -301,6 +287,8 @@ impl HttpProxy {
             max_tries: self.max_tries,
             repeatable: req.method().is_idempotent(),
             causes: &self.retry_on,
+            // Of a connection that is to go on in another protocol there is one.
+            hedge_after: self.hedge_after.filter(|_| !req.wants_upgrade()),
             request: &req.show_id(),
             sticky: self.sticky.as_ref().map(|sticky| (sticky, req.scheme())),
         };
@@ -358,41 +346,6 @@ impl HttpProxy {
         }
         response
     }
-
-    /// The fields that a node is sent, but for those about the connection.
-    fn fields(&self, req: &Request) -> FieldLines {
-        let mut lines = FieldLines::in_buffer(pool::take());
-        let nominated = match req.has_field(&CONNECTION) {
-            true => nominated(req.field_values(&CONNECTION)),
-            false => Vec::new(),
-        };
-        let trusts = self.trusts(req);
-        for (name, value) in req.field_lines() {
-            let goes = is_of_connection(name)
-                || forwarded::replaces(name, trusts)
-                || nominated.iter().any(|n| name.eq_ignore_ascii_case(n.as_str().as_bytes()))
-                || self.request.replaces(name)
-                || (name.contains(&b'_') && self.is_imitated_by(name));
-            if !goes {
-                lines.pass(name, value);
-            }
-        }
-        forwarded::put(req, trusts, &mut lines);
-        self.request.put(req, &mut lines);
-        lines
-    }
-
-    /// Whether a name with `_` reads as that of a field which we see to, for an application that takes `-` and
-    /// `_` for the same, as those of CGI and WSGI do.
-    fn is_imitated_by(&self, name: &[u8]) -> bool {
-        let read: Vec<u8> = name.iter().map(|&b| if b == b'_' { b'-' } else { b }).collect();
-        is_of_connection(&read) || forwarded::replaces(&read, false) || self.request.replaces(&read)
-    }
-
-    /// Whether what the client says about others is believed.
-    fn trusts(&self, req: &Request) -> bool {
-        self.trusted.iter().any(|clients| clients.hold(req.remote_ip()))
-    }
 }
 
 impl Share {
@@ -405,39 +358,9 @@ impl Share {
     }
 }
 
-/// Whether a field is about one connection, or made anew, by its name in any case.
-fn is_of_connection(name: &[u8]) -> bool {
-    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-    match name.len() {
-        2 => is("te"),
-        4 => is("host"),
-        6 => is("expect"),
-        7 => is("upgrade") || is("trailer"),
-        10 => is("connection") || is("keep-alive"),
-        14 => is("content-length"),
-        16 => is("proxy-connection"),
-        17 => is("transfer-encoding"),
-        _ => false,
-    }
-}
-
 /// Whether a value of `te` says that trailers are taken (RFC 9110, 10.1.4).
 fn takes_trailers(value: &[u8]) -> bool {
     value.split(|&b| b == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-}
-
-/// Path and query as the client has sent them; but without `.` and `..`, in which a node might see another
-/// path than the rules have seen.
-fn target(req: &Request) -> Cow<'_, [u8]> {
-    if !req.raw_path().split('/').any(is_dot_segment) {
-        return req.path_and_query().as_bytes().into();
-    }
-    let mut target = encode_path(req.path().as_bytes());
-    if let Some(query) = req.query() {
-        target.push(b'?');
-        target.extend_from_slice(query.as_bytes());
-    }
-    target.into()
 }
 
 impl std::fmt::Debug for HttpProxy {

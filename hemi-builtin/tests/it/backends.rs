@@ -1,5 +1,7 @@
 //! What bounds a backend: connections, requests, waiting, contents; checks by HTTP; clients kept at a node.
 
+mod grpc_check;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,15 +1,13 @@
 //! The backend `http2Backend`: requests on to servers that speak HTTP/2, and WebSockets between all versions.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hemi_core::metrics::{Exposition, Measures};
-use hemi_test::eventually;
 use hemi_test::peer::modules;
 use hemi_test::tls::{Authority, KeyKind};
+use hemi_test::{Program, eventually};
 
 use hemi_web::CloseCode;
 use hemi_web::testing::TestSocket;
@@ -280,16 +278,10 @@ fn trailers_pass_both_ways() {
 fn grpc_passes_whole() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/http2_proxy/grpc_peer.py");
     let Some(mut python) = modules::python("grpc") else { return };
-    let mut serving = python.args([script, "serve"]);
-    serving = serving.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut serving = serving.spawn().unwrap();
-    let mut port = String::new();
-    BufReader::new(serving.stdout.take().unwrap()).read_line(&mut port).unwrap();
-    let node = SocketAddr::from(([127, 0, 0, 1], port.trim().parse().unwrap()));
-    let server = proxy("http2Backend", node, "");
+    python.args([script, "serve"]);
+    let node = Program::told(python).unwrap();
+    let server = proxy("http2Backend", node.addr(), "");
     let mut asking = modules::python("grpc").unwrap();
     let output = asking.args([script, "ask", &server.addr().port().to_string()]).output().unwrap();
-    drop(serving.stdin.take());
-    serving.wait().unwrap();
     assert_eq!(output.stdout, b"all is well\n", "{}", String::from_utf8_lossy(&output.stderr));
 }

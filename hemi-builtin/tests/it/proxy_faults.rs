@@ -1,6 +1,8 @@
 //! What clients see of nodes that fail in all kinds of ways, under load: the right answer, or none that looks
 //! whole; and nothing is left behind.
 
+mod moving;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -40,13 +42,15 @@ fn good() -> Upstream {
     Upstream::start(|head| Act::Answer(right_answer(head)))
 }
 
+/// Properties of a backend whose nodes are not waited for in vain for long.
+const BRIEF: &str = ".connectTimeout = 1s  .answerTimeout = 1s  .readTimeout = 1s  .maxFailures = ";
+
 fn config(nodes: &[SocketAddr], backend: &str) -> String {
     let nodes: String = nodes.iter().map(|n| format!("node {{ .address = \"{n}\" }}\n")).collect();
     format!(
         r#"stage {{
             http1Backend "b" {{
-                .balancer = "roundRobin"  .connectTimeout = 300ms
-                .answerTimeout = 300ms  .readTimeout = 300ms  {backend} {nodes}
+                .balancer = "roundRobin"  {backend} {nodes}
             }}
             webapp "site" {{ .hostnames = ("*")  rule {{ httpProxy {{ .toBackend = "b" }} }} }}
             httpxServer "main" {{ .address = "127.0.0.1:0"  .webapps = ("site") }}
@@ -120,12 +124,33 @@ fn measured(server: &Running, name: &str) -> f64 {
     of_name.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
 }
 
-fn nothing_is_left(server: &Running) {
-    let idle = || {
-        measured(server, "hemi_backend_active") == 0.0
-            && measured(server, "hemi_server_conns_active") == 0.0
+/// Long enough for the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Tasks that a server may have without requests, far fewer than any test here sends: those of its components,
+/// and a few that each core begins when it needs them.
+fn idle_tasks(server: &Running) -> usize {
+    server.engine().tasks() + 4 * server.engine().cores()
+}
+
+/// No request, no connection to a client, no stage of before and no more tasks than that.
+fn nothing_is_left(server: &Running, tasks: usize) {
+    let count = || {
+        [
+            measured(server, "hemi_backend_active") as usize,
+            measured(server, "hemi_server_conns_active") as usize,
+            server.engine().status().stages.len() - 1,
+            server.engine().tasks().saturating_sub(tasks),
+        ]
     };
-    assert!(eventually(Duration::from_secs(20), idle), "requests or connections are left");
+    assert!(eventually(PATIENCE, || count() == [0; 4]), "something is left: {:?}", count());
+}
+
+/// Ends the server, and with it all connections to nodes.
+fn no_connection_is_left(server: Running, nodes: &[&Upstream]) {
+    server.quit();
+    let open = || nodes.iter().map(|node| node.open_connections()).sum::<usize>();
+    assert!(eventually(PATIENCE, || open() == 0), "{} connections to nodes are left", open());
 }
 
 /// Answers to a node's requests that are wrong in one way.
@@ -155,31 +180,118 @@ fn wrong(fault: &str, head: &str) -> Act {
     }
 }
 
+/// All of these, and whether an answer may break off by them.
+const FAULTS: [(&str, bool); 12] = [
+    ("closes", false),
+    ("hangs", false),
+    ("hangs within the head", false),
+    ("hangs after the head", true),
+    ("hangs within the content", true),
+    ("resets within the content", true),
+    ("truncates", true),
+    ("sends garbage", false),
+    ("sends too large a head", false),
+    ("sends 1xx without end", false),
+    ("sends more than it should", false),
+    ("drips", true),
+];
+
 /// What fails before an answer begins is made good by another node; what breaks off is seen to be.
 #[test]
 fn one_of_two_nodes_fails() {
-    for (fault, may_break) in [
-        ("closes", false),
-        ("hangs", false),
-        ("hangs within the head", false),
-        ("hangs after the head", true),
-        ("hangs within the content", true),
-        ("resets within the content", true),
-        ("truncates", true),
-        ("sends garbage", false),
-        ("sends too large a head", false),
-        ("sends 1xx without end", false),
-        ("sends more than it should", false),
-        ("drips", true),
-    ] {
+    for (fault, may_break) in FAULTS {
         let bad = Upstream::start(move |head| wrong(fault, head));
         let fine = good();
-        let server = proxy(&[bad.addr(), fine.addr()], ".maxFailures = 0");
+        let server = proxy(&[bad.addr(), fine.addr()], &format!("{BRIEF} 0"));
+        let tasks = idle_tasks(&server);
         let seen = put_under_load(server.addr(), 4, |n| n < 12);
         let [right, refused, broken] = seen.counts();
         assert_eq!((right + broken, refused), (48, 0), "{fault}: {seen:?}");
         assert!(may_break || broken == 0, "{fault}: {seen:?}");
-        nothing_is_left(&server);
+        nothing_is_left(&server, tasks);
+        no_connection_is_left(server, &[&bad, &fine]);
+    }
+}
+
+/// Nor do reloads meanwhile change that.
+#[test]
+fn the_config_is_loaded_again_during_each_fault() {
+    for (fault, may_break) in FAULTS {
+        let bad = Upstream::start(move |head| wrong(fault, head));
+        let fine = good();
+        let nodes = [bad.addr(), fine.addr()];
+        let mut server = proxy(&nodes, &format!("{BRIEF} 0"));
+        let (addr, tasks) = (server.addr(), idle_tasks(&server));
+        let seen = under_load_until(addr, |asked| {
+            for round in 0..3 {
+                asked(8 * (round + 1));
+                server.reload(&config(&nodes, &format!("{BRIEF} 0  .slowStart = {round}s")));
+                assert_eq!(server.addr(), addr);
+            }
+            asked(32);
+        });
+        let [right, refused, broken] = seen.counts();
+        assert!(right > 0 && refused == 0, "{fault}: {seen:?}");
+        assert!(may_break || broken == 0, "{fault}: {seen:?}");
+        nothing_is_left(&server, tasks);
+        no_connection_is_left(server, &[&bad, &fine]);
+    }
+}
+
+/// Puts a server under load while `meanwhile` does something, which can wait until so much was asked.
+fn under_load_until(addr: SocketAddr, meanwhile: impl FnOnce(&dyn Fn(usize))) -> Seen {
+    let (over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            put_under_load(addr, 4, |_| {
+                count.fetch_add(1, Ordering::Relaxed);
+                !over.load(Ordering::Relaxed)
+            })
+        });
+        // However this ends, so does the load.
+        let ending = Ending(&over);
+        meanwhile(&|asked| {
+            let enough = || count.load(Ordering::Relaxed) >= asked || load.is_finished();
+            assert!(eventually(PATIENCE, enough), "clients are stuck");
+        });
+        drop(ending);
+        load.join().unwrap()
+    })
+}
+
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A node that is there and away again, ten times: what it was asked when it went is asked of the other one.
+#[test]
+fn a_node_flaps_under_load() {
+    let away = Arc::new(AtomicBool::new(false));
+    let told = away.clone();
+    let flapping = Upstream::start(move |head| match told.load(Ordering::Relaxed) {
+        true => wrong("closes", head),
+        false => Act::Answer(right_answer(head)),
+    });
+    let fine = good();
+    for checked in ["", "httpCheck { .interval = 1ms  .timeout = 30s }"] {
+        let server = proxy(&[flapping.addr(), fine.addr()], checked);
+        let tasks = idle_tasks(&server);
+        let seen = under_load_until(server.addr(), |asked| {
+            for n in 0..20 {
+                asked(100 * (n + 1));
+                away.store(n % 2 == 0, Ordering::Relaxed);
+                flapping.close_connections();
+            }
+        });
+        let [right, refused, broken] = seen.counts();
+        // Those that were being answered just then can't be answered anew.
+        assert!(right >= 1900 && refused == 0 && broken <= 4 * 20, "{seen:?}");
+        nothing_is_left(&server, tasks);
+        no_connection_is_left(server, &[&flapping, &fine]);
     }
 }
 
@@ -187,12 +299,13 @@ fn one_of_two_nodes_fails() {
 fn a_node_that_fails_is_left_out() {
     let bad = Upstream::start(|head| wrong("hangs", head));
     let fine = good();
-    let server = proxy(&[bad.addr(), fine.addr()], ".maxFailures = 2");
+    let server = proxy(&[bad.addr(), fine.addr()], &format!("{BRIEF} 2"));
+    let tasks = idle_tasks(&server);
     let seen = put_under_load(server.addr(), 4, |n| n < 50);
     assert_eq!(seen.counts(), [200, 0, 0]);
     // As many on each core, and those that were under way.
     assert!(bad.connections() < 20, "{}", bad.connections());
-    nothing_is_left(&server);
+    nothing_is_left(&server, tasks);
 }
 
 /// A node to which no connection can be made: the queue of those to be accepted is full.
@@ -212,10 +325,11 @@ fn a_node_does_not_accept() {
         })
         .collect();
     let fine = good();
-    let server = proxy(&[addr, fine.addr()], ".maxFailures = 0");
+    let server = proxy(&[addr, fine.addr()], &format!("{BRIEF} 0"));
+    let tasks = idle_tasks(&server);
     let seen = put_under_load(server.addr(), 4, |n| n < 6);
     assert_eq!(seen.counts(), [24, 0, 0]);
-    nothing_is_left(&server);
+    nothing_is_left(&server, tasks);
     drop(waiting);
 }
 
@@ -225,13 +339,14 @@ fn all_nodes_are_down_and_come_back() {
     let addrs = [0, 1].map(|n: usize| nodes[n].local_addr().unwrap());
     drop(nodes);
     let server = proxy(&addrs, "");
+    let tasks = idle_tasks(&server);
     let seen = put_under_load(server.addr(), 4, |n| n < 20);
     assert_eq!(seen.counts(), [0, 80, 0]);
     let _nodes = addrs.map(|addr| Upstream::at(addr, |head| Act::Answer(right_answer(head))));
     assert!(eventually(Duration::from_secs(20), || server.get("/").status == 200));
     let seen = put_under_load(server.addr(), 4, |n| n < 20);
     assert_eq!(seen.counts(), [80, 0, 0]);
-    nothing_is_left(&server);
+    nothing_is_left(&server, tasks);
 }
 
 /// What can be sent again is, whatever happens to a node while it is asked.
@@ -240,31 +355,19 @@ fn one_of_three_nodes_is_killed_under_load() {
     let mut nodes: Vec<_> = (0..3).map(|_| good()).collect();
     let addrs: Vec<_> = nodes.iter().map(Upstream::addr).collect();
     let server = proxy(&addrs, "");
-    let (over, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let seen = thread::scope(|scope| {
-        let load = scope.spawn(|| {
-            put_under_load(server.addr(), 4, |_| {
-                asked.fetch_add(1, Ordering::Relaxed);
-                !over.load(Ordering::Relaxed)
-            })
-        });
-        let until = |count| {
-            let enough = || asked.load(Ordering::Relaxed) >= count || load.is_finished();
-            assert!(eventually(Duration::from_secs(60), enough));
-        };
-        until(500);
+    let tasks = idle_tasks(&server);
+    let seen = under_load_until(server.addr(), |asked| {
+        asked(500);
         drop(nodes.pop());
-        until(1500);
+        asked(1500);
         // It is back.
         nodes.push(Upstream::at(addrs[2], |head| Act::Answer(right_answer(head))));
-        until(2000);
-        over.store(true, Ordering::Relaxed);
-        load.join().unwrap()
+        asked(2000);
     });
     let [right, refused, broken] = seen.counts();
     // A node that is killed in the middle of an answer can't take it back.
     assert!(right >= 1900 && refused == 0 && broken <= 4, "{seen:?}");
-    nothing_is_left(&server);
+    nothing_is_left(&server, tasks);
 }
 
 #[test]
@@ -277,21 +380,15 @@ fn the_config_is_loaded_again_under_load() {
     });
     let fine = good();
     let both = [flapping.addr(), fine.addr()];
-    let port = hemi_test::free_port().unwrap();
-    let config = |nodes: &[SocketAddr]| {
-        config(nodes, "").replace("127.0.0.1:0", &format!("127.0.0.1:{port}"))
-    };
-    let mut server = load(2, &config(&both)).unwrap_or_else(|e| panic!("{e}"));
-    let (addr, over) = (server.addr(), AtomicBool::new(false));
-    let seen = thread::scope(|scope| {
-        let load = scope.spawn(|| put_under_load(addr, 4, |_| !over.load(Ordering::Relaxed)));
-        for nodes in [&both[1..], &both, &both[1..], &both] {
-            server.reload(&config(nodes));
+    let mut server = proxy(&both, "");
+    let (addr, tasks) = (server.addr(), idle_tasks(&server));
+    let seen = under_load_until(addr, |asked| {
+        for (round, nodes) in [&both[1..], &both, &both[1..], &both].into_iter().enumerate() {
+            asked(20 * (round + 1));
+            server.reload(&config(nodes, ""));
         }
-        over.store(true, Ordering::Relaxed);
-        load.join().unwrap()
     });
     let [right, refused, broken] = seen.counts();
     assert!(right > 0 && refused == 0 && broken == 0, "{seen:?}");
-    nothing_is_left(&server);
+    nothing_is_left(&server, tasks);
 }

@@ -1,5 +1,7 @@
 //! The socklets `echo` and `broadcast`, spoken to by our client and by those that others wrote.
 
+mod sock_proxy;
+
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 

@@ -36,6 +36,9 @@ type Acts = Box<dyn FnMut(&str) -> Act + Send>;
 struct Shared {
     act: Mutex<Acts>,
     connections: AtomicUsize,
+    /// Of these, those that are open.
+    served: AtomicUsize,
+    requests: AtomicUsize,
     ended: AtomicBool,
     /// To close them all at once.
     open: Mutex<Vec<TcpStream>>,
@@ -52,7 +55,7 @@ impl Upstream {
         Self::on(bound.unwrap(), act)
     }
 
-    fn on(listener: TcpListener, act: impl FnMut(&str) -> Act + Send + 'static) -> Self {
+    pub(crate) fn on(listener: TcpListener, act: impl FnMut(&str) -> Act + Send + 'static) -> Self {
         let addr = listener.local_addr().unwrap();
         let shared = Shared::new(act);
         let accepting = shared.clone();
@@ -96,6 +99,16 @@ impl Upstream {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
+    /// How many of them are open.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.shared.served.load(Ordering::Relaxed)
+    }
+
+    /// How many requests have come.
+    pub(crate) fn requests(&self) -> usize {
+        self.shared.requests.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn close_connections(&self) {
         for stream in self.shared.open.lock().unwrap().drain(..) {
             // It may be closed already.
@@ -120,13 +133,21 @@ impl Shared {
         Arc::new(Self {
             act: Mutex::new(Box::new(act)),
             connections: AtomicUsize::new(0),
+            served: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             open: Mutex::default(),
         })
     }
 
-    fn serve<S: Read + Write + Reset>(&self, mut stream: S) {
+    fn serve<S: Read + Write + Reset>(&self, stream: S) {
         self.connections.fetch_add(1, Ordering::Relaxed);
+        self.served.fetch_add(1, Ordering::Relaxed);
+        self.answer_all(stream);
+        self.served.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn answer_all<S: Read + Write + Reset>(&self, mut stream: S) {
         let mut received = Vec::new();
         loop {
             while !received.ends_with(b"\r\n\r\n") {
@@ -137,6 +158,7 @@ impl Shared {
                 }
             }
             let head = String::from_utf8(std::mem::take(&mut received)).unwrap();
+            self.requests.fetch_add(1, Ordering::Relaxed);
             let act = (self.act.lock().unwrap())(&head);
             // The client may have gone.
             let _ = match act {

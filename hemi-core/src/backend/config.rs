@@ -24,7 +24,8 @@ pub struct BackendConfig {
     pub max_ejected: Percent,
     /// How long a node that comes back gets less than its share, from a tenth on.
     pub slow_start: Duration,
-    /// How often names of nodes are looked up again.
+    /// How often names of nodes are looked up again, if who is asked does not say how long an answer holds:
+    /// servers of the DNS do, the system does not (see `resolv`).
     pub resolve_interval: Duration,
     /// The zone that this server is in: nodes of the same `.zone` are preferred. None if empty.
     pub zone: String,

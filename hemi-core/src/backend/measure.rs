@@ -14,7 +14,7 @@ impl Nodes {
         self.measure_queues(out);
         let now = clock::now();
         let places = self.table().clone();
-        for Place { endpoint, node } in &places.0 {
+        for Place { endpoint, node, .. } in &places.0 {
             let sum = self.sum(endpoint);
             let address = endpoint.target.to_string();
             let labels =

@@ -1,6 +1,7 @@
 //! The component `node`: one of the servers that make up a backend.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -30,7 +31,9 @@ impl Kind for NodeKind {
 #[serde(rename_all = "camelCase")]
 pub struct NodeConfig {
     /// Where it is: `"HOST:PORT"`, with a name or an address, or the path of a Unix socket. A name is
-    /// looked up again and again; if it has several addresses, each is a node of its own.
+    /// looked up again and again; if it has several addresses, each is a node of its own. `"srv:NAME"` stands for
+    /// the hosts that have a service, such as `"srv:_http._tcp.app.internal"`, with their ports and weights:
+    /// those of another priority than the first are backups.
     pub address: NodeAddress,
     /// How much of the requests it gets, compared with the others: 1 to 1000.
     #[serde(default)]
@@ -47,7 +50,7 @@ pub struct NodeConfig {
 }
 
 /// One of the servers of a backend.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Node {
     pub(super) name: Option<String>,
     pub(super) address: NodeAddress,
@@ -100,11 +103,15 @@ pub enum NodeAddress {
     },
     /// A Unix socket.
     Unix(PathBuf),
+    /// The hosts that have a service, by its name in lower case (RFC 2782).
+    Service(String),
 }
 
 /// A text that is no address of a node.
 #[derive(Debug, thiserror::Error)]
-#[error("\"{0}\" is not where a node can be: write \"host:port\", or the path of a Unix socket")]
+#[error(
+    "\"{0}\" is not where a node can be: write \"host:port\", the path of a Unix socket, or \"srv:name\""
+)]
 pub struct BadNodeAddress(String);
 
 impl FromStr for NodeAddress {
@@ -113,6 +120,13 @@ impl FromStr for NodeAddress {
     fn from_str(text: &str) -> Result<Self, BadNodeAddress> {
         if let Some(path) = text.strip_prefix("unix:") {
             return Ok(Self::Unix(path.into()));
+        }
+        if let Some(name) = text.strip_prefix("srv:") {
+            let name = name.to_ascii_lowercase();
+            return match is_name(&name) {
+                true => Ok(Self::Service(name)),
+                false => Err(BadNodeAddress(text.to_owned())),
+            };
         }
         if text.contains('/') && !text.contains("://") {
             return Ok(Self::Unix(text.into()));
@@ -145,7 +159,11 @@ fn is_name(host: &str) -> bool {
 impl NodeAddress {
     /// Whether it has to be looked up.
     pub(super) fn is_name(&self) -> bool {
-        matches!(self, Self::Tcp { host, .. } if host.parse::<IpAddr>().is_err())
+        match self {
+            Self::Tcp { host, .. } => host.parse::<IpAddr>().is_err(),
+            Self::Unix(_) => false,
+            Self::Service(_) => true,
+        }
     }
 }
 
@@ -157,17 +175,24 @@ impl TryFrom<String> for NodeAddress {
     }
 }
 
+impl fmt::Display for NodeAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Service(name) => write!(f, "srv:{name}"),
+        }
+    }
+}
+
 impl ConfigType for NodeAddress {
     fn kind() -> Cow<'static, str> {
         "node address".into()
     }
 
     fn show(&self) -> String {
-        match self {
-            Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}").show(),
-            Self::Tcp { host, port } => format!("{host}:{port}").show(),
-            Self::Unix(path) => format!("unix:{}", path.display()).show(),
-        }
+        self.to_string().show()
     }
 }
 
@@ -185,6 +210,7 @@ mod tests {
             ("my_app.:1", tcp("my_app.", 1)),
             ("/run/app.sock", NodeAddress::Unix("/run/app.sock".into())),
             ("unix:app.sock", NodeAddress::Unix("app.sock".into())),
+            ("srv:_http._tcp.App.Test", NodeAddress::Service("_http._tcp.app.test".into())),
         ] {
             assert_eq!(text.parse::<NodeAddress>().unwrap(), expected, "{text}");
         }
@@ -201,6 +227,8 @@ mod tests {
             "[::1:80",
             "host:80:90",
             "a..b:1",
+            "srv:",
+            "srv:a..b",
         ] {
             assert!(text.parse::<NodeAddress>().is_err(), "{text}");
         }

@@ -165,7 +165,7 @@ async fn names_are_looked_up_again() {
     let resolv = Arc::new(Resolv::new(ResolvConfig::default()));
     let is_at = |last| {
         let address: Arc<[std::net::IpAddr]> = Arc::new([[127, 0, 0, last].into()]);
-        resolv.remember("node.test", &address);
+        resolv.pretend("node.test", &address);
     };
     is_at(1);
     let address = NodeAddress::Tcp { host: "node.test".into(), port: 80 };

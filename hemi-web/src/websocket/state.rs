@@ -8,10 +8,11 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Bytes, BytesMut};
 use hemi_core::io::Outbox;
 use hemi_proto::websocket::{
-    Close, Decoder, Deflater, Header, Incoming, Message, Opcode, WebSocketError,
+    Close, Decoder, Deflater, Header, Incoming, Message, Opcode, Role, WebSocketError,
 };
 
 use super::SocketError;
+use super::masks::Masks;
 
 /// With this many bytes waiting to be sent, who sends more has to wait.
 const FULL: usize = 64 << 10;
@@ -30,6 +31,8 @@ pub(super) struct State {
     deflater: Option<Deflater>,
     /// Messages with fewer bytes are not compressed.
     compress_from: usize,
+    /// For a client's end: all that it sends is masked.
+    masks: Option<Box<Masks>>,
     /// The next message, until somebody asks for it.
     next: Option<Message>,
     /// How it has ended, or is about to: the client sends no more.
@@ -48,13 +51,19 @@ pub(super) struct State {
 }
 
 impl Shared {
-    pub(super) fn new(decoder: Decoder, deflater: Option<Deflater>, compress_from: usize) -> Self {
+    pub(super) fn new(
+        role: Role,
+        decoder: Decoder,
+        deflater: Option<Deflater>,
+        compress_from: usize,
+    ) -> Self {
         Self(Mutex::new(State {
             received: BytesMut::new(),
             out: Outbox::default(),
             decoder,
             deflater,
             compress_from,
+            masks: (role == Role::Client).then(Box::default),
             next: None,
             end: None,
             sent_close: false,
@@ -133,16 +142,21 @@ impl State {
 
     fn put(&mut self, message: Message) {
         self.wake_task_to_send();
-        let header = Header::whole(message.opcode());
+        let header = self.header(message.opcode());
         let payload = message.as_bytes();
         if let Some(deflater) = &mut self.deflater
             && payload.len() >= self.compress_from
             && let Some(compressed) = deflater.deflate(payload)
         {
             let header = Header { compressed: true, ..header };
-            header.put(compressed.len() as u64, self.out.small());
-            self.out.push(compressed);
-        } else if payload.len() <= COPIED {
+            match header.mask {
+                Some(_) => header.put_frame(&compressed, self.out.small()),
+                None => {
+                    header.put(compressed.len() as u64, self.out.small());
+                    self.out.push(compressed);
+                }
+            }
+        } else if payload.len() <= COPIED || header.mask.is_some() {
             header.put_frame(payload, self.out.small());
         } else {
             header.put(payload.len() as u64, self.out.small());
@@ -305,7 +319,12 @@ impl State {
     }
 
     fn put_control(&mut self, opcode: Opcode, payload: &[u8]) {
-        Header::whole(opcode).put_frame(payload, self.out.small());
+        self.header(opcode).put_frame(payload, self.out.small());
+    }
+
+    fn header(&mut self, opcode: Opcode) -> Header {
+        let mask = self.masks.as_mut().map(|masks| masks.next());
+        Header { mask, ..Header::whole(opcode) }
     }
 
     /// Nothing comes any more, and nothing goes.

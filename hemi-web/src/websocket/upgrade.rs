@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hemi_core::gate::Outlook;
 use hemi_proto::authority::Authority;
 use hemi_proto::websocket::deflate::{self, Agreed};
 use hemi_proto::websocket::handshake::{self, HandshakeError};
@@ -107,6 +108,15 @@ impl WebSocketUpgrade {
         F: FnOnce(WebSocket) -> Fut + Send + 'static,
         Fut: Future<Output: Outcome> + Send + 'static,
     {
+        self.answer(|socket, _| handle(socket))
+    }
+
+    /// The same for who has to know of the server, too.
+    pub(super) fn answer<F, Fut>(self, handle: F) -> Response
+    where
+        F: FnOnce(WebSocket, Outlook) -> Fut + Send + 'static,
+        Fut: Future<Output: Outcome> + Send + 'static,
+    {
         if !self.is_welcome() {
             return StatusCode::FORBIDDEN.into();
         }
@@ -115,9 +125,10 @@ impl WebSocketUpgrade {
         let name = protocol.clone();
         let mut response = Response::upgrade(move |upgraded| {
             let shared = Arc::new(shared(&config, agreed.as_ref()));
+            let outlook = upgraded.outlook().clone();
             let driver = Driver::new(shared.clone(), upgraded, &config);
             let (receiver, sender) = (SocketReceiver(shared.clone()), SocketSender(shared));
-            driver.run(handle(WebSocket { receiver, sender, protocol }))
+            driver.run(handle(WebSocket { receiver, sender, protocol }, outlook))
         });
         let fields = response.headers_mut();
         // Over HTTP/2 and 3 nothing is upgraded, and there is no key (RFC 8441, 5).
@@ -134,8 +145,14 @@ impl WebSocketUpgrade {
         response
     }
 
-    /// Whether pages of this origin may connect (RFC 6455, 10.2).
-    fn is_welcome(&self) -> bool {
+    /// What the WebSocket is to be like.
+    pub(super) fn properties(&self) -> &WebSocketConfig {
+        &self.config
+    }
+
+    /// Whether pages of this origin may connect (RFC 6455, 10.2): else the answer is 403.
+    #[must_use]
+    pub fn is_welcome(&self) -> bool {
         let Some(origin) = self.asked.get(ORIGIN) else { return true };
         let is_same = |known: &String| known == "*" || known.as_bytes() == origin.as_bytes();
         let of_same_host = || {
@@ -154,7 +171,7 @@ fn shared(config: &WebSocketConfig, agreed: Option<&Agreed>) -> Shared {
     let deflater = agreed.map(|agreed| Deflater::new(Role::Server, agreed, LEVEL));
     let decoder = Decoder::new(Role::Server, config.limits()).with_inflater(inflater);
     let compress_from = usize::try_from(config.compress_from.0).unwrap_or(usize::MAX);
-    Shared::new(decoder, deflater, compress_from)
+    Shared::new(Role::Server, decoder, deflater, compress_from)
 }
 
 /// How thoroughly messages are compressed: what costs little gains most.

@@ -1,4 +1,5 @@
-"""gRPC by its own library: `serve` prints its port and serves until its input ends; `ask PORT` calls."""
+"""gRPC by its own library: `serve` prints its port and serves until its input ends; `ask PORT` calls;
+`tell PORT STATUS` has it say from now on that its service t.T is in this state (of grpc.health.v1)."""
 
 import sys
 import threading
@@ -8,6 +9,7 @@ import grpc
 
 cancelled = threading.Semaphore(0)
 count = [0]
+health = [b"\x08\x01"]
 
 
 def unary(request, context):
@@ -39,6 +41,18 @@ def count_cancelled(request, context):
     return str(count[0]).encode()
 
 
+def set_health(request, context):
+    health[0] = b"\x08" + request
+    return b""
+
+
+def check_health(request, context):
+    # The name of the service is field 1.
+    if request[2:] not in (b"", b"t.T"):
+        context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
+    return health[0]
+
+
 def serve():
     server = grpc.server(futures.ThreadPoolExecutor(16))
     handlers = {
@@ -46,9 +60,13 @@ def serve():
         "Fail": grpc.unary_unary_rpc_method_handler(fail),
         "BothWays": grpc.stream_stream_rpc_method_handler(both_ways),
         "Hang": grpc.unary_stream_rpc_method_handler(hang),
+        "SetHealth": grpc.unary_unary_rpc_method_handler(set_health),
         "Cancelled": grpc.unary_unary_rpc_method_handler(count_cancelled),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.T", handlers),))
+    checks = {"Check": grpc.unary_unary_rpc_method_handler(check_health)}
+    checks = grpc.method_handlers_generic_handler("grpc.health.v1.Health", checks)
+    server.add_generic_rpc_handlers((checks,))
     print(server.add_insecure_port("127.0.0.1:0"), flush=True)
     server.start()
     sys.stdin.read()
@@ -112,4 +130,15 @@ def ask(port):
     print("all is well")
 
 
-serve() if sys.argv[1] == "serve" else ask(int(sys.argv[2]))
+def tell(port, status):
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        channel.unary_unary("/t.T/SetHealth")(bytes([status]), timeout=60)
+
+
+match sys.argv[1:]:
+    case ["serve"]:
+        serve()
+    case ["ask", port]:
+        ask(int(port))
+    case ["tell", port, status]:
+        tell(int(port), int(status))
