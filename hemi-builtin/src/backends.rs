@@ -13,7 +13,7 @@ mod scgi;
 mod uwsgi;
 
 pub use ajp::{AjpBackend, AjpConfig};
-pub use conns::{ConnsConfig, ProxyProtocol};
+pub use conns::ConnsConfig;
 pub use exchange::TimesConfig;
 pub use fcgi::{FcgiBackend, FcgiConfig};
 pub use http::HttpConfig;

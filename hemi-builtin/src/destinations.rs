@@ -11,9 +11,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hemi_core::backend::Target;
 use hemi_core::config::{ConfigType, Several};
 use hemi_core::deadline::within;
-use hemi_core::io::Socket;
+use hemi_core::io::{Dialing, Socket};
 use hemi_core::resolv::{Resolv, ResolvKind};
 use hemi_core::{CreateCx, Explain, Result};
 use hemi_proto::cidr::Cidr;
@@ -128,7 +129,12 @@ impl Destinations {
     ) -> Result<Socket, NoWay> {
         let mut last = io::ErrorKind::NotFound.into();
         for address in self.find(host, port, user).await? {
-            match within(self.config.connect_timeout, Socket::dial_from(address, None)).await {
+            match within(
+                self.config.connect_timeout,
+                Socket::dial(&Target::Tcp(address), &Dialing::default()),
+            )
+            .await
+            {
                 Some(Ok(socket)) => return Ok(socket),
                 Some(Err(e)) => last = e,
                 None => last = io::ErrorKind::TimedOut.into(),

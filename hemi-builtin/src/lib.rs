@@ -45,9 +45,10 @@ use hemi_web::{
 /// Adds this crate's components.
 pub fn register(registry: &mut Registry) {
     registry
-        .dealet::<dealets::AccessDealet>()
-        .dealet::<dealets::LimitDealet>()
+        .dealet_of_both::<dealets::AccessDealet>()
+        .dealet_of_both::<dealets::LimitDealet>()
         .dealet::<dealets::TcpxProxy>()
+        .udpx_dealet::<dealets::UdpxProxy>()
         .http_backend::<backends::Http1Backend>()
         .http_backend::<backends::Http2Backend>()
         .gateway::<backends::FcgiBackend>()

@@ -14,6 +14,7 @@ mod measure;
 mod node;
 mod numbers;
 mod pick;
+mod proxied;
 mod queue;
 mod resolve;
 mod seat;
@@ -38,6 +39,7 @@ pub use endpoint::{Endpoint, Health, Target};
 pub use node::{Node, NodeAddress, NodeConfig, NodeKind};
 pub use numbers::{Percent, Weight};
 pub use pick::Pick;
+pub use proxied::ProxyProtocol;
 
 use balancer::Dice;
 use endpoint::Kept;

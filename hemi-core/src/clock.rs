@@ -27,11 +27,14 @@ impl Moment {
     }
 
     /// Milliseconds since the machine started.
-    pub(crate) fn millis(self) -> u64 {
+    #[must_use]
+    pub fn millis(self) -> u64 {
         self.0
     }
 
-    pub(crate) fn from_millis(millis: u64) -> Self {
+    /// The moment so many milliseconds after that.
+    #[must_use]
+    pub fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -115,6 +115,8 @@ pub struct Accepted {
     pub socket: Socket,
     /// Its other end.
     pub peer: Peer,
+    /// What the client has connected to, if a proxy in front has said so.
+    pub reached: Option<SocketAddr>,
     /// Its place in the server's count.
     pub ticket: Ticket,
 }
@@ -565,7 +567,7 @@ where
     let Some(ticket) = state.admit(&peer, if is_proxy { 0 } else { per_source }) else {
         return false;
     };
-    let accepted = Accepted { socket, peer, ticket };
+    let accepted = Accepted { socket, peer, reached: None, ticket };
     if is_proxy {
         let serve = serve.clone();
         tokio::spawn(async move {
@@ -587,7 +589,7 @@ fn accept(listener: impl AsFd, state: &State) -> Result<(Socket, Peer), Errno> {
     use crate::io::Family;
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (fd, from) = rustix::net::acceptfrom_with(listener, flags)?;
-    let from = from.and_then(|from| std::net::SocketAddr::try_from(from).ok());
+    let from = from.and_then(|from| SocketAddr::try_from(from).ok());
     Ok(match from {
         Some(mut address) => {
             address.set_ip(address.ip().to_canonical());

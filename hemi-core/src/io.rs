@@ -23,6 +23,8 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 
 pub use crate::sys::watch_readable;
+pub use dial::Dialing;
+pub(crate) use dial::{be_transparent, keep_alive};
 pub(crate) use file::Room;
 pub use file::SharedFile;
 pub use foreign::Foreign;

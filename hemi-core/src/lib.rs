@@ -16,6 +16,7 @@ mod component;
 pub mod config;
 pub mod cores;
 pub mod cronjob;
+pub mod datagrams;
 pub mod deadline;
 mod engine;
 mod error;

@@ -40,11 +40,21 @@ pub struct ListenOptions {
     pub defer: Duration,
     /// Permission bits of a Unix socket's file.
     pub mode: u32,
+    /// After how long a silence the kernel asks clients of TCP whether they are still there; zero for never.
+    pub keep_alive: Duration,
+    /// Whether connections to addresses that are not of this machine are taken too (`IP_TRANSPARENT`).
+    pub transparent: bool,
 }
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { backlog: 4096, defer: Duration::ZERO, mode: 0o666 }
+        Self {
+            backlog: 4096,
+            defer: Duration::ZERO,
+            mode: 0o666,
+            keep_alive: Duration::ZERO,
+            transparent: false,
+        }
     }
 }
 

@@ -114,7 +114,7 @@ impl Stage {
     }
 
     /// To be held by what takes connections, for as long as it does.
-    pub(crate) fn accepting(&self) -> TaskTrackerToken {
+    pub fn accepting(&self) -> TaskTrackerToken {
         self.accepting.token()
     }
 

@@ -21,14 +21,33 @@ use tokio::io::unix::AsyncFd;
 pub(crate) fn defer_accept(socket: &Socket, wait: Duration) -> io::Result<()> {
     let seconds =
         libc::c_int::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(libc::c_int::MAX);
-    // SAFETY: the kernel reads the four bytes of `seconds`, which outlives the call.
+    set_int(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
+}
+
+/// Has datagrams of one sender that came in a row be received as one, with their size (`UDP_GRO`, udp(7)).
+pub(crate) fn gather_datagrams(socket: &impl AsRawFd) -> io::Result<()> {
+    set_int(socket, libc::SOL_UDP, libc::UDP_GRO, 1)
+}
+
+/// Lets datagrams of IPv6 that are too large for their way go in pieces, as those of IPv4 do.
+pub(crate) fn let_fragment_v6(socket: &impl AsRawFd) -> io::Result<()> {
+    set_int(socket, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 0)
+}
+
+fn set_int(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: the kernel reads the four bytes of `value`, which outlives the call.
     let done = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            (&raw const seconds).cast(),
-            size_of_val(&seconds) as libc::socklen_t,
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
         )
     };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

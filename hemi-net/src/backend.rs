@@ -16,13 +16,15 @@
 //! ```
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hemi_core::backend::{BackendConfig, By, NoNode, Nodes, Pick};
+use hemi_core::backend::{BackendConfig, By, NoNode, Nodes, Pick, ProxyProtocol, Target};
 use hemi_core::clock;
 use hemi_core::config::KindName;
 use hemi_core::deadline::within;
+use hemi_core::io::{Dialing, Socket};
 use hemi_core::metrics::Measures;
 use hemi_core::tls::{Connector, ConnectorConfig, Link};
 use hemi_core::{Component, CreateCx, Explain, Kind, Lifecycle, Place, Prepare, Rank, Result, Run};
@@ -55,12 +57,27 @@ pub struct TcpxBackendConfig {
     pub connect_timeout: Duration,
     /// Nodes that a connection is tried with, at most, until one takes it.
     pub max_tries: usize,
+    /// Whether nodes are told who the client is by the PROXY protocol, and by which version of it.
+    pub proxy_protocol: ProxyProtocol,
+    /// Whether nodes see connections come from the client's address, as those that the client makes: their answers
+    /// must be routed here. It takes the privilege `CAP_NET_ADMIN`.
+    pub as_client: bool,
+    /// After how long a silence nodes are asked whether they are still there, by TCP itself; 0s for never.
+    pub keep_alive: Duration,
 }
 
 impl Default for TcpxBackendConfig {
     fn default() -> Self {
         let connect_timeout = Duration::from_secs(5);
-        Self { tls_mode: false, tls_protocols: Vec::new(), connect_timeout, max_tries: 3 }
+        Self {
+            tls_mode: false,
+            tls_protocols: Vec::new(),
+            connect_timeout,
+            max_tries: 3,
+            proxy_protocol: ProxyProtocol::None,
+            as_client: false,
+            keep_alive: Duration::ZERO,
+        }
     }
 }
 
@@ -78,8 +95,22 @@ pub struct TcpxBackend {
 pub struct Dialed {
     /// The connection.
     pub link: Link,
-    /// The node, which counts it until this is dropped.
-    pub pick: Pick,
+    /// Where it goes.
+    pub target: Target,
+    /// The node, which counts it until this is dropped; none if it is none of a backend.
+    pub pick: Option<Pick>,
+}
+
+impl Dialed {
+    /// Connects to a server that is no node of a backend.
+    ///
+    /// # Errors
+    /// When it does not accept.
+    pub async fn to(address: SocketAddr) -> io::Result<Self> {
+        let target = Target::Tcp(address);
+        let link = Link::Plain(Socket::dial(&target, &Dialing::default()).await?);
+        Ok(Self { link, target, pick: None })
+    }
 }
 
 impl Component for TcpxBackend {
@@ -120,12 +151,22 @@ impl TcpxBackend {
         &self.nodes
     }
 
+    /// Whether nodes are told what clients have connected to.
+    #[must_use]
+    pub fn tells_clients(&self) -> bool {
+        self.config.proxy_protocol != ProxyProtocol::None
+    }
+
     /// Connects to a node; if it does not take the connection, to another.
     ///
     /// # Errors
     /// When none does.
     pub async fn dial(&self, by: &By<'_>) -> Result<Dialed, NoNode> {
         let mut tried = Vec::new();
+        let TcpxBackendConfig { proxy_protocol, as_client, keep_alive, .. } = self.config;
+        let first = proxy_protocol.header(by.peer, by.reached);
+        let from = by.client.filter(|_| as_client);
+        let how = Dialing { first: &first, from, keep_alive };
         loop {
             let pick = self.nodes.pick_in_time(by, &tried).await.inspect_err(|e| {
                 if *e == NoNode::Fit {
@@ -134,13 +175,14 @@ impl TcpxBackend {
             })?;
             let (began, endpoint) = (clock::now(), pick.endpoint());
             let host = endpoint.hostname();
-            let connecting = Link::dial(endpoint.target(), &host, self.connector.as_ref());
+            let connecting = Link::dial(endpoint.target(), &host, self.connector.as_ref(), &how);
             let limit = self.config.connect_timeout;
             let linked = within(limit, connecting).await;
             match linked.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(link) => {
                     pick.answered(clock::now().since(began));
-                    return Ok(Dialed { link, pick });
+                    let target = endpoint.target().clone();
+                    return Ok(Dialed { link, target, pick: Some(pick) });
                 }
                 Err(e) => warn!(node = %endpoint.target(), "cannot connect: {e}"),
             }

@@ -14,12 +14,12 @@
 
 use std::sync::Arc;
 
-use hemi_core::config::{Condition, Diagnostic, KindName};
+use hemi_core::config::{Condition, Diagnostic, KindName, Lookup, Span};
 use hemi_core::{Component, CreateCx, Explain, Kind, Lifecycle, Place, Rank, Result};
 use serde::Deserialize;
 
-use crate::dealet::{DealetKind, DynDealet};
-use crate::{NetVar, TcpxConn};
+use crate::NetVar;
+use crate::dealet::{AnyDealet, DealetKind};
 
 /// The kind of the one component [`Case`].
 #[derive(Debug)]
@@ -52,8 +52,9 @@ impl Default for CaseConfig {
 /// A case of a router.
 pub struct Case {
     name: String,
+    span: Span,
     condition: Option<Condition<NetVar>>,
-    pub(crate) dealets: Vec<Arc<dyn DynDealet>>,
+    dealets: Vec<Arc<AnyDealet>>,
     logged: bool,
 }
 
@@ -70,22 +71,44 @@ impl Component for Case {
         }
         let dealets = cx.children::<DealetKind>();
         let name = cx.given_name().unwrap_or_default().to_owned();
-        Ok(Self { name, condition, dealets, logged: config.log_access })
+        Ok(Self { name, span: cx.span(), condition, dealets, logged: config.log_access })
     }
 }
 
 impl Lifecycle for Case {}
 
 impl Case {
-    /// Whether the connection is for it.
-    pub(crate) fn matches(&self, conn: &TcpxConn) -> bool {
-        self.condition.as_ref().is_none_or(|condition| condition.matches(conn))
+    /// Whether the connection, or flow, is for it.
+    pub(crate) fn matches(&self, what: &impl Lookup<NetVar>) -> bool {
+        self.condition.as_ref().is_none_or(|condition| condition.matches(what))
     }
 
-    /// Whether it needs the first bytes of connections, which tell `such` variables.
-    pub(crate) fn peeks(&self, such: impl Fn(&NetVar) -> bool) -> bool {
+    /// Whether its condition asks for such a variable.
+    pub(crate) fn asks(&self, such: impl Fn(&NetVar) -> bool) -> bool {
         self.condition.as_ref().is_some_and(|condition| condition.uses(such))
-            || self.dealets.iter().any(|dealet| dealet.peeks())
+    }
+
+    /// Its dealets as a router asks them, who knows what they are to deal with.
+    ///
+    /// # Errors
+    /// When one does not deal with `what`.
+    pub(crate) fn dealets<D>(
+        &self,
+        what: &str,
+        of: impl Fn(&AnyDealet) -> Option<D>,
+    ) -> Result<Vec<D>> {
+        let each = self.dealets.iter().map(|dealet| {
+            of(dealet).ok_or_else(|| {
+                let message = format!("`{}` does not deal with {what}", dealet.sign);
+                Diagnostic::new(self.span, message).into()
+            })
+        });
+        each.collect()
+    }
+
+    /// That its condition can't be fulfilled, for `why`.
+    pub(crate) fn mistake(&self, why: &str, help: &str) -> hemi_core::Error {
+        Diagnostic::new(self.span, why).help(help).into()
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -1,4 +1,4 @@
-//! The kind `dealet`: does something with a connection, or leaves it to the next.
+//! The kind `dealet`: does something with a connection, or a flow of datagrams, or leaves it to the next.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hemi_core::config::KindName;
 use hemi_core::{BoxFuture, Component, Kind, Lifecycle, Place, Rank, Registry};
 
-use crate::TcpxConn;
+use crate::{TcpxConn, UdpxFlow};
 
 /// The kind of dealets.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ impl KindName for DealetKind {
 }
 
 impl Kind for DealetKind {
-    type Object = dyn DynDealet;
+    type Object = AnyDealet;
     const RANK: Rank = Rank::PART;
     const PLACE: Place = Place::Inside;
 }
@@ -67,6 +67,20 @@ pub trait Dealet: Lifecycle {
     }
 }
 
+/// Does something with flows of datagrams.
+pub trait UdpxDealet: Send + Sync + 'static {
+    /// Deals with what has come from a client. It must not wait: what takes longer is another task's business,
+    /// by [`UdpxFlow::relay`] or [`UdpxFlow::answerer`].
+    fn deal_flow(&self, flow: &mut UdpxFlow<'_>) -> Deal;
+}
+
+/// A dealet as a case stores it: what it does with connections, with flows of datagrams, or with both.
+pub struct AnyDealet {
+    pub(crate) sign: &'static str,
+    pub(crate) tcpx: Option<Arc<dyn DynDealet>>,
+    pub(crate) udpx: Option<Arc<dyn UdpxDealet>>,
+}
+
 /// The form of [`Dealet`] that a case stores.
 pub trait DynDealet: Send + Sync {
     /// See [`Dealet::deal`].
@@ -95,12 +109,33 @@ impl<D: Dealet> DynDealet for D {
 
 /// Registers dealets.
 pub trait DealetRegistry {
-    /// Adds a dealet.
+    /// Adds a dealet for connections.
     fn dealet<D: Dealet + Component>(&mut self) -> &mut Self;
+
+    /// Adds a dealet for flows of datagrams.
+    fn udpx_dealet<D: UdpxDealet + Component>(&mut self) -> &mut Self;
+
+    /// Adds a dealet for both.
+    fn dealet_of_both<D: Dealet + UdpxDealet + Component>(&mut self) -> &mut Self;
 }
 
 impl DealetRegistry for Registry {
     fn dealet<D: Dealet + Component>(&mut self) -> &mut Self {
-        self.add::<DealetKind, D>(|dealet: Arc<D>| dealet)
+        self.add::<DealetKind, D>(|dealet: Arc<D>| {
+            Arc::new(AnyDealet { sign: D::SIGN, tcpx: Some(dealet), udpx: None })
+        })
+    }
+
+    fn udpx_dealet<D: UdpxDealet + Component>(&mut self) -> &mut Self {
+        self.add::<DealetKind, D>(|dealet: Arc<D>| {
+            Arc::new(AnyDealet { sign: D::SIGN, tcpx: None, udpx: Some(dealet) })
+        })
+    }
+
+    fn dealet_of_both<D: Dealet + UdpxDealet + Component>(&mut self) -> &mut Self {
+        self.add::<DealetKind, D>(|dealet: Arc<D>| {
+            let (tcpx, udpx) = (Some(dealet.clone() as _), Some(dealet as _));
+            Arc::new(AnyDealet { sign: D::SIGN, tcpx, udpx })
+        })
     }
 }

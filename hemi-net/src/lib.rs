@@ -1,21 +1,25 @@
-//! Routers below HTTP on the Hemi engine: TCP connections go to backends as they are.
+//! Routers below HTTP on the Hemi engine: TCP connections and datagrams of UDP go to backends as they are.
 //!
 //! A [`TcpxRouter`] accepts connections, and asks its [`Case`]s, in the order written, whether they are for
-//! it; the [`Dealet`]s inside of that do what is to be done.
+//! it; the [`Dealet`]s inside of that do what is to be done. So does a [`UdpxRouter`] with datagrams.
 
 #![forbid(unsafe_code)]
 
 mod backend;
 mod case;
 mod dealet;
+mod record;
 mod tcpx;
+mod udpx;
 mod vars;
 
 pub use backend::{Dialed, TcpxBackend, TcpxBackendConfig, TcpxBackendKind};
 pub use case::{Case, CaseConfig, CaseKind};
-pub use dealet::{Deal, Dealet, DealetKind, DealetRegistry, DynDealet};
+pub use dealet::{AnyDealet, Deal, Dealet, DealetKind, DealetRegistry, DynDealet, UdpxDealet};
 pub use tcpx::conn::TcpxConn;
-pub use tcpx::{TcpxConfig, TcpxRouter};
+pub use tcpx::{TcpxConfig, TcpxRouter, Transparent};
+pub use udpx::flow::{Answerer, UdpxFlow, UdpxRelay};
+pub use udpx::{UdpxBackend, UdpxBackendKind, UdpxConfig, UdpxRouter};
 pub use vars::NetVar;
 
 use hemi_core::Registry;
@@ -26,5 +30,7 @@ pub fn register(registry: &mut Registry) {
     registry
         .add::<TcpxBackendKind, TcpxBackend>(|backend| backend)
         .add::<CaseKind, Case>(|case| case)
-        .server::<TcpxRouter>();
+        .add::<UdpxBackendKind, UdpxBackend>(|backend| backend)
+        .server::<TcpxRouter>()
+        .server::<UdpxRouter>();
 }

@@ -17,8 +17,8 @@
 //! A connection that no case takes is closed.
 
 pub(crate) mod conn;
-mod record;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use hemi_core::clock;
 use hemi_core::config::{Diagnostic, Ref, Several, Spanned};
 use hemi_core::cores::Counter;
 use hemi_core::gate::{Accepted, Gate, GateConfig, GateCounters};
+use hemi_core::io::Socket;
 use hemi_core::listen::{Address, ListenOptions};
 use hemi_core::logger::{Log, LoggerKind};
 use hemi_core::metrics::Measures;
@@ -38,10 +39,10 @@ use serde::Deserialize;
 use tracing::debug;
 
 use self::conn::TcpxConn;
-use self::record::Closed;
 use crate::NetVar;
 use crate::case::{Case, CaseKind};
-use crate::dealet::Deal;
+use crate::dealet::{Deal, DynDealet};
+use crate::record::Closed;
 
 /// Routes TCP connections.
 #[derive(Debug, Deserialize, Explain)]
@@ -57,12 +58,34 @@ pub struct TcpxConfig {
     /// address is first bound: a reload does not change it.
     #[serde(default)]
     pub defer_accept: Duration,
+    /// After how long a silence clients are asked whether they are still there, by TCP itself; 0s for never.
+    /// Applies when the address is first bound, too.
+    #[serde(default)]
+    pub keep_alive: Duration,
+    /// Whether connections come here that were meant for other addresses, by rules of the firewall: `"redirect"`
+    /// (or `DNAT`), or `"tproxy"`, which takes the privilege `CAP_NET_ADMIN` and applies when the address is
+    /// first bound. Then `$dstHost` and `$dstPort` are where they were meant to go.
+    #[serde(default)]
+    pub transparent: Transparent,
     /// The protocols that clients of TLS may choose from (RFC 7301), most liked first, with `tlsMode`.
     #[serde(default)]
     pub tls_protocols: Vec<String>,
     /// The logger that connections are written to when they are over, or several.
     #[serde(default)]
     pub use_logger: Several<Ref<LoggerKind>>,
+}
+
+/// How connections come that were meant for other addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Explain)]
+#[serde(rename_all = "camelCase")]
+pub enum Transparent {
+    /// There are none.
+    #[default]
+    No,
+    /// Their destination was changed to this router (`REDIRECT`, `DNAT`).
+    Redirect,
+    /// They are given to this router as they are (`TPROXY`).
+    Tproxy,
 }
 
 fn three_seconds() -> Duration {
@@ -73,7 +96,7 @@ fn three_seconds() -> Duration {
 #[derive(Debug)]
 pub struct TcpxRouter {
     address: Address,
-    defer_accept: Duration,
+    options: ListenOptions,
     gate_config: GateConfig,
     gate_counters: Arc<GateCounters>,
     gate: OnceLock<Gate>,
@@ -85,12 +108,21 @@ pub struct TcpxRouter {
 #[derive(Debug)]
 struct Shared {
     name: String,
-    cases: Vec<Arc<Case>>,
-    /// Of each case, whether it needs the first bytes.
-    peeks: Vec<bool>,
+    branches: Vec<Branch>,
     peek_timeout: Duration,
+    transparent: Transparent,
+    /// Where it listens.
+    bound: OnceLock<Address>,
     logs: Vec<Log<NetVar>>,
     counters: Arc<Counters>,
+}
+
+/// A case, with what it has for connections.
+struct Branch {
+    case: Arc<Case>,
+    dealets: Vec<Arc<dyn DynDealet>>,
+    /// Whether it needs the first bytes.
+    peeks: bool,
 }
 
 /// What is needed to terminate TLS.
@@ -134,18 +166,28 @@ impl Component for TcpxRouter {
         // Where TLS is terminated the handshake has told who is asked for.
         let told = |var: &NetVar| tls.is_some() && *var != NetVar::Protocol;
         let peeked = |var: &NetVar| var.is_peeked() && !told(var);
-        let peeks = cases.iter().map(|case| case.peeks(peeked)).collect();
+        let branch = |case: Arc<Case>| {
+            let dealets = case.dealets("connections", |dealet| dealet.tcpx.clone())?;
+            let peeks = case.asks(peeked) || dealets.iter().any(|dealet| dealet.peeks());
+            Ok(Branch { case, dealets, peeks })
+        };
         let shared = Shared {
             name: cx.name().to_owned(),
-            cases,
-            peeks,
+            branches: cases.into_iter().map(branch).collect::<Result<_>>()?,
             peek_timeout: config.peek_timeout,
+            transparent: config.transparent,
+            bound: OnceLock::new(),
             logs: Log::<NetVar>::bind_all(cx.follow_all(&config.use_logger.0)?)?,
             counters: cx.keep(|| Counters::new(cores)),
         };
         Ok(Self {
             address,
-            defer_accept: config.defer_accept,
+            options: ListenOptions {
+                defer: config.defer_accept,
+                keep_alive: config.keep_alive,
+                transparent: config.transparent == Transparent::Tproxy,
+                ..ListenOptions::default()
+            },
             gate_config: gate,
             gate_counters: cx.keep(|| GateCounters::new(cores)),
             gate: OnceLock::new(),
@@ -157,9 +199,9 @@ impl Component for TcpxRouter {
 
 impl Lifecycle for TcpxRouter {
     fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
-        let options = ListenOptions { defer: self.defer_accept, ..ListenOptions::default() };
-        let counters = self.gate_counters.clone();
+        let (options, counters) = (self.options.clone(), self.gate_counters.clone());
         let gate = Gate::open(cx, &self.address, &self.gate_config, options, counters)?;
+        let _ = self.shared.bound.set(gate.address().clone());
         let _ = self.gate.set(gate);
         self.tls.as_ref().map_or(Ok(()), |tls| tls.prepare(cx.cores()))
     }
@@ -193,6 +235,12 @@ impl Lifecycle for TcpxRouter {
     }
 }
 
+impl std::fmt::Debug for Branch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Branch").field("case", &self.case).finish_non_exhaustive()
+    }
+}
+
 impl Server for TcpxRouter {
     fn active(&self) -> usize {
         self.gate.get().map_or(0, Gate::active)
@@ -214,8 +262,9 @@ impl Server for TcpxRouter {
 }
 
 async fn serve(shared: Arc<Shared>, accepted: Accepted) {
-    let Accepted { socket, peer, ticket } = accepted;
-    let mut conn = TcpxConn::new(Link::Plain(socket), peer);
+    let Accepted { socket, peer, reached, ticket } = accepted;
+    let diverted = shared.diverted(&socket, reached);
+    let mut conn = TcpxConn::new(Link::Plain(socket), peer, diverted);
     let case = match ticket.until_ending(shared.deal(&mut conn)).await {
         Some(case) => case,
         None => {
@@ -228,26 +277,45 @@ async fn serve(shared: Arc<Shared>, accepted: Accepted) {
 }
 
 async fn serve_tls(shared: Arc<Shared>, acceptor: Arc<Acceptor>, accepted: Accepted) {
-    let Accepted { socket, peer, ticket } = accepted;
-    let local = socket.local_addr();
+    let Accepted { socket, peer, reached, ticket } = accepted;
+    let (local, diverted) = (socket.local_addr(), shared.diverted(&socket, reached));
     let Some(stream) = acceptor.accept(socket, &peer, &ticket).await else { return };
-    let mut conn = TcpxConn::new(Link::Tls(Box::new(stream)), peer);
+    let mut conn = TcpxConn::new(Link::Tls(Box::new(stream)), peer, diverted);
     conn.note_local(local);
     let case = ticket.until_ending(shared.deal(&mut conn)).await.flatten();
     shared.note(&conn, case);
 }
 
 impl Shared {
+    /// Where a connection was meant to go, if that is elsewhere, and a proxy in front or the firewall tells.
+    fn diverted(&self, socket: &Socket, told: Option<SocketAddr>) -> Option<SocketAddr> {
+        let by_firewall = || match self.transparent {
+            Transparent::No => None,
+            Transparent::Redirect => socket.original_dst(),
+            Transparent::Tproxy => socket.local_addr(),
+        };
+        told.or_else(by_firewall).filter(|at| !self.is_own(*at))
+    }
+
+    /// Whether what connects there comes here.
+    fn is_own(&self, at: SocketAddr) -> bool {
+        let own = match self.bound.get() {
+            Some(Address::Tcp(own)) => *own,
+            _ => return false,
+        };
+        own.port() == at.port() && (own.ip().is_unspecified() || own.ip() == at.ip())
+    }
+
     /// Has the connection be dealt with; tells which case has done it.
     async fn deal(&self, conn: &mut TcpxConn) -> Option<usize> {
-        for (index, case) in self.cases.iter().enumerate() {
-            if self.peeks[index] {
+        for (index, branch) in self.branches.iter().enumerate() {
+            if branch.peeks {
                 conn.peek(self.peek_timeout).await;
             }
-            if !case.matches(conn) {
+            if !branch.case.matches(conn) {
                 continue;
             }
-            for dealet in &case.dealets {
+            for dealet in &branch.dealets {
                 let now = dealet.deal_now(conn);
                 let deal = match now {
                     Some(deal) => deal,
@@ -267,12 +335,13 @@ impl Shared {
     fn note(&self, conn: &TcpxConn, case: Option<usize>) {
         self.counters.received.add(conn.passed.there);
         self.counters.sent.add(conn.passed.back);
-        let case = case.and_then(|index| self.cases.get(index));
+        let case = case.and_then(|index| Some(&self.branches.get(index)?.case));
         if self.logs.is_empty() || case.is_some_and(|case| !case.is_logged()) {
             return;
         }
         let case = case.map_or("", |case| case.name());
-        let closed = Closed { conn, router: &self.name, case, at: clock::calendar() };
+        let at = clock::calendar();
+        let closed = Closed { of: conn, since: conn.since(), router: &self.name, case, at };
         for log in &self.logs {
             log.log(&closed);
         }

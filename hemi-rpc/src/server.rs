@@ -257,13 +257,13 @@ impl Lifecycle for RpcxServer {
         let acceptor = self.tls.as_ref().and_then(|tls| Some((tls, tls.acceptor.get()?.clone())));
         let Some((tls, acceptor)) = acceptor else {
             let serve = move |accepted: Accepted| {
-                let Accepted { socket, peer, ticket } = accepted;
+                let Accepted { socket, peer, ticket, .. } = accepted;
                 conn::serve(socket, peer, ticket, shared.mine().clone())
             };
             return gate.run(cx, serve).await;
         };
         let serve = move |accepted: Accepted| {
-            let Accepted { socket, peer, ticket } = accepted;
+            let Accepted { socket, peer, ticket, .. } = accepted;
             let (acceptor, shared) = (acceptor.clone(), shared.mine().clone());
             async move {
                 let Some(stream) = acceptor.accept(socket, &peer, &ticket).await else { return };

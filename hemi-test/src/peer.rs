@@ -30,7 +30,7 @@ pub enum Need {
 /// A program that tests or the bench use, and the Debian package that has it.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
-    /// The program's name, looked for in `PATH` and the system's own directories.
+    /// The program's name, looked for in `PATH` and the system's own directories; or the path of a file.
     pub program: &'static str,
     /// The Debian package that installs it, or `MODULE@VERSION/PATH`: the package PATH of a Go module.
     pub package: &'static str,
@@ -71,6 +71,25 @@ pub const PEERS: &[Peer] = &[
     always("promtool", "prometheus", "reads what is told in metrics"),
     always("redis-server", "redis-server", "keeps what instances share"),
     always("redis-benchmark", "redis-tools", "a client of Redis with many connections"),
+    always("postgres", "postgresql", "a database that is spoken to through routers"),
+    always("initdb", "postgresql", "begins such a database"),
+    always("pgbench", "postgresql", "a client of it with many connections"),
+    always("psql", "postgresql-client", "a client of it"),
+    always("mariadbd", "mariadb-server", "a database that is spoken to through routers"),
+    always("mariadb-install-db", "mariadb-server", "begins such a database"),
+    always("mariadb", "mariadb-client", "a client of it"),
+    always("sshd", "openssh-server", "a server that speaks first"),
+    always("sftp", "openssh-client", "a client of it"),
+    always("ssh-keygen", "openssh-client", "makes keys for it"),
+    always("iperf3", "iperf3", "moves many bytes and datagrams"),
+    always("dig", "bind9-dnsutils", "an independent client of DNS"),
+    always("ip", "iproute2", "makes networks of their own for tests"),
+    always("nft", "nftables", "has the kernel give connections to other addresses"),
+    always(
+        "/usr/lib/nginx/modules/ngx_stream_module.so",
+        "libnginx-mod-stream",
+        "has nginx relay below HTTP",
+    ),
     always("groff", "groff-base", "sets man pages"),
     always("systemd-socket-activate", "systemd", "opens sockets for those it starts"),
     always("zsh", "zsh", "a shell that completes command lines"),
@@ -123,10 +142,16 @@ fn missing<T>(name: &str, need: Need) -> Option<T> {
 
 /// The program's path, without any judgement.
 pub fn find(program: &str) -> Option<PathBuf> {
+    if program.starts_with('/') {
+        return Some(PathBuf::from(program)).filter(|file| file.is_file());
+    }
     let path = env::var_os("PATH").unwrap_or_default();
-    // Servers are outside of an ordinary user's PATH on Debian.
+    // Servers are outside of an ordinary user's PATH on Debian, those of PostgreSQL by version.
     let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    env::split_paths(&path).chain(system).map(|dir| dir.join(program)).find(|file| {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let versions = versions.map(|version| version.path().join("bin"));
+    let places = env::split_paths(&path).chain(system).chain(versions);
+    places.map(|dir| dir.join(program)).find(|file| {
         file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     })
 }

@@ -255,14 +255,14 @@ impl HttpxServer {
         let shared = self.shared.clone();
         let Some(acceptor) = self.tls.as_ref().and_then(|tls| tls.acceptor.get()) else {
             let serve = move |accepted: Accepted| {
-                let Accepted { socket, peer, ticket } = accepted;
+                let Accepted { socket, peer, ticket, .. } = accepted;
                 http1::serve(socket, None, peer, ticket, shared.clone())
             };
             return gate.run(cx, serve).await;
         };
         let acceptor = acceptor.clone();
         let serve = move |accepted: Accepted| {
-            let Accepted { socket, peer, ticket } = accepted;
+            let Accepted { socket, peer, ticket, .. } = accepted;
             let (acceptor, shared) = (acceptor.clone(), shared.clone());
             async move {
                 let Some(stream) = acceptor.accept(socket, &peer, &ticket).await else { return };

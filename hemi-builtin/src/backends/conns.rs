@@ -4,15 +4,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use foldhash::fast::FixedState;
-use hemi_core::backend::{Endpoint, Pick, Target};
+use hemi_core::backend::{Endpoint, Pick, ProxyProtocol, Target};
 use hemi_core::clock::{self, Moment};
 use hemi_core::cores::PerCore;
 use hemi_core::deadline::Patience;
+use hemi_core::io::Dialing;
 use hemi_core::tls::{Connector, Link};
 use hemi_core::{Explain, Result, Run};
-use hemi_proto::proxy_protocol::{Ends, ProxyHeader, Tlvs, Transport, encode_v1, encode_v2};
 use hemi_web::SendError;
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -32,41 +31,6 @@ pub struct ConnsConfig {
     /// Whether nodes are told who the client is by the PROXY protocol, and by which version of it. Then
     /// each request has a connection of its own.
     pub proxy_protocol: ProxyProtocol,
-}
-
-/// Which version of the PROXY protocol is spoken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Explain)]
-#[serde(rename_all = "camelCase")]
-pub enum ProxyProtocol {
-    /// None.
-    #[default]
-    None,
-    /// Version 1: a line of text.
-    V1,
-    /// Version 2.
-    V2,
-}
-
-impl ProxyProtocol {
-    /// What is sent first on a connection to a node, for a client.
-    fn header(self, pick: &Pick) -> BytesMut {
-        let mut out = BytesMut::new();
-        let ends = match (pick.peer(), pick.endpoint().target()) {
-            (Some(source), Target::Tcp(node)) => Ends::Inet { source, destination: *node },
-            _ => Ends::Unknown,
-        };
-        match self {
-            Self::None => {}
-            Self::V1 => encode_v1(&mut out, &ends),
-            Self::V2 => {
-                let transport = Transport::Stream;
-                let header = ProxyHeader { transport, ends, tlvs: Tlvs::default() };
-                // Only TLVs can be too many.
-                let _ = encode_v2(&mut out, &header);
-            }
-        }
-        out
-    }
 }
 
 impl Default for ConnsConfig {
@@ -152,14 +116,13 @@ impl Conns {
     /// A new connection to a node.
     pub(super) async fn connect(&self, pick: &Pick) -> Result<Conn, SendError> {
         let (endpoint, limit) = (pick.endpoint(), self.config.connect_timeout);
-        let first = self.config.proxy_protocol.header(pick);
-        let (host, connector) = (endpoint.hostname(), self.connector.as_ref());
-        let connecting = async {
-            match first.is_empty() {
-                true => Link::dial(endpoint.target(), &host, connector).await,
-                false => Link::connect_after(&first, endpoint.target(), &host, connector).await,
-            }
+        let node = match endpoint.target() {
+            Target::Tcp(node) => Some(*node),
+            Target::Unix(_) => None,
         };
+        let first = self.config.proxy_protocol.header(pick.peer(), node);
+        let (host, how) = (endpoint.hostname(), Dialing { first: &first, ..Dialing::default() });
+        let connecting = Link::dial(endpoint.target(), &host, self.connector.as_ref(), &how);
         match timeout(limit, connecting).await {
             Ok(Ok(socket)) => Ok(Conn { socket, requests: 0, patience: Patience::default() }),
             Ok(Err(e)) => Err(SendError::Connect(e)),

@@ -27,14 +27,13 @@ mod tunnel;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hemi_core::backend::{Nodes, Pick};
+use hemi_core::backend::{Nodes, Pick, ProxyProtocol};
 use hemi_core::metrics::Measures;
 use hemi_core::tls::ConnectorConfig;
 use hemi_core::{Component, CreateCx, Error, Explain, Lifecycle, Prepare, Result, Run};
 use hemi_web::{Body, HttpBackend, Outgoing, Response, Undelivered};
 use serde::Deserialize;
 
-use super::conns::ProxyProtocol;
 use super::exchange::TimesConfig;
 use super::group::GroupConfig;
 use super::http::HttpConfig;

@@ -14,10 +14,11 @@
 //! ```
 //!
 //! The lists are read as by the handlet `access`: of all that an address is in, the smallest block decides;
-//! if it is both allowed and denied, it is denied. Connections of those who are denied are closed at once.
+//! if it is both allowed and denied, it is denied. Connections of those who are denied are closed at once, and
+//! their datagrams dropped.
 
 use hemi_core::{Component, CreateCx, Lifecycle, Prepare, Result, Run};
-use hemi_net::{Deal, Dealet, TcpxConn};
+use hemi_net::{Deal, Dealet, TcpxConn, UdpxDealet, UdpxFlow};
 
 use crate::access_list::{AccessConfig, AccessList};
 
@@ -51,6 +52,16 @@ impl Dealet for AccessDealet {
 
     fn deal_now(&self, conn: &mut TcpxConn) -> Option<Deal> {
         Some(self.check(conn))
+    }
+}
+
+impl UdpxDealet for AccessDealet {
+    fn deal_flow(&self, flow: &mut UdpxFlow<'_>) -> Deal {
+        if self.0.allows(Some(flow.peer().ip())) {
+            return Deal::Next;
+        }
+        flow.end_as("denied");
+        Deal::Done
     }
 }
 

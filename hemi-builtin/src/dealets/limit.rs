@@ -14,9 +14,11 @@
 //! ```
 //!
 //! Connections are counted by the client's address, in IPv6 by the network of 64 bits around it; those by
-//! Unix sockets count for `total` alone. What is too much is closed at once. The counts outlive reloads for as
+//! Unix sockets count for `total` alone. What is too much is closed at once. In a `udpxRouter` it is sessions that
+//! are counted, and what is too much is dropped. The counts outlive reloads for as
 //! long as the dealet stays as it is.
 
+use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,10 +26,10 @@ use std::time::Duration;
 
 use hemi_core::config::Diagnostic;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result};
-use hemi_net::{Deal, Dealet, TcpxConn};
+use hemi_net::{Deal, Dealet, TcpxConn, UdpxDealet, UdpxFlow};
 use serde::Deserialize;
 
-use crate::buckets::{Buckets, Quota, Taken, network_of};
+use crate::buckets::{Buckets, Quota, Taken, UnderWay, network_of};
 
 /// Limits how many connections there are.
 #[derive(Debug, Deserialize, Explain)]
@@ -79,6 +81,12 @@ struct Counts {
 /// A connection among all, until this is dropped.
 struct One(Arc<AtomicUsize>);
 
+/// What is counted, until this is dropped.
+struct Admitted {
+    among_all: Option<One>,
+    of_client: Option<UnderWay>,
+}
+
 impl Drop for One {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
@@ -127,9 +135,28 @@ impl Dealet for LimitDealet {
     }
 }
 
+impl UdpxDealet for LimitDealet {
+    fn deal_flow(&self, flow: &mut UdpxFlow<'_>) -> Deal {
+        match self.admit(Some(flow.peer().ip())) {
+            Some(admitted) => {
+                flow.hold(admitted);
+                Deal::Next
+            }
+            None => {
+                flow.end_as("limited");
+                Deal::Done
+            }
+        }
+    }
+}
+
 impl LimitDealet {
     fn check(&self, conn: &mut TcpxConn) -> Deal {
-        if self.admit(conn).is_some() {
+        if let Some(admitted) = self.admit(conn.ip()) {
+            // Where only the rate is limited, there is nothing to hold.
+            if admitted.among_all.is_some() || admitted.of_client.is_some() {
+                conn.hold(admitted);
+            }
             return Deal::Next;
         }
         conn.end_as("limited");
@@ -137,16 +164,16 @@ impl LimitDealet {
         Deal::Done
     }
 
-    /// Counts the connection; none if there are too many.
-    fn admit(&self, conn: &mut TcpxConn) -> Option<()> {
+    /// Counts one of a client in; none if there are too many.
+    fn admit(&self, source: Option<IpAddr>) -> Option<Admitted> {
         let Counts { buckets, all } = &*self.counts;
+        let mut admitted = Admitted { among_all: None, of_client: None };
         if let Some(most) = self.total {
             let before = all.fetch_add(1, Ordering::Relaxed);
-            let one = One(all.clone());
+            admitted.among_all = Some(One(all.clone()));
             (before < most.get()).then_some(())?;
-            conn.hold(one);
         }
-        let Some(source) = conn.ip() else { return Some(()) };
+        let Some(source) = source else { return Some(admitted) };
         let key = buckets.hash(network_of(source));
         if let Some(quota) = &self.quota
             && let Taken::Over { .. } = buckets.take(key, quota, Duration::ZERO)
@@ -154,8 +181,8 @@ impl LimitDealet {
             return None;
         }
         if let Some(most) = self.concurrent {
-            conn.hold(buckets.enter(key, most.get())?);
+            admitted.of_client = Some(buckets.enter(key, most.get())?);
         }
-        Some(())
+        Some(admitted)
     }
 }

@@ -20,18 +20,28 @@ use std::time::Duration;
 
 use hemi_core::backend::By;
 use hemi_core::clock::Moment;
-use hemi_core::config::{Ref, Size, Template};
+use hemi_core::config::{Diagnostic, Ref, Size, Template};
+use hemi_core::deadline::within;
 use hemi_core::io::Relay;
+use hemi_core::listen::Peer;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result};
-use hemi_net::{Deal, Dealet, NetVar, TcpxBackend, TcpxBackendKind, TcpxConn};
+use hemi_net::{Deal, Dealet, Dialed, NetVar, TcpxBackend, TcpxBackendKind, TcpxConn};
 use serde::Deserialize;
+use tracing::debug;
+
+/// How long connecting to where a client wanted to go may take.
+const DIAL: Duration = Duration::from_secs(10);
 
 /// Passes connections on to a backend.
 #[derive(Debug, Deserialize, Explain)]
 #[serde(rename_all = "camelCase")]
 pub struct TcpxProxyConfig {
     /// The backend.
-    to_backend: Ref<TcpxBackendKind>,
+    #[serde(default)]
+    to_backend: Option<Ref<TcpxBackendKind>>,
+    /// Whether they go on to where they were meant to go, instead of a backend: see `transparent` of the router.
+    #[serde(default)]
+    to_original: bool,
     /// How long nothing may pass either way.
     #[serde(default = "ten_minutes")]
     idle_timeout: Duration,
@@ -50,10 +60,18 @@ fn ten_minutes() -> Duration {
     Duration::from_secs(600)
 }
 
+/// Where they go.
+#[derive(Debug)]
+enum To {
+    Backend(Arc<TcpxBackend>),
+    /// Where they were meant to go.
+    Original,
+}
+
 /// Passes connections on.
 #[derive(Debug)]
 pub struct TcpxProxy {
-    backend: Arc<TcpxBackend>,
+    to: To,
     idle: Duration,
     total: Option<Duration>,
     rate: Option<NonZeroU64>,
@@ -65,8 +83,17 @@ impl Component for TcpxProxy {
     type Config = TcpxProxyConfig;
 
     fn create(config: TcpxProxyConfig, cx: &mut CreateCx<'_>) -> Result<Self> {
+        let to = match (&config.to_backend, config.to_original) {
+            (Some(backend), false) => To::Backend(cx.follow(backend)?),
+            (None, true) => To::Original,
+            _ => {
+                let message = "connections need one place to go to";
+                let help = "add either `.toBackend = …` or `.toOriginal = true`";
+                return Err(Diagnostic::new(cx.span(), message).help(help).into());
+            }
+        };
         Ok(Self {
-            backend: cx.follow(&config.to_backend)?,
+            to,
             idle: config.idle_timeout,
             total: config.total_timeout,
             rate: config.bandwidth.and_then(|bytes| NonZeroU64::new(bytes.0)),
@@ -79,9 +106,7 @@ impl Lifecycle for TcpxProxy {}
 
 impl Dealet for TcpxProxy {
     async fn deal(&self, conn: &mut TcpxConn) -> Deal {
-        let key = self.hash_key.as_ref().map(|key| key.render(&*conn).into_owned());
-        let by = By { client: conn.ip(), key: key.as_deref(), ..By::default() };
-        let Ok(dialed) = self.backend.dial(&by).await else {
+        let Some(dialed) = self.dial(conn).await else {
             conn.end_as("unreachable");
             conn.reset();
             return Deal::Done;
@@ -95,5 +120,24 @@ impl Dealet for TcpxProxy {
     fn peeks(&self) -> bool {
         let mut variables = self.hash_key.iter().flat_map(Template::variables);
         variables.any(NetVar::is_peeked)
+    }
+}
+
+impl TcpxProxy {
+    async fn dial(&self, conn: &TcpxConn) -> Option<Dialed> {
+        let To::Backend(backend) = &self.to else {
+            let to = conn.diverted()?;
+            let dialed = within(DIAL, Dialed::to(to)).await;
+            return dialed?.inspect_err(|e| debug!(%to, "cannot connect: {e}")).ok();
+        };
+        let key = self.hash_key.as_ref().map(|key| key.render(conn).into_owned());
+        let peer = match conn.peer() {
+            Peer::Tcp(peer) => Some(*peer),
+            Peer::Unix => None,
+        };
+        // What nobody is told costs nothing.
+        let reached = backend.tells_clients().then(|| conn.reached()).flatten();
+        let by = By { client: conn.ip(), key: key.as_deref(), node: None, peer, reached };
+        backend.dial(&by).await.ok()
     }
 }

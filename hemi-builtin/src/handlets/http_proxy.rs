@@ -283,7 +283,7 @@ impl HttpProxy {
         let node = self.sticky.as_ref().and_then(|sticky| sticky.node_of(req, nodes));
         let failover = Failover {
             nodes,
-            by: By { client: req.remote_ip(), key: key.as_deref(), node, peer },
+            by: By { client: req.remote_ip(), key: key.as_deref(), node, peer, ..By::default() },
             max_tries: self.max_tries,
             repeatable: req.method().is_idempotent(),
             causes: &self.retry_on,

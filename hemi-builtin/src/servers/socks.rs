@@ -215,7 +215,7 @@ impl Server for SocksServer {
 }
 
 async fn serve(shared: Arc<Shared>, accepted: Accepted) {
-    let Accepted { socket, peer, ticket } = accepted;
+    let Accepted { socket, peer, ticket, .. } = accepted;
     let mut session = Session { shared, socket, peer, buf: BytesMut::new(), user: None };
     if let Some(Err(why)) = ticket.until_ending(session.run()).await {
         debug!(peer = %session.peer, "a client of SOCKS is not served: {why:?}");

@@ -196,7 +196,7 @@ impl Server for TunnelServer {
 }
 
 async fn serve(shared: Arc<Shared>, accepted: Accepted) {
-    let Accepted { socket, peer, ticket } = accepted;
+    let Accepted { socket, peer, ticket, .. } = accepted;
     let mut client = Client { shared, socket, buf: BytesMut::new(), user: None, left: None };
     let served = ticket.until_ending(client.serve(&peer)).await;
     if let Some(Err(refused)) = served {

@@ -102,7 +102,7 @@ impl Socklet for SockProxy {
         let node = self.sticky.as_ref().and_then(|sticky| sticky.node_of(req, nodes));
         let failover = Failover {
             nodes,
-            by: By { client: req.remote_ip(), key: key.as_deref(), node, peer },
+            by: By { client: req.remote_ip(), key: key.as_deref(), node, peer, ..By::default() },
             max_tries: self.max_tries,
             // Nothing is done before both sides have agreed.
             repeatable: true,

@@ -1,7 +1,8 @@
 //! The router `tcpxRouter` with its dealets.
 
+mod ends;
 mod faults;
-mod real;
+pub(crate) mod real;
 mod tls;
 
 use std::io::{Read, Write};

@@ -45,6 +45,8 @@ pub struct By<'a> {
     pub node: Option<u64>,
     /// Where the client is, to be told to the node if that is how it is spoken to.
     pub peer: Option<SocketAddr>,
+    /// What the client has connected to, to be told as well.
+    pub reached: Option<SocketAddr>,
 }
 
 /// How much more than its share a node may have to do before a key goes to another.

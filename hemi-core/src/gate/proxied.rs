@@ -70,6 +70,7 @@ pub(super) async fn unwrap(mut accepted: Accepted) -> Option<Accepted> {
             if let Some(mut client) = header.source() {
                 client.set_ip(client.ip().to_canonical());
                 accepted.peer = Peer::Tcp(client);
+                accepted.reached = header.destination();
             }
             Some(accepted)
         }

@@ -176,6 +176,18 @@ impl Socket {
         Some(address)
     }
 
+    /// Where the client wanted to connect to before a rule of the firewall sent it here (`REDIRECT`); none if
+    /// there is no such rule.
+    #[must_use]
+    pub fn original_dst(&self) -> Option<SocketAddr> {
+        use rustix::net::sockopt::{ip_original_dst, ipv6_original_dst};
+        let fd = self.fd().ok()?;
+        match self.local_addr()? {
+            SocketAddr::V4(_) => ip_original_dst(fd).ok().map(SocketAddr::V4),
+            SocketAddr::V6(_) => ipv6_original_dst(fd).ok().map(SocketAddr::V6),
+        }
+    }
+
     /// Has the socket be one that splices; false if it has received bytes that come before.
     pub(super) fn poll_spliceable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         ready!(self.poll_watched(cx))?;

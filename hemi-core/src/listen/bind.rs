@@ -10,6 +10,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::{Address, Binder, Bound, Endpoint, ListenOptions};
+use crate::io::{be_transparent, keep_alive};
 
 /// Binds in this process.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +31,10 @@ impl Binder for Here {
                     socket.set_tcp_nodelay(true)?;
                     if !options.defer.is_zero() {
                         crate::sys::defer_accept(socket, options.defer)?;
+                    }
+                    keep_alive(socket, options.keep_alive)?;
+                    if options.transparent {
+                        be_transparent(socket, bound.0.is_ipv4())?;
                     }
                     listen(socket, options)?;
                 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use tokio::net::UdpSocket;
 
 use super::{Address, Bound, Need};
+use crate::datagrams::Port;
 
 /// The UDP sockets of one address, one per core. All datagrams from one source arrive at the same of
 /// them, so each must be read, or its share is lost.
@@ -40,8 +41,16 @@ impl Datagrams {
         UdpSocket::from_std(self.std_socket(core)?)
     }
 
+    /// The same for datagrams in batches.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn port(&self, core: usize) -> io::Result<Port> {
+        Port::bound(self.std_socket(core)?)
+    }
+
     /// How many sockets there are.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.bound.sockets.len()
     }
 

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Connector, TlsStream};
 use crate::backend::Target;
-use crate::io::{Io, Outbox, Socket};
+use crate::io::{Dialing, Io, Outbox, Socket};
 
 /// A connection, of TLS or in the clear.
 #[derive(Debug)]
@@ -22,7 +22,8 @@ pub enum Link {
 }
 
 impl Link {
-    /// Connects, and shakes hands with the server of this host if there is a connector.
+    /// Connects, and shakes hands with the server of this host if there is a connector. For a connection that
+    /// is one task's business after the other: see [`Socket::connect`].
     ///
     /// # Errors
     /// What the system says; and as [`Connector::connect`].
@@ -31,27 +32,7 @@ impl Link {
         host: &str,
         connector: Option<&Arc<Connector>>,
     ) -> io::Result<Self> {
-        Self::connect_after(&[], target, host, connector).await
-    }
-
-    /// The same with bytes that are sent before all else, such as a header of the PROXY protocol.
-    ///
-    /// # Errors
-    /// As [`Link::connect`].
-    pub async fn connect_after(
-        first: &[u8],
-        target: &Target,
-        host: &str,
-        connector: Option<&Arc<Connector>>,
-    ) -> io::Result<Self> {
-        let mut socket = Socket::connect(target).await?;
-        if !first.is_empty() {
-            tokio::io::AsyncWriteExt::write_all(&mut socket, first).await?;
-        }
-        match connector {
-            None => Ok(Self::Plain(socket)),
-            Some(connector) => Ok(Self::Tls(Box::new(connector.connect(socket, host).await?))),
-        }
+        Self::over(Socket::connect(target).await?, host, connector).await
     }
 
     /// The same for a connection that is all one task's business: see [`Socket::dial`].
@@ -62,8 +43,20 @@ impl Link {
         target: &Target,
         host: &str,
         connector: Option<&Arc<Connector>>,
+        how: &Dialing<'_>,
     ) -> io::Result<Self> {
-        let socket = Socket::dial(target).await?;
+        Self::over(Socket::dial(target, how).await?, host, connector).await
+    }
+
+    /// The same on a connection that there is already.
+    ///
+    /// # Errors
+    /// As [`Connector::connect`].
+    pub async fn over(
+        socket: Socket,
+        host: &str,
+        connector: Option<&Arc<Connector>>,
+    ) -> io::Result<Self> {
         match connector {
             None => Ok(Self::Plain(socket)),
             Some(connector) => Ok(Self::Tls(Box::new(connector.connect(socket, host).await?))),

@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hemi_core::backend::Endpoint;
+use hemi_core::backend::Target;
 use hemi_core::clock::{self, Moment};
 use hemi_core::config::Lookup;
 use hemi_core::deadline::Patience;
@@ -29,6 +29,9 @@ pub struct TcpxConn {
     /// What the client has said, and nobody has taken yet.
     early: BytesMut,
     peer: Peer,
+    /// Where it was meant to go, if that is known from a proxy in front or the firewall.
+    diverted: Option<SocketAddr>,
+    /// Where it has come, once that was asked.
     local: OnceLock<Option<SocketAddr>>,
     since: Moment,
     /// There if TLS is terminated.
@@ -38,13 +41,13 @@ pub struct TcpxConn {
     protocol: Option<&'static str>,
     /// What is let go of with the connection.
     held: Vec<Box<dyn Any + Send + Sync>>,
-    pub(super) node: Option<Arc<Endpoint>>,
+    pub(super) node: Option<Target>,
     pub(super) passed: Relayed,
     pub(super) reason: &'static str,
 }
 
 impl TcpxConn {
-    pub(super) fn new(link: Link, peer: Peer) -> Self {
+    pub(super) fn new(link: Link, peer: Peer, diverted: Option<SocketAddr>) -> Self {
         let tls = match &link {
             Link::Tls(stream) => Some(stream.info().clone()),
             Link::Plain(_) => None,
@@ -53,6 +56,7 @@ impl TcpxConn {
             link,
             early: BytesMut::new(),
             peer,
+            diverted,
             local: OnceLock::new(),
             since: clock::now(),
             tls,
@@ -79,9 +83,18 @@ impl TcpxConn {
 
     /// Where the client has connected to; none if that is a Unix socket.
     #[must_use]
-    pub fn local_addr(&self) -> Option<SocketAddr> {
+    pub fn reached(&self) -> Option<SocketAddr> {
+        if self.diverted.is_some() {
+            return self.diverted;
+        }
         let Link::Plain(socket) = &self.link else { return self.local.get().copied().flatten() };
         *self.local.get_or_init(|| socket.local_addr())
+    }
+
+    /// Where it was meant to go, and not to this router, if that is known from a proxy in front or the firewall.
+    #[must_use]
+    pub fn diverted(&self) -> Option<SocketAddr> {
+        self.diverted
     }
 
     pub(super) fn note_local(&self, local: Option<SocketAddr>) {
@@ -127,8 +140,8 @@ impl TcpxConn {
 
     /// Passes on what both sides send, until both have ended; first what the client has said already.
     pub async fn relay(&mut self, dialed: Dialed, relay: Relay) {
-        let Dialed { link: mut other, pick } = dialed;
-        self.node = Some(pick.endpoint().clone());
+        let Dialed { link: mut other, target, pick: _pick } = dialed;
+        self.node = Some(target);
         let early = self.take_early();
         let ended = relay.run(&mut self.link, &mut other, early, &mut self.passed).await;
         self.reason = match &ended {
@@ -225,17 +238,17 @@ impl Lookup<NetVar> for TcpxConn {
             NetVar::SrcHost => source.map(|at| text(at.ip().to_string())).unwrap_or_default(),
             NetVar::SrcPort => source.map(|at| text(at.port().to_string())).unwrap_or_default(),
             NetVar::DstHost => {
-                self.local_addr().map(|at| text(at.ip().to_string())).unwrap_or_default()
+                self.reached().map(|at| text(at.ip().to_string())).unwrap_or_default()
             }
             NetVar::DstPort => {
-                self.local_addr().map(|at| text(at.port().to_string())).unwrap_or_default()
+                self.reached().map(|at| text(at.port().to_string())).unwrap_or_default()
             }
             NetVar::ServerName => self.server_name().as_bytes().into(),
             NetVar::NextProto => self.next_proto().into(),
             NetVar::Protocol => self.protocol.unwrap_or_default().as_bytes().into(),
             NetVar::Node => {
                 let node = self.node.as_ref();
-                node.map(|node| text(node.target().to_string())).unwrap_or_default()
+                node.map(|node| text(node.to_string())).unwrap_or_default()
             }
             NetVar::BytesReceived => text(self.passed.there.to_string()),
             NetVar::BytesSent => text(self.passed.back.to_string()),

@@ -1,30 +1,30 @@
-//! What the log hears of a connection that is over.
+//! What the log hears of a connection, or a session of datagrams, that is over.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use hemi_core::clock;
+use hemi_core::clock::{self, Moment};
 use hemi_core::config::Lookup;
 use hemi_core::logger::{Level, Record, escape_text};
 
-use super::conn::TcpxConn;
 use crate::NetVar;
 
-/// A connection that is over.
-pub(super) struct Closed<'a> {
-    pub(super) conn: &'a TcpxConn,
-    pub(super) router: &'a str,
+/// A connection, or a session, that is over.
+pub(crate) struct Closed<'a, C> {
+    pub(crate) of: &'a C,
+    pub(crate) since: Moment,
+    pub(crate) router: &'a str,
     /// The name of the case that it was for.
-    pub(super) case: &'a str,
+    pub(crate) case: &'a str,
     /// When it was over.
-    pub(super) at: SystemTime,
+    pub(crate) at: SystemTime,
 }
 
-impl Record<NetVar> for Closed<'_> {
+impl<C: Lookup<NetVar>> Record<NetVar> for Closed<'_, C> {
     fn level(&self) -> Level {
-        match self.conn.reason {
-            "done" | "timeout" => Level::Info,
-            "unreachable" => Level::Error,
+        match &*self.of.lookup(&NetVar::Reason) {
+            b"done" | b"timeout" => Level::Info,
+            b"unreachable" | b"refused" => Level::Error,
             _ => Level::Warning,
         }
     }
@@ -60,7 +60,7 @@ impl Record<NetVar> for Closed<'_> {
     }
 }
 
-impl Closed<'_> {
+impl<C: Lookup<NetVar>> Closed<'_, C> {
     fn put_or_dash(&self, var: &NetVar, line: &mut Vec<u8>) {
         let start = line.len();
         self.put(var, line);
@@ -71,14 +71,17 @@ impl Closed<'_> {
     }
 }
 
-impl Lookup<NetVar> for Closed<'_> {
+impl<C: Lookup<NetVar>> Lookup<NetVar> for Closed<'_, C> {
     fn lookup<'a>(&'a self, var: &'a NetVar) -> Cow<'a, [u8]> {
         match var {
             NetVar::Router => self.router.as_bytes().into(),
             NetVar::Case => self.case.as_bytes().into(),
             NetVar::Time => clock::iso8601(self.at).to_vec().into(),
-            NetVar::ConnTime => format!("{:.3}", self.conn.age().as_secs_f64()).into_bytes().into(),
-            _ => self.conn.lookup(var),
+            NetVar::ConnTime => {
+                let lasted = clock::now().since(self.since);
+                format!("{:.3}", lasted.as_secs_f64()).into_bytes().into()
+            }
+            _ => self.of.lookup(var),
         }
     }
 }

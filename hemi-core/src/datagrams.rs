@@ -1,0 +1,311 @@
+//! UDP in batches: one system call for what several senders have sent, and for what goes to one receiver.
+//!
+//! Datagrams of one sender that have come in a row, all of one size but the last, are a [`Burst`], and are sent
+//! on as one, where the kernel can (GRO, GSO).
+
+use std::cell::Cell;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use quinn::udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use rustix::net::sockopt::{
+    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::unix::AsyncFd;
+
+use crate::sys::{gather_datagrams, let_fragment_v6, watch_readable};
+
+/// Bursts that one system call receives, at most.
+const BURSTS: usize = 32;
+
+/// Bytes of a burst, at most: what a datagram can have.
+const BURST: usize = 64 << 10;
+
+/// Bytes that are sent as one, at most: what an IP packet has room for.
+const SENT: usize = 65_000;
+
+thread_local! {
+    static BATCH: Cell<Option<Box<Batch>>> = const { Cell::new(None) };
+}
+
+/// A UDP socket, to be used on the core it was made on.
+#[derive(Debug)]
+pub struct Port {
+    socket: AsyncFd<OwnedFd>,
+    /// Whether its addresses are those of IPv6, be they of IPv4 within.
+    is_v6: bool,
+    state: Arc<UdpSocketState>,
+}
+
+/// What one system call has received.
+#[derive(Debug)]
+pub struct Batch {
+    room: Box<[u8]>,
+    metas: [RecvMeta; BURSTS],
+    filled: usize,
+}
+
+/// Datagrams that one sender has sent in a row.
+#[derive(Clone, Copy, Debug)]
+pub struct Burst<'a> {
+    /// Who has sent them; an IPv4 sender as the IPv4 address it is.
+    pub from: SocketAddr,
+    /// The address of this machine that they were sent to, if the system tells.
+    pub to: Option<IpAddr>,
+    /// All of them.
+    pub bytes: &'a [u8],
+    /// The size of each but the last, which may be smaller.
+    pub size: usize,
+}
+
+impl Port {
+    /// One that is bound.
+    ///
+    /// # Errors
+    /// When the system does not let it be watched.
+    pub(crate) fn bound(socket: std::net::UdpSocket) -> io::Result<Self> {
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        // Who relays must not lose what the way is too narrow for.
+        let is_v6 = socket.local_addr()?.is_ipv6();
+        set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::WANT).or_else(|e| match is_v6 {
+            true => Ok(()),
+            false => Err(e),
+        })?;
+        if is_v6 {
+            set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::WANT)?;
+            let_fragment_v6(&socket)?;
+        }
+        Ok(Self { socket: watch_readable(socket.into())?, is_v6, state: Arc::new(state) })
+    }
+
+    /// A new one that is connected to a node, with what is known of the system by this one.
+    ///
+    /// # Errors
+    /// When there are no more descriptors or ports, or there is no way to the node.
+    pub fn connect(&self, to: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(to), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        // Without that each datagram is received by itself.
+        let _ = gather_datagrams(&socket);
+        socket.connect(&to.into())?;
+        let (is_v6, state) = (to.is_ipv6(), self.state.clone());
+        Ok(Self { socket: watch_readable(socket.into())?, is_v6, state })
+    }
+
+    /// Waits for datagrams, and receives as many as there are and have room.
+    ///
+    /// # Errors
+    /// When the system fails; of a connected port also when nobody listens at the other end.
+    pub fn poll_recv(&self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<io::Result<()>> {
+        batch.filled = 0;
+        loop {
+            let mut ready = ready!(self.socket.poll_read_ready(cx))?;
+            let Batch { room, metas, filled } = batch;
+            let mut pieces = room.chunks_mut(BURST);
+            let mut bufs: [IoSliceMut<'_>; BURSTS] =
+                std::array::from_fn(|_| IoSliceMut::new(pieces.next().unwrap_or_default()));
+            let socket = UdpSockRef::from(self.socket.get_ref());
+            match self.state.recv(socket, &mut bufs, metas) {
+                Ok(got) => {
+                    // Nothing is left: the system is asked again when it has told of more.
+                    if got < BURSTS {
+                        ready.clear_ready();
+                    }
+                    *filled = got;
+                    return Poll::Ready(Ok(()));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+
+    /// Sends datagrams of a size to an address, as from another one of this machine if one is named; what there is
+    /// no room for now is lost. Returns how many were sent.
+    ///
+    /// # Errors
+    /// When the system fails; of a connected port also when nobody listens at the other end.
+    pub fn send(
+        &self,
+        to: SocketAddr,
+        from: Option<IpAddr>,
+        bytes: &[u8],
+        size: usize,
+    ) -> io::Result<usize> {
+        let to = match to {
+            SocketAddr::V4(v4) if self.is_v6 => {
+                SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
+            }
+            to => to,
+        };
+        if bytes.len() <= size {
+            return self.send_one(to, from, bytes, None).map(usize::from);
+        }
+        let size = size.max(1);
+        let most = self.state.max_gso_segments().min(SENT / size).max(1);
+        let mut sent = 0;
+        for piece in bytes.chunks(size.saturating_mul(most)) {
+            let count = piece.len().div_ceil(size);
+            let whole = match count {
+                1 => self.send_one(to, from, piece, None),
+                _ => self.send_one(to, from, piece, Some(size)),
+            };
+            match whole {
+                Ok(true) => sent += count,
+                Ok(false) => return Ok(sent),
+                Err(e) if count == 1 || e.kind() == io::ErrorKind::ConnectionRefused => {
+                    return Err(e);
+                }
+                // They are larger than the system lets them go as one.
+                Err(_) => {
+                    for one in piece.chunks(size) {
+                        match self.send_one(to, from, one, None)? {
+                            true => sent += 1,
+                            false => return Ok(sent),
+                        }
+                    }
+                }
+            }
+        }
+        Ok(sent)
+    }
+
+    /// False if there is no room.
+    fn send_one(
+        &self,
+        to: SocketAddr,
+        from: Option<IpAddr>,
+        contents: &[u8],
+        segment_size: Option<usize>,
+    ) -> io::Result<bool> {
+        let transmit =
+            Transmit { destination: to, ecn: None, contents, segment_size, src_ip: from };
+        match self.state.try_send(UdpSockRef::from(self.socket.get_ref()), &transmit) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        let room = vec![0; BURSTS * BURST].into_boxed_slice();
+        Self { room, metas: [RecvMeta::default(); BURSTS], filled: 0 }
+    }
+}
+
+impl Batch {
+    /// Lends the core's.
+    pub fn with<T>(work: impl FnOnce(&mut Self) -> T) -> T {
+        let mut batch = BATCH.take().unwrap_or_default();
+        let done = work(&mut batch);
+        BATCH.set(Some(batch));
+        done
+    }
+
+    /// What was received.
+    pub fn bursts(&self) -> impl Iterator<Item = Burst<'_>> {
+        let metas = self.metas.iter().take(self.filled);
+        metas.zip(self.room.chunks(BURST)).map(|(meta, bytes)| {
+            let mut from = meta.addr;
+            from.set_ip(from.ip().to_canonical());
+            let to = meta.dst_ip.map(|ip| ip.to_canonical());
+            let bytes = &bytes[..meta.len.min(bytes.len())];
+            Burst { from, to, bytes, size: meta.stride }
+        })
+    }
+}
+
+impl<'a> Burst<'a> {
+    /// The datagrams one by one; one that is empty is one.
+    pub fn datagrams(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let empty = self.bytes.is_empty().then_some(&[][..]);
+        self.bytes.chunks(self.size.max(1)).chain(empty)
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.bytes.len().div_ceil(self.size.max(1)).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    fn port(address: &str) -> (Port, SocketAddr) {
+        let socket = std::net::UdpSocket::bind(address).unwrap();
+        let at = socket.local_addr().unwrap();
+        (Port::bound(socket).unwrap(), at)
+    }
+
+    /// The next datagrams that come to a port, with the burst's ends.
+    async fn next(port: &Port) -> (SocketAddr, Option<IpAddr>, Vec<Vec<u8>>) {
+        let mut batch = Batch::default();
+        poll_fn(|cx| port.poll_recv(cx, &mut batch)).await.unwrap();
+        let burst = batch.bursts().next().unwrap();
+        (burst.from, burst.to, burst.datagrams().map(<[u8]>::to_vec).collect())
+    }
+
+    #[tokio::test]
+    async fn datagrams_go_and_come_whatever_their_size_and_number() {
+        let (server, at) = port("127.0.0.1:0");
+        let client = server.connect(at).unwrap();
+        for sizes in
+            [&[0][..], &[1], &[60_000], &[100, 100, 100, 7], &[1000; 100], &[40_000, 40_000]]
+        {
+            let all: Vec<u8> = (0..sizes.iter().sum::<usize>()).map(|n| n as u8).collect();
+            let sent = client.send(at, None, &all, sizes[0]).unwrap();
+            assert_eq!(sent, sizes.len());
+            let (mut got, mut lengths) = (Vec::new(), Vec::new());
+            while lengths.len() < sizes.len() {
+                let (from, to, datagrams) = next(&server).await;
+                assert_eq!(to, Some(at.ip()));
+                // It is answered.
+                assert_eq!(server.send(from, to, b"ok", 2).unwrap(), 1);
+                assert_eq!(next(&client).await.2[0], b"ok");
+                lengths.extend(datagrams.iter().map(Vec::len));
+                got.extend(datagrams.concat());
+            }
+            assert!(got == all, "other bytes");
+            assert_eq!(lengths, sizes);
+        }
+    }
+
+    #[tokio::test]
+    async fn clients_of_both_versions_are_answered_by_one_socket() {
+        let Ok(socket) = std::net::UdpSocket::bind("[::]:0") else { return };
+        let at = socket.local_addr().unwrap().port();
+        let server = Port::bound(socket).unwrap();
+        for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            let at = SocketAddr::new(ip, at);
+            let Ok(client) = server.connect(at) else { continue };
+            client.send(at, None, b"ping", 4).unwrap();
+            let (from, to, _) = next(&server).await;
+            assert_eq!((from.ip(), to), (ip, Some(ip)));
+            assert_eq!(server.send(from, to, b"pong", 4).unwrap(), 1);
+            assert_eq!(next(&client).await.2[0], b"pong");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_does_not_listen_is_noticed() {
+        let (server, _) = port("127.0.0.1:0");
+        let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let client = server.connect(nobody).unwrap();
+        client.send(nobody, None, b"ping", 4).unwrap();
+        let mut batch = Batch::default();
+        let error = poll_fn(|cx| client.poll_recv(cx, &mut batch)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

@@ -1,0 +1,134 @@
+//! What has come from a client by UDP, on its way through a router.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hemi_core::backend::Pick;
+use hemi_core::config::Lookup;
+use hemi_core::datagrams::Burst;
+
+use super::Home;
+use super::session::{Passing, Session, Table};
+use crate::{NetVar, UdpxBackend};
+
+/// Datagrams of a client that have come in a row, and of no session.
+pub struct UdpxFlow<'a> {
+    pub(super) burst: Burst<'a>,
+    pub(super) home: &'a Arc<Home>,
+    pub(super) table: &'a mut Table,
+    pub(super) case: usize,
+    pub(super) held: Vec<Box<dyn Any + Send + Sync>>,
+    pub(super) reason: &'static str,
+}
+
+/// How datagrams are passed on.
+#[derive(Clone, Debug)]
+pub struct UdpxRelay {
+    /// The backend.
+    pub backend: Arc<UdpxBackend>,
+    /// How long nothing may pass either way.
+    pub idle: Duration,
+    /// After how many answers it is over; any number if that is zero.
+    pub answers: u64,
+}
+
+/// Answers a client, for as long as somebody wants to.
+#[derive(Clone)]
+pub struct Answerer {
+    home: Arc<Home>,
+    client: SocketAddr,
+    local: Option<IpAddr>,
+}
+
+impl UdpxFlow<'_> {
+    /// The client.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.burst.from
+    }
+
+    /// Where it has sent to.
+    #[must_use]
+    pub fn reached(&self) -> SocketAddr {
+        let bound = self.home.address;
+        SocketAddr::new(self.burst.to.unwrap_or(bound.ip()), bound.port())
+    }
+
+    /// What it has sent.
+    #[must_use]
+    pub fn burst(&self) -> Burst<'_> {
+        self.burst
+    }
+
+    /// Keeps something until the session is over; if there will be none, until it has been dealt with.
+    pub fn hold(&mut self, what: impl Any + Send + Sync) {
+        self.held.push(Box::new(what));
+    }
+
+    /// Says why it ends here.
+    pub fn end_as(&mut self, reason: &'static str) {
+        self.reason = reason;
+    }
+
+    /// Answers with a datagram; false if there is no room for it now.
+    pub fn answer(&self, datagram: &[u8]) -> bool {
+        self.home.answer(self.burst.from, self.burst.to, datagram, datagram.len())
+    }
+
+    /// What answers later.
+    #[must_use]
+    pub fn answerer(&self) -> Answerer {
+        Answerer { home: self.home.clone(), client: self.burst.from, local: self.burst.to }
+    }
+
+    /// Passes on what has come to this node, and from now on all that this client sends and the node answers. That
+    /// is a session, of which there are only so many: one that no node has answered yet gives way to a new one.
+    pub fn relay(&mut self, to: (SocketAddr, Pick), how: UdpxRelay) {
+        let (node, pick) = to;
+        let port = match self.home.port.connect(node) {
+            Ok(port) => port,
+            Err(e) => {
+                tracing::debug!(%node, "cannot pass datagrams on: {e}");
+                how.backend.nodes().failed(&pick);
+                return self.end_as("unreachable");
+            }
+        };
+        if !self.table.make_room(self.home.shared.most) {
+            self.home.shared.counters.refused.add(1);
+            return self.end_as("limited");
+        }
+        let client = (self.burst.from, self.burst.to);
+        let session = Arc::new(Session::new(port, node, client, self.reached()));
+        self.home.shared.counters.opened.add(1);
+        session.pass(&self.burst, &self.home.shared.counters);
+        self.table.add(session.clone());
+        let held = std::mem::take(&mut self.held);
+        let passing = Passing { pick, how, held, case: self.case };
+        tokio::spawn(session.serve(self.home.clone(), passing));
+        self.reason = "";
+    }
+}
+
+impl Answerer {
+    /// Answers with a datagram; false if there is no room for it now.
+    pub fn answer(&self, datagram: &[u8]) -> bool {
+        self.home.answer(self.client, self.local, datagram, datagram.len())
+    }
+}
+
+impl Lookup<NetVar> for UdpxFlow<'_> {
+    fn lookup<'a>(&'a self, var: &'a NetVar) -> Cow<'a, [u8]> {
+        let text = |text: String| Cow::Owned(text.into_bytes());
+        match var {
+            NetVar::SrcHost => text(self.peer().ip().to_string()),
+            NetVar::SrcPort => text(self.peer().port().to_string()),
+            NetVar::DstHost => text(self.reached().ip().to_string()),
+            NetVar::DstPort => text(self.reached().port().to_string()),
+            NetVar::Reason => self.reason.as_bytes().into(),
+            _ => Cow::default(),
+        }
+    }
+}
