@@ -6,16 +6,15 @@
 
 mod connect;
 mod frame;
-mod gzip;
 mod head;
 mod metadata;
 
 #[cfg(test)]
 mod tests;
 
+pub use crate::gzip::{GunzipError, gunzip};
 pub use connect::{CONNECT, CONNECTED, read_connect, read_connected};
 pub use frame::{Decoded, Frame, FrameError, Limits, Open, decode, echo, encode};
-pub use gzip::{GunzipError, gunzip};
 pub use head::{CodecId, Compression, HEAD_LEN, Head, MAGIC, Mode};
 pub use metadata::{Metadata, Pairs};
 

@@ -1,8 +1,9 @@
-//! RPC servers, services and clients on the Hemi engine, which understand those of rpcx, in Go.
+//! RPC servers, services and clients on the Hemi engine, which understand those of rpcx, in Go, and of gRPC.
 //!
 //! A service is an `impl` block with [`#[service]`](macro@service); what it is sent and sends back are structs with
 //! [`#[message]`](macro@message). A [`RpcxServer`] serves any number of them; a [`Client`] calls
-//! those that are served elsewhere.
+//! those that are served elsewhere. Services of gRPC are made by tonic-build of `.proto` files, and served by a
+//! [`GrpcServer`], or in a webapp as [`GrpcServices`].
 //!
 //! ```
 //! use hemi_rpc::{Fault, message, service};
@@ -39,6 +40,7 @@ mod cluster;
 pub mod codec;
 mod exchange;
 mod fault;
+mod grpc;
 mod guard;
 mod rpc_error;
 mod server;
@@ -53,8 +55,14 @@ pub use cluster::{
 pub use codec::{CodecError, Payload, Protobuf, RawPayload};
 pub use exchange::{Exchange, Outcome};
 pub use fault::Fault;
+pub use grpc::{
+    AnswerBody, GrpcChannel, GrpcChannelConfig, GrpcComponent, GrpcConfig, GrpcLimits,
+    GrpcRegistry, GrpcServer, GrpcService, GrpcServices, GrpcServicesConfig, HealthReporter,
+    Messages, Retry, Trailers, tonic,
+};
 pub use guard::{Asking, Guard, Refusal};
 pub use hemi_derive::{message, service};
+pub use hemi_proto::grpc::parse_timeout;
 pub use hemi_proto::rpcx::{CodecId, Metadata};
 pub use rpc_error::{Failure, RpcError};
 pub use serde;
@@ -63,8 +71,9 @@ pub use service::{DynService, Holds, Service, ServiceKind, ServiceParts, Service
 
 use hemi_core::Registry;
 use hemi_core::server::ServerRegistry;
+use hemi_web::HandletRegistry;
 
 /// Adds this crate's components.
 pub fn register(registry: &mut Registry) {
-    registry.server::<RpcxServer>();
+    registry.server::<RpcxServer>().server::<GrpcServer>().handlet::<GrpcServices>();
 }

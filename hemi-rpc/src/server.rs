@@ -126,6 +126,11 @@ impl Component for RpcxServer {
         let found = cx.follow_all(&own.services.value)?;
         let mut services = HashMap::new();
         for (service, name) in found.into_iter().zip(&own.services.value) {
+            if service.grpc().is_some() {
+                let message = format!("the service \"{}\" speaks gRPC only", name.name());
+                let help = "serve it by a `grpcServer`";
+                return Err(Diagnostic::new(name.span(), message).help(help).into());
+            }
             if services.insert(name.name().to_owned(), service).is_some() {
                 let message = format!("the service \"{}\" is named twice", name.name());
                 return Err(Diagnostic::new(name.span(), message).into());
@@ -207,6 +212,16 @@ impl RpcxServer {
 }
 
 impl Shared {
+    /// For calls that come by other protocols, whose servers have limits of their own.
+    pub(crate) fn without_limits(cores: usize) -> Arc<Self> {
+        Arc::new(Self {
+            limits: Arc::default(),
+            counters: Arc::new(Counters::new(cores)),
+            guards: Vec::new(),
+            routes: HashMap::new(),
+        })
+    }
+
     fn for_core(server: &RpcxServer) -> Arc<Self> {
         let route = |(name, service): (&String, &Arc<dyn DynService>)| {
             let route = Route { name: name.clone(), service: service.for_core() };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hemi_core::config::KindName;
 use hemi_core::{Component, Kind, Lifecycle, Parts, Place, Rank, Registry, Result};
 
-use crate::{Exchange, Outcome};
+use crate::{Exchange, GrpcService, Outcome};
 
 /// The kind of services. Servers refer to one by its name, which is the one that callers ask for.
 #[derive(Debug)]
@@ -46,6 +46,11 @@ pub trait DynService: Send + Sync {
 
     /// See [`Service::call`].
     fn call(&self, exchange: Exchange<'_>) -> Outcome;
+
+    /// The same as a service of gRPC, if it is one that tonic-build has made.
+    fn grpc(&self) -> Option<&GrpcService> {
+        None
+    }
 
     /// The same service, to be used by one core: what counts its handles is not shared with others.
     fn for_core(&self) -> Arc<dyn DynService>;

@@ -64,6 +64,11 @@ pub const PEERS: &[Peer] = &[
         "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@v2.10.3",
         "the DNS that this CA asks",
     ),
+    always(
+        "grpcurl",
+        "github.com/fullstorydev/grpcurl@v1.9.4/cmd/grpcurl",
+        "asks services of gRPC by what they say of themselves",
+    ),
     always("php-fpm8.2", "php8.2-fpm", "runs scripts for a FastCGI client"),
     always("uwsgi_python3", "uwsgi-plugin-python3", "runs a program for clients of uwsgi and SCGI"),
     always("java", "tomcat10", "runs Tomcat for a client of AJP"),

@@ -195,6 +195,15 @@ impl Body {
         }
     }
 
+    /// Leaves it to the reader how much comes of a request's content and how fast: neither the webapp's
+    /// `maxBodySize` nor the server's `bodyTimeout` and `minRate` hold for it from now on. For protocols within HTTP
+    /// whose streams may go on for days, and that have limits of their own.
+    pub fn lift_limits(&mut self) {
+        if let Inner::Incoming(incoming) = &self.0 {
+            incoming.lift_limits();
+        }
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -225,6 +225,40 @@ impl HttpxServer {
         }
     }
 
+    /// The server within a component that speaks another protocol by HTTP, with this webapp alone.
+    ///
+    /// # Errors
+    /// When it is to speak TLS, and the webapp has no certificate.
+    pub fn of_webapp(
+        address: Address,
+        webapp: &Arc<Webapp>,
+        http: HttpConfig,
+        gate: GateConfig,
+        tls: TlsConfig,
+        cx: &mut CreateCx<'_>,
+    ) -> Result<Self> {
+        if tls.tls_mode && webapp.site().is_none() {
+            let message = "connections are to be encrypted, but there is no certificate";
+            let help = "add `.tlsCertificate = …` and `.tlsPrivateKey = …`";
+            return Err(Diagnostic::new(cx.span(), message).help(help).into());
+        }
+        let mut routes = Routes::default();
+        let _ = routes.add(webapp);
+        let cores = cx.cores();
+        let counters = cx.keep(|| HttpCounters::new(cores));
+        Ok(Self {
+            address,
+            defer_accept: Duration::ZERO,
+            alt_svc_max_age: one_day(),
+            gate_config: gate,
+            gate_counters: cx.keep(|| GateCounters::new(cores)),
+            shared: Arc::new(Shared::new(http, routes, webapp.site().cloned(), counters)),
+            gate: OnceLock::new(),
+            tls: tls.tls_mode.then(|| Tls::create(tls, cx)),
+            http3: None,
+        })
+    }
+
     /// The same over TLS only, by the certificates of its webapps.
     #[must_use]
     pub fn tls(mut self, config: TlsConfig) -> Self {

@@ -302,6 +302,15 @@ impl Webapp {
         self
     }
 
+    /// The same with the certificates of the component that it is part of.
+    ///
+    /// # Errors
+    /// When what is said of them contradicts itself.
+    pub fn with_site(mut self, config: SiteConfig, cx: &mut CreateCx<'_>) -> Result<Self> {
+        self.site = config.create(Vec::new(), cx)?;
+        Ok(self)
+    }
+
     /// Adds the webapp, and what its rules hold, to a stage that is built in code.
     ///
     /// # Errors

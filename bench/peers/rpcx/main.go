@@ -1,5 +1,5 @@
 // Serves the bench's service by rpcx, in the way its own benchmark does: `rpcx FILE`, where the file holds the address to
-// listen on; `rpcx load ADDRESS CONNECTIONS CALLERS SECONDS` calls it, or ours.
+// listen on; `rpcx grpc FILE` does by gRPC; `rpcx load ADDRESS CONNECTIONS CALLERS SECONDS` calls it, or ours.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 	"github.com/smallnest/rpcx/client"
 	"github.com/smallnest/rpcx/protocol"
 	"github.com/smallnest/rpcx/server"
+	"google.golang.org/grpc"
 )
 
 //go:generate protoc --go_out=paths=source_relative:. message.proto
@@ -34,6 +35,14 @@ func (*Bench) Say(_ context.Context, args *Message, reply *Message) error {
 
 func main() {
 	switch {
+	case len(os.Args) == 2 && os.Args[1] == "grpc-version":
+		fmt.Println(grpc.Version)
+	case len(os.Args) == 3 && os.Args[1] == "grpc":
+		config, err := os.ReadFile(os.Args[2])
+		if err != nil {
+			log.Fatal(err)
+		}
+		log.Fatal(serveGRPC(strings.TrimSpace(string(config))))
 	case len(os.Args) == 2 && os.Args[1] == "version":
 		if info, ok := debug.ReadBuildInfo(); ok {
 			for _, module := range info.Deps {

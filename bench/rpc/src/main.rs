@@ -1,5 +1,6 @@
 //! The server and the client of the rows about RPC: `bench-rpc serve FILE` runs a config, `bench-rpc load ADDRESS
 //! CONNECTIONS CALLERS SECONDS` has so many callers at once send a message of 581 bytes each, and looks at what comes back.
+//! `bench-rpc write FILE` writes the message as gRPC sends it, for h2load.
 //!
 //! Ends with a line like that of `wrk.lua`, where requests are calls.
 
@@ -7,77 +8,23 @@
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program that measures")]
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bench_rpc::Message;
+use bench_rpc::bench_server::BenchServer;
 use hemi_core::{Component, Explain, Registry};
-use hemi_rpc::{Client, ClientConfig, CodecId, Fault, RpcError, ServiceRegistry, message, service};
+use hemi_rpc::tonic;
+use hemi_rpc::{
+    Client, ClientConfig, CodecId, Fault, GrpcComponent, GrpcRegistry, GrpcService, RpcError,
+    ServiceRegistry, service,
+};
+use prost::Message as _;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
-
-/// The same as in `bench/peers/rpcx/message.proto`.
-#[message(protobuf)]
-#[derive(Clone, PartialEq, prost::Message)]
-struct Message {
-    #[prost(string, tag = "1")]
-    field1: String,
-    #[prost(int32, tag = "2")]
-    field2: i32,
-    #[prost(int32, tag = "3")]
-    field3: i32,
-    #[prost(string, tag = "4")]
-    field4: String,
-    #[prost(uint64, repeated, tag = "5")]
-    field5: Vec<u64>,
-    #[prost(bool, tag = "6")]
-    field6: bool,
-    #[prost(string, tag = "7")]
-    field7: String,
-    #[prost(string, tag = "8")]
-    field8: String,
-    #[prost(string, tag = "9")]
-    field9: String,
-    #[prost(bool, tag = "10")]
-    field10: bool,
-    #[prost(bool, tag = "11")]
-    field11: bool,
-    #[prost(int32, tag = "12")]
-    field12: i32,
-    #[prost(int64, tag = "13")]
-    field13: i64,
-    #[prost(string, tag = "14")]
-    field14: String,
-    #[prost(string, tag = "15")]
-    field15: String,
-    #[prost(int32, tag = "16")]
-    field16: i32,
-    #[prost(string, tag = "17")]
-    field17: String,
-    #[prost(string, tag = "18")]
-    field18: String,
-    #[prost(int32, tag = "19")]
-    field19: i32,
-    #[prost(int32, tag = "20")]
-    field20: i32,
-    #[prost(uint64, tag = "21")]
-    field21: u64,
-    #[prost(double, tag = "22")]
-    field22: f64,
-    #[prost(bool, tag = "23")]
-    field23: bool,
-    #[prost(bool, tag = "24")]
-    field24: bool,
-    #[prost(fixed32, tag = "25")]
-    field25: u32,
-    #[prost(sint64, tag = "26")]
-    field26: i64,
-    #[prost(string, tag = "27")]
-    field27: String,
-    #[prost(bytes = "vec", tag = "28")]
-    field28: Vec<u8>,
-}
 
 /// Answers with what it gets, changed a little.
 #[derive(hemi_rpc::serde::Deserialize, Explain, Component)]
@@ -86,10 +33,29 @@ struct Bench {}
 
 #[service]
 impl Bench {
-    pub(crate) async fn say(&self, mut message: Message) -> Result<Message, Fault> {
-        "OK".clone_into(&mut message.field1);
-        message.field2 = 100;
-        Ok(message)
+    pub(crate) async fn say(&self, message: Message) -> Result<Message, Fault> {
+        Ok(bench_rpc::answer(message))
+    }
+}
+
+/// The same by gRPC.
+#[derive(hemi_rpc::serde::Deserialize, Explain, Component)]
+#[serde(crate = "hemi_rpc::serde")]
+struct BenchGrpc {}
+
+#[tonic::async_trait]
+impl bench_rpc::bench_server::Bench for BenchGrpc {
+    async fn say(
+        &self,
+        request: tonic::Request<Message>,
+    ) -> Result<tonic::Response<Message>, tonic::Status> {
+        Ok(tonic::Response::new(bench_rpc::answer(request.into_inner())))
+    }
+}
+
+impl GrpcComponent for BenchGrpc {
+    fn service(self: Arc<Self>) -> GrpcService {
+        GrpcService::new(BenchServer::from_arc(self))
     }
 }
 
@@ -101,15 +67,17 @@ async fn main() -> Result<()> {
         ["serve", file] => {
             let mut registry = Registry::new();
             hemi_rpc::register(&mut registry);
-            registry.service::<Bench>();
+            registry.service::<Bench>().grpc_service::<BenchGrpc>();
             hemi_core::serve(registry, &std::fs::read_to_string(file)?).await?;
         }
         ["load", address, conns, callers, seconds] => {
             load(address, conns.parse()?, callers.parse()?, seconds.parse()?).await?;
         }
+        ["write", file] => std::fs::write(file, framed())?,
         _ => {
             return Err(
-                "usage: bench-rpc serve FILE | load ADDRESS CONNECTIONS CALLERS SECONDS".into()
+                "usage: bench-rpc serve FILE | load ADDRESS CONNECTIONS CALLERS SECONDS | write FILE"
+                    .into(),
             );
         }
     }
@@ -162,6 +130,15 @@ async fn call(client: &Client, message: &Message) -> Result<(), RpcError> {
     Ok(())
 }
 
+/// The message in a frame of gRPC.
+fn framed() -> Vec<u8> {
+    let message = message().encode_to_vec();
+    let mut framed = vec![0];
+    framed.extend((message.len() as u32).to_be_bytes());
+    framed.extend(message);
+    framed
+}
+
 /// Every field set, as text of 44 bytes and the like.
 fn message() -> Message {
     let text = || "x".repeat(44);
@@ -199,10 +176,8 @@ fn message() -> Message {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
-
     #[test]
     fn the_message_has_the_size_of_other_benches() {
-        assert_eq!(super::message().encoded_len(), 581);
+        assert_eq!(super::framed().len(), 5 + 581);
     }
 }

@@ -2,10 +2,10 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::gzip;
 use super::head::{Compression, HEAD_LEN, Head, MAGIC};
 use super::metadata::{Pairs, split};
 use super::{COMPRESSED_FROM, Mode};
+use crate::gzip::gzip;
 
 /// How long frames may be.
 #[derive(Clone, Copy, Debug)]
@@ -150,7 +150,7 @@ impl Open {
     pub fn end(self, out: &mut BytesMut, compression: Compression) {
         let payload = out.get(self.payload..).unwrap_or_default();
         if compression == Compression::GZIP && payload.len() > COMPRESSED_FROM {
-            let compressed = gzip::gzip(payload);
+            let compressed = gzip(payload);
             out.truncate(self.payload);
             out.extend_from_slice(&compressed);
             if let Some(flags) = out.get_mut(self.start + 2) {

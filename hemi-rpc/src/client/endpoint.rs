@@ -63,7 +63,7 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
-    pub(super) async fn connect(&self, tls: Option<&Arc<Connector>>) -> io::Result<Link> {
+    pub(crate) async fn connect(&self, tls: Option<&Arc<Connector>>) -> io::Result<Link> {
         let socket: Socket = match self {
             Self::Tcp(address) | Self::Http(address) => {
                 let stream = TcpStream::connect(address).await?;

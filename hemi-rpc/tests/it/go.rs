@@ -12,7 +12,7 @@ pub(crate) fn go_peer() -> Option<PathBuf> {
 }
 
 /// Runs it to its end, and gives what it says.
-fn run(peer: &Path, arguments: &[&str]) -> String {
+pub(crate) fn run(peer: &Path, arguments: &[&str]) -> String {
     let output = Command::new(peer).args(arguments).output().unwrap();
     let (stdout, stderr) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -7,6 +7,7 @@ mod calls;
 mod client;
 mod cluster;
 mod go;
+mod grpc;
 mod limits;
 mod server;
 mod services;

@@ -12,10 +12,13 @@ use hemi_core::listen::Address;
 use hemi_core::server::{Server, ServerKind};
 use hemi_core::{Engine, Parts, Registry};
 use hemi_proto::rpcx::{self, Compression, Decoded, Frame, Head, Limits, Metadata, Mode, Pairs};
-use hemi_rpc::{Asking, CodecId, Fault, Payload, Refusal, RpcxLimits, RpcxServer, ServiceRegistry};
+use hemi_rpc::{
+    Asking, CodecId, Fault, GrpcRegistry, Payload, Refusal, RpcxLimits, RpcxServer, ServiceRegistry,
+};
 use hemi_test::eventually;
 use hemi_test::raw::Client;
 
+use crate::grpc::InteropService;
 use crate::services::{Arith, Echoes, Proto, Raw};
 
 /// Longer than anything that is waited for should take.
@@ -45,7 +48,7 @@ pub(crate) fn serve_with(limits: RpcxLimits) -> Running {
 pub(crate) fn serve_config(config: &str) -> Running {
     let mut registry = Registry::new();
     hemi_rpc::register(&mut registry);
-    registry.service::<Echoes>();
+    registry.service::<Echoes>().grpc_service::<InteropService>();
     let mut engine = engine(registry);
     let loaded = engine.load(&Source::text("test.conf", config));
     let stage = loaded.unwrap_or_else(|e| panic!("{e}"));
@@ -62,9 +65,14 @@ fn engine(registry: Registry) -> Engine {
 }
 
 pub(crate) fn serve_this(server: RpcxServer) -> Running {
+    serve_parts(|parts| drop(server.install("main", parts).unwrap()))
+}
+
+/// By code that adds a server `main`.
+pub(crate) fn serve_parts(add: impl FnOnce(&mut Parts)) -> Running {
     let mut engine = engine(Registry::new());
     let mut parts = Parts::new();
-    server.install("main", &mut parts).unwrap();
+    add(&mut parts);
     let stage = engine.load_parts(parts).unwrap();
     let server = stage.find::<ServerKind>("main").unwrap();
     Running { engine, server }

@@ -35,6 +35,8 @@ struct Shared {
     feeder: Option<Waker>,
     /// The reader is gone.
     dropped: bool,
+    /// How much comes, and how fast, is the reader's business.
+    unlimited: bool,
 }
 
 /// Makes both ends, for content of `len` bytes if that is known.
@@ -48,6 +50,10 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 }
 
 impl Incoming {
+    pub(super) fn lift_limits(&self) {
+        lock(&self.shared).unlimited = true;
+    }
+
     pub(super) fn len(&self) -> Option<u64> {
         self.left
     }
@@ -100,6 +106,11 @@ impl Feed {
     /// Whether the reader is gone.
     pub(crate) fn is_abandoned(&self) -> bool {
         lock(&self.shared).dropped
+    }
+
+    /// Whether how much comes, and how fast, is the reader's business.
+    pub(crate) fn is_unlimited(&self) -> bool {
+        lock(&self.shared).unlimited
     }
 
     /// Hands a piece over.

@@ -149,7 +149,7 @@ impl Upload {
             match self.decoder.decode(line.rbuf) {
                 Ok(Decoded::Data(piece)) => {
                     self.received += piece.len() as u64;
-                    if self.received > self.most {
+                    if self.received > self.most && !self.feed.is_unlimited() {
                         return Ok(self.fail(Limit::BodySize, BodyError::TooLarge(self.most)));
                     }
                     self.feed.give(piece);
@@ -180,8 +180,12 @@ impl Upload {
                     line.watch.unlimited();
                 }
                 Poll::Pending => {
-                    let at = self.pace.wait(line.config.body_timeout, line.config);
-                    line.watch.until(at, Limit::BodyTimeout);
+                    if self.feed.is_unlimited() {
+                        line.watch.unlimited();
+                    } else {
+                        let at = self.pace.wait(line.config.body_timeout, line.config);
+                        line.watch.until(at, Limit::BodyTimeout);
+                    }
                     return match line.watch.pending(cx) {
                         Err(Cut::Limit(Limit::BodyTimeout)) => {
                             Ok(self.fail(Limit::BodyTimeout, BodyError::Cut))

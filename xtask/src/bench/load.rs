@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::OnceLock;
+
+use hemi_test::TempDir;
 
 use super::CLIENT_CORE;
 use super::rows::{Content, Load, Over, Style};
 use super::servers::package_binary;
 use crate::Result;
-use crate::cargo::{pinned, stdout_of};
+use crate::cargo::{command, pinned, stdout_of};
 
 /// What wrk did and saw.
 #[derive(Debug, PartialEq)]
@@ -28,7 +30,8 @@ pub(super) struct Done {
 pub(super) fn run(addr: SocketAddr, load: &Load, seconds: u32) -> Result<Done> {
     match load.style {
         Style::WebSocket(at_once) => return run_websocket(addr, load, at_once, seconds),
-        Style::Http2(streams) => return run_http2(addr, load, streams, seconds),
+        Style::Http2(streams) => return run_http2(addr, load, streams, None, seconds),
+        Style::Grpc(streams) => return run_grpc(addr, load, streams, seconds),
         Style::Http3(streams) => return run_http3(addr, load, streams, seconds),
         Style::Rpcx(callers) => return run_rpcx(addr, load, callers, seconds),
         _ => {}
@@ -69,11 +72,21 @@ fn run_websocket(addr: SocketAddr, load: &Load, at_once: u32, seconds: u32) -> R
 }
 
 /// Load from h2load, which writes a line for each answer.
-fn run_http2(addr: SocketAddr, load: &Load, streams: u32, seconds: u32) -> Result<Done> {
+fn run_http2(
+    addr: SocketAddr,
+    load: &Load,
+    streams: u32,
+    call: Option<&Path>,
+    seconds: u32,
+) -> Result<Done> {
     let mut h2load = pinned(CLIENT_CORE);
     h2load.args(["h2load", "--threads=1", "--log-file=/dev/stdout"]);
     h2load.arg(format!("--clients={}", load.connections)).arg(format!("--duration={seconds}s"));
     h2load.arg(format!("--max-concurrent-streams={streams}"));
+    if let Some(call) = call {
+        h2load.arg("--data").arg(call);
+        h2load.args(["--header=content-type: application/grpc", "--header=te: trailers"]);
+    }
     of_lines(&stdout_of(h2load.arg(format!("http://{addr}{}", load.path)))?, seconds)
 }
 
@@ -118,6 +131,16 @@ fn run_rpcx(addr: SocketAddr, load: &Load, callers: u32, seconds: u32) -> Result
     command.arg(client).args(["load", &addr.to_string()]);
     command.args([load.connections, callers, seconds].map(|number| number.to_string()));
     stdout_of(&mut command)?.parse()
+}
+
+/// The same with calls of gRPC, whose message `bench-rpc` writes.
+fn run_grpc(addr: SocketAddr, load: &Load, streams: u32, seconds: u32) -> Result<Done> {
+    static CLIENT: OnceLock<PathBuf> = OnceLock::new();
+    let client = client(&CLIENT, "bench-rpc")?;
+    let directory = TempDir::new()?;
+    let call = directory.path().join("call");
+    stdout_of(command(client).arg("write").arg(&call))?;
+    run_http2(addr, load, streams, Some(&call), seconds)
 }
 
 /// A client of ours, built when it is first asked for.

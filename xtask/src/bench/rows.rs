@@ -74,6 +74,8 @@ pub(super) enum Style {
     Http3(u32),
     /// Calls of rpcx instead, by this many callers who share the connections, each after the answer to the one before.
     Rpcx(u32),
+    /// Calls of gRPC, by this many callers on each connection, each after the answer to the one before, by h2load.
+    Grpc(u32),
 }
 
 /// What carries requests.
@@ -316,6 +318,18 @@ pub(super) const ROWS: &[Row] = &[
         measure: rpcx(500, 500),
     },
     Row {
+        name: "grpc-50",
+        what: "call of 581 bytes both ways by gRPC, 50 callers on 10 connections",
+        subject: "rpc",
+        measure: grpc(10, 50),
+    },
+    Row {
+        name: "grpc-500",
+        what: "call of 581 bytes both ways by gRPC, 500 callers on 10 connections",
+        subject: "rpc",
+        measure: grpc(10, 500),
+    },
+    Row {
         name: "proxy-hello",
         what: "12-byte answer of an origin, passed on",
         subject: OURS,
@@ -409,6 +423,12 @@ const fn websocket(at_once: u32) -> Measure {
 const fn rpcx(connections: u32, callers: u32) -> Measure {
     let load = Load { style: Style::Rpcx(callers), connections, ..Load::get("") };
     Measure::Cpu { load, bar: Bar::Ratio(2.5), against: &["rpcx"] }
+}
+
+const fn grpc(connections: u32, callers: u32) -> Measure {
+    let style = Style::Grpc(callers / connections);
+    let load = Load { style, connections, ..Load::get("/bench.Bench/Say") };
+    Measure::Cpu { load, bar: Bar::Ratio(1.5), against: &["tonic", "grpc-go"] }
 }
 
 const fn proxy(load: Load, bar: f64) -> Measure {

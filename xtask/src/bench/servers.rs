@@ -51,6 +51,9 @@ const STATIC: &[&str] = &["static-1k", "static-100k", "static-10m"];
 /// The rows about RPC.
 const RPCX: &[&str] = &["rpcx-50", "rpcx-500", "rpcx-500-each"];
 
+/// The rows about gRPC.
+const GRPC: &[&str] = &["grpc-50", "grpc-500"];
+
 /// The rows about requests that are passed on, in the clear on both sides.
 const PROXY: &[&str] = &["proxy-hello", "proxy-100k", "proxy-10m"];
 
@@ -141,7 +144,7 @@ const SERVERS: &[Server] = &[
         source: Source::Package("bench-rpc"),
         arguments: &["serve", "@CONFIG@"],
         version: &["version"],
-        configs: &[(RPCX, "rpc/rpc.conf")],
+        configs: &[(RPCX, "rpc/rpc.conf"), (GRPC, "rpc/grpc.conf")],
     },
     Server {
         name: "rpcx",
@@ -149,6 +152,20 @@ const SERVERS: &[Server] = &[
         arguments: &["@CONFIG@"],
         version: &["version"],
         configs: &[(RPCX, "peers/rpcx/rpcx.conf")],
+    },
+    Server {
+        name: "tonic",
+        source: Source::Package("bench-tonic"),
+        arguments: &["@CONFIG@"],
+        version: &[],
+        configs: &[(GRPC, "peers/tonic/tonic.conf")],
+    },
+    Server {
+        name: "grpc-go",
+        source: Source::Go("rpcx"),
+        arguments: &["grpc", "@CONFIG@"],
+        version: &["grpc-version"],
+        configs: &[(GRPC, "peers/rpcx/rpcx.conf")],
     },
     Server {
         name: "gorox-epoll",

@@ -64,7 +64,7 @@ impl Upload {
         self.pace.progress(data.len() as u64);
         if self.fault.is_some() || self.feed.is_abandoned() {
             line.proto.read(stream, data.len(), line.out.small());
-        } else if self.received > self.most {
+        } else if self.received > self.most && !self.feed.is_unlimited() {
             line.proto.read(stream, data.len(), line.out.small());
             self.fail(Limit::BodySize, BodyError::TooLarge(self.most));
             self.abandon(stream, line);
@@ -122,7 +122,11 @@ impl Upload {
 
     /// Until when the client has to send more, if it is waited for.
     pub(super) fn due(&mut self, config: &HttpConfig) -> Moment {
-        if self.starved { self.pace.wait(config.body_timeout, config) } else { Moment::NEVER }
+        if self.starved && !self.feed.is_unlimited() {
+            self.pace.wait(config.body_timeout, config)
+        } else {
+            Moment::NEVER
+        }
     }
 
     /// The client has taken too long.

@@ -227,7 +227,7 @@ impl Upload {
             match receiver.parts.read(&mut receiver.buf, 0)? {
                 Some(Part::Data(piece)) => {
                     self.received += piece.len() as u64;
-                    if self.received > self.most {
+                    if self.received > self.most && !self.feed.is_unlimited() {
                         return Ok(self.fail(Limit::BodySize, BodyError::TooLarge(self.most)));
                     }
                     self.feed.give(piece);
@@ -272,7 +272,11 @@ impl Upload {
         config: &HttpConfig,
         watch: &mut Watch,
     ) -> Result<bool, End> {
-        watch.until(self.pace.wait(config.body_timeout, config), Limit::BodyTimeout);
+        if self.feed.is_unlimited() {
+            watch.unlimited();
+        } else {
+            watch.until(self.pace.wait(config.body_timeout, config), Limit::BodyTimeout);
+        }
         match watch.pending(cx) {
             Err(Cut::Limit(Limit::BodyTimeout)) => {
                 Ok(self.fail(Limit::BodyTimeout, BodyError::Cut))

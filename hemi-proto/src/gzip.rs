@@ -32,7 +32,9 @@ pub enum GunzipError {
     TooLong(usize),
 }
 
-pub(super) fn gzip(mut bytes: &[u8]) -> Vec<u8> {
+/// Compresses a payload.
+#[must_use]
+pub fn gzip(mut bytes: &[u8]) -> Vec<u8> {
     let kept = DEFLATE.with_borrow_mut(Option::take);
     let mut deflate = kept.unwrap_or_else(|| Deflate::new(LEVEL, true, WINDOW_BITS));
     let mut out = Vec::with_capacity(bytes.len() / 2 + 64);

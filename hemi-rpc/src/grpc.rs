@@ -1,0 +1,29 @@
+//! gRPC: services that tonic-build has made of `.proto` files, on our own HTTP/2.
+//!
+//! A service is a [`GrpcService`]. A [`GrpcServer`] serves any number of them at a port of their own; as
+//! [`GrpcServices`] they stand in a rule of a webapp, beside what else there is. They can be called by gRPC-Web and
+//! Connect as well. A [`GrpcChannel`] is the way to services elsewhere.
+
+mod called;
+mod channel;
+mod coding;
+mod connect;
+mod dispatch;
+mod form;
+mod json;
+mod local;
+mod messages;
+mod replies;
+mod reported;
+mod server;
+mod service;
+mod services;
+
+pub use channel::{AnswerBody, GrpcChannel, GrpcChannelConfig, Retry};
+pub use messages::Messages;
+pub use replies::Trailers;
+pub use server::{GrpcConfig, GrpcServer};
+pub use service::{GrpcComponent, GrpcRegistry, GrpcService};
+pub use services::{GrpcLimits, GrpcServices, GrpcServicesConfig};
+pub use tonic;
+pub use tonic_health::server::HealthReporter;

@@ -1,0 +1,173 @@
+//! Services that are an `impl` block with `#[service]`, for callers that speak gRPC: each call is one of rpcx that is
+//! never sent.
+
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use hemi_core::clock::Moment;
+use hemi_core::cores::available;
+use hemi_core::listen::Peer;
+use hemi_proto::grpc::{FrameError, Frames};
+use hemi_proto::rpcx::{
+    self, CodecId, Compression, Decoded, ERROR_KEY, Head, Limits, Metadata, Mode,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::Body as HttpBody;
+use http_body::{Frame, SizeHint};
+use tonic::Status;
+use tonic::body::Body as TonicBody;
+
+use super::messages::{Messages, framed};
+use super::replies::trailers_of;
+use super::service::{Answering, Calls, GrpcService};
+use crate::exchange::{Done, Exchange, Outcome, Route};
+use crate::server::Shared;
+use crate::{DynService, Pusher};
+
+/// A service of that kind.
+struct Local {
+    route: Arc<Route>,
+    server: Arc<Shared>,
+}
+
+/// Answers calls of gRPC by a service that knows nothing of it.
+pub(super) fn of(name: &str, service: &Arc<dyn DynService>) -> GrpcService {
+    let route = Arc::new(Route { name: name.to_owned(), service: service.clone() });
+    GrpcService::of(name, Local { route, server: Shared::without_limits(available().get()) })
+}
+
+impl Calls for Local {
+    fn call(&self, request: http::Request<Messages>) -> Answering {
+        let (route, server) = (self.route.clone(), self.server.clone());
+        Box::pin(
+            async move { answer(request, route, server).await.unwrap_or_else(Status::into_http) },
+        )
+    }
+
+    fn speaks_json(&self) -> bool {
+        true
+    }
+}
+
+async fn answer(
+    request: http::Request<Messages>,
+    route: Arc<Route>,
+    server: Arc<Shared>,
+) -> Result<http::Response<TonicBody>, Status> {
+    let (parts, body) = request.into_parts();
+    let method = parts.uri.path().rsplit('/').next().unwrap_or_default();
+    if !route.service.methods().contains(&method) {
+        return Err(Status::unimplemented(format!("{} has no method {method}", route.name)));
+    }
+    let message = only(body).await?;
+    let codec = parts.extensions.get().copied().unwrap_or(CodecId::PROTOBUF);
+    let metadata = metadata_of(&parts.headers);
+    let frame = rpcx::Frame {
+        head: Head { version: 0, mode: Mode::Call, compression: Compression::NONE, codec, seq: 0 },
+        service: route.name.as_bytes(),
+        method: method.as_bytes(),
+        metadata: metadata.pairs(),
+        payload: &message,
+    };
+    let (pusher, mut out) = (Pusher::new(), BytesMut::new());
+    // Nobody is there to take what is pushed.
+    pusher.lock().gone = true;
+    let exchange = Exchange {
+        frame,
+        payload: Cow::Borrowed(&message),
+        deadline: Moment::NEVER,
+        peer: parts.extensions.get().copied().unwrap_or(Peer::Unix),
+        route: &route,
+        pusher: &pusher,
+        server: &server,
+        out: &mut out,
+    };
+    let Outcome(done) = route.service.call(exchange);
+    let answer = match done {
+        Done::Now => out,
+        Done::Later(pending) => pending.await,
+    };
+    let unread = || Status::internal("the answer can't be read");
+    let limits = Limits { message: u32::MAX as usize, metadata: u32::MAX as usize };
+    let Ok(Decoded::Frame(answer, _)) = rpcx::decode(&answer, limits) else { return Err(unread()) };
+    let mut headers = HeaderMap::new();
+    for (key, value) in answer.metadata.iter().filter(|(key, _)| !key.starts_with(b"__")) {
+        let name = HeaderName::from_bytes(&key.to_ascii_lowercase());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+            headers.append(name, value);
+        }
+    }
+    if answer.head.mode == Mode::Failure {
+        let text = answer.metadata.text(ERROR_KEY).unwrap_or_default();
+        let mut failed = Status::unknown(text).into_http::<TonicBody>();
+        failed.headers_mut().extend(headers);
+        return Ok(failed);
+    }
+    let mut response = http::Response::new(TonicBody::new(Reply {
+        message: Some(framed(0, answer.payload)),
+        trailers: Some(trailers_of(&Status::ok(""))),
+    }));
+    *response.headers_mut() = headers;
+    let grpc = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
+    Ok(response)
+}
+
+/// The one message of a call.
+async fn only(mut body: Messages) -> Result<Bytes, Status> {
+    let mut frames = Frames::new(u32::MAX as usize);
+    let bad = |e: FrameError| Status::internal(e.to_string());
+    let mut message = None;
+    while let Some(piece) =
+        std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.transpose()?
+    {
+        let Ok(data) = piece.into_data() else { continue };
+        frames.push(data);
+        while let Some(frame) = frames.take().map_err(bad)? {
+            if message.replace(frame.message).is_some() {
+                return Err(Status::unimplemented("the method takes one message"));
+            }
+        }
+    }
+    message.ok_or_else(|| Status::unimplemented("the method takes one message, and there is none"))
+}
+
+/// What a caller says besides, but for what is about the request.
+fn metadata_of(headers: &HeaderMap) -> Metadata {
+    let mut metadata = Metadata::new();
+    for (name, value) in headers {
+        let name = name.as_str();
+        let is_ours = name.starts_with("grpc-")
+            || matches!(name, "te" | "content-type" | "content-length" | "user-agent" | "host");
+        if !is_ours {
+            metadata.set(name, value.as_bytes());
+        }
+    }
+    metadata
+}
+
+/// An answer that is there.
+struct Reply {
+    message: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
+impl HttpBody for Reply {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let message = self.message.take().map(Frame::data);
+        let next = message.or_else(|| self.trailers.take().map(Frame::trailers));
+        std::task::Poll::Ready(next.map(Ok))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
