@@ -52,6 +52,8 @@ pub(super) struct Conn {
     pub(super) socket: Link,
     /// Requests that it has carried.
     pub(super) requests: u32,
+    /// The last answer was long, and so the next one may be.
+    pub(super) long: bool,
     /// With its node.
     pub(super) patience: Patience,
 }
@@ -124,7 +126,9 @@ impl Conns {
         let (host, how) = (endpoint.hostname(), Dialing { first: &first, ..Dialing::default() });
         let connecting = Link::dial(endpoint.target(), &host, self.connector.as_ref(), &how);
         match timeout(limit, connecting).await {
-            Ok(Ok(socket)) => Ok(Conn { socket, requests: 0, patience: Patience::default() }),
+            Ok(Ok(socket)) => {
+                Ok(Conn { socket, requests: 0, long: false, patience: Patience::default() })
+            }
             Ok(Err(e)) => Err(SendError::Connect(e)),
             Err(_) => Err(SendError::Timeout { what: "connection", limit }),
         }

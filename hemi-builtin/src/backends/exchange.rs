@@ -29,9 +29,6 @@ const GATHERED: usize = 64 << 10;
 /// An answer that has come with this many bytes is copied to memory of its own size.
 const SMALL: usize = 4 << 10;
 
-/// Room for the next piece of an answer that is known to be long.
-const PIECE: usize = 64 << 10;
-
 /// How a protocol frames the content of a request, and an answer.
 pub(super) trait Codec: Send + Unpin + 'static {
     /// Frames a piece of the request's content, which is not empty.
@@ -250,7 +247,8 @@ impl<C: Codec> Exchange<C> {
             if self.codec.is_asked() {
                 continue;
             }
-            match self.conn.socket.poll_recv(cx, reserve(&mut self.rbuf, pool::BUFFER)) {
+            self.reserve();
+            match self.conn.socket.poll_recv(cx, &mut self.rbuf) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(SendError::Closed)),
                 Poll::Ready(Ok(_)) => {
                     *seen = true;
@@ -258,6 +256,7 @@ impl<C: Codec> Exchange<C> {
                 }
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(SendError::Broken(e))),
                 Poll::Pending => {
+                    self.rest();
                     let (what, limit) = match sent {
                         true => ("answer", self.shared.times.answer_timeout),
                         // It is the client that is waited for, who has a deadline of his own.
@@ -270,6 +269,24 @@ impl<C: Codec> Exchange<C> {
                     };
                 }
             }
+        }
+    }
+
+    /// Makes room for what the node sends next: for much of it, if its answers are long.
+    fn reserve(&mut self) {
+        let room = if self.conn.long { pool::LARGE } else { pool::BUFFER };
+        if self.rbuf.is_empty() && self.rbuf.capacity() < room {
+            self.rest();
+            self.rbuf = if self.conn.long { pool::take_large() } else { pool::take() };
+        } else if self.rbuf.capacity() == self.rbuf.len() {
+            self.rbuf.reserve(room);
+        }
+    }
+
+    /// Holds no buffer without need.
+    fn rest(&mut self) {
+        if self.rbuf.is_empty() {
+            pool::give(std::mem::take(&mut self.rbuf));
         }
     }
 
@@ -318,6 +335,7 @@ impl<C: Codec> Exchange<C> {
     /// The content of the answer: at once, if all of it has come.
     fn into_body(mut self: Box<Self>) -> Body {
         let len = self.codec.remaining();
+        self.conn.long = len.is_some_and(|len| len > pool::BUFFER as u64);
         if len.is_none_or(|len| len > self.rbuf.len() as u64) {
             return Body::passed_on(Answer { left: len, exchange: Some(self) });
         }
@@ -343,6 +361,11 @@ impl<C: Codec> Exchange<C> {
         pool::give(std::mem::take(&mut self.rbuf));
         self.out.release();
         if clean {
+            if self.conn.long
+                && let Some(socket) = self.conn.socket.socket()
+            {
+                socket.expect();
+            }
             self.shared.conns.give(self.pick.endpoint(), self.conn);
         }
     }
@@ -365,13 +388,16 @@ impl<C: Codec> Exchange<C> {
                 }
                 Decoded::NeedMore => {}
             }
-            let long = self.codec.remaining().is_none_or(|left| left > pool::BUFFER as u64);
-            let room = if long { PIECE } else { pool::BUFFER };
-            match self.conn.socket.poll_recv(cx, reserve(&mut self.rbuf, room)) {
+            self.reserve();
+            match self.conn.socket.poll_recv(cx, &mut self.rbuf) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(self.codec.close().map(|()| None)),
-                Poll::Ready(Ok(_)) => self.conn.patience.renew(),
+                Poll::Ready(Ok(got)) => {
+                    self.conn.long |= got >= pool::BUFFER;
+                    self.conn.patience.renew();
+                }
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(e.into())),
                 Poll::Pending => {
+                    self.rest();
                     return match self.conn.patience.is_over(cx, self.shared.times.read_timeout) {
                         true => Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut).into())),
                         false => Poll::Pending,
@@ -498,14 +524,4 @@ impl<C: Codec> Passed for Answer<C> {
             false => Ok(()),
         }
     }
-}
-
-fn reserve(buf: &mut BytesMut, room: usize) -> &mut BytesMut {
-    if buf.capacity() == 0 {
-        *buf = pool::take();
-    }
-    if buf.capacity() == buf.len() {
-        buf.reserve(room);
-    }
-    buf
 }

@@ -198,8 +198,15 @@ impl Outbox {
             if left > 0 {
                 return;
             }
-            if let Some(Chunk::Small(buf)) = self.rest.pop_front() {
-                super::pool::give(buf);
+            match self.rest.pop_front() {
+                Some(Chunk::Small(buf)) => super::pool::give(buf),
+                // What was read to be sent on is warm, and is used for the next of its kind.
+                Some(Chunk::Large(bytes) | Chunk::Framed(_, bytes)) => {
+                    if let Ok(buf) = bytes.try_into_mut() {
+                        super::pool::give(buf);
+                    }
+                }
+                Some(Chunk::File(..)) | None => {}
             }
             if sent == 0 {
                 return;

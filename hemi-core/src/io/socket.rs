@@ -107,6 +107,14 @@ impl Socket {
         }
     }
 
+    /// Has what comes next be known of at once, though nobody receives yet: then [`Socket::is_quiet`] costs
+    /// no system call after long contents, either.
+    pub fn expect(&self) {
+        if let Driver::Ring(conn) = &self.driver {
+            conn.expect();
+        }
+    }
+
     /// Makes the socket known to the ring of the core, if it has one, or else to epoll.
     pub(super) fn register(&mut self) -> io::Result<()> {
         self.driver = match std::mem::replace(&mut self.driver, Driver::Gone) {

@@ -410,8 +410,9 @@ impl Conn {
                         return Poll::Ready(Err(e.into()));
                     }
                     Recv::Untried => {
-                        let received = if room(buf) > LARGE {
-                            recv_into(fd, buf).map(|got| (got, false))
+                        let most = room(buf);
+                        let received = if most > LARGE {
+                            recv_into(fd, buf).map(|got| (got, got < most))
                         } else {
                             recv_small(fd, buf)
                         };
@@ -455,6 +456,15 @@ impl Conn {
             budget.made_progress();
         }
         polled
+    }
+
+    /// Has the ring tell when something comes, if it would not already.
+    pub(super) fn expect(&self) {
+        self.at_home(|core, key| {
+            if matches!(core.ring.value(key).recv, Recv::Awaited) {
+                core.await_bytes(key, usize::MAX);
+            }
+        });
     }
 
     /// Has the ring send what is small; `false` if the rest can be sent by system calls now.

@@ -1,6 +1,6 @@
 //! Response heads, for clients and proxies (RFC 9112 section 4).
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, StatusCode, Version};
 
 use super::fields::ControlFields;
@@ -9,6 +9,9 @@ use super::head::{check_line_ends, diagnose, with_slots};
 use super::scan::{ScannedFields, ScannedResponse, scan_response};
 use super::{BodyLength, HeadError, HeadLimits};
 use crate::fields::Fields;
+
+/// Bytes of content that a head does not share memory with.
+const MUCH: usize = 4 << 10;
 
 /// A response head that has passed every check.
 #[derive(Clone, Debug)]
@@ -53,7 +56,7 @@ pub(super) fn take(
         && version == Version::HTTP_11
         && control.upgrade
         && control.connection.upgrade;
-    let head = buf.split_to(end).freeze();
+    let head = take_front(buf, end);
     let mut headers = Fields::default();
     headers.set_lines(head.slice(lines), count, names);
     let reason = head.slice(reason);
@@ -77,6 +80,16 @@ pub(super) fn fault(head: &[u8], limits: &HeadLimits) -> HeadError {
             .try_for_each(|field| control.note(field.name.as_bytes(), field.value).map(drop))
     });
     fault.err().unwrap_or(HeadError::StatusLine)
+}
+
+/// Takes the front of `buf`: by a copy if much follows, which it would keep in memory otherwise.
+fn take_front(buf: &mut BytesMut, len: usize) -> Bytes {
+    if buf.len() - len <= MUCH {
+        return buf.split_to(len).freeze();
+    }
+    let front = Bytes::copy_from_slice(&buf[..len]);
+    buf.advance(len);
+    front
 }
 
 #[cfg(test)]
