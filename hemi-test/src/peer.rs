@@ -56,12 +56,12 @@ pub const PEERS: &[Peer] = &[
     ),
     always(
         "pebble",
-        "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.3",
+        "github.com/letsencrypt/pebble/v2@v2.10.3/cmd/pebble",
         "a CA that certificates are obtained from by ACME",
     ),
     always(
         "pebble-challtestsrv",
-        "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@v2.10.3",
+        "github.com/letsencrypt/pebble/v2@v2.10.3/cmd/pebble-challtestsrv",
         "the DNS that this CA asks",
     ),
     always(
@@ -174,6 +174,14 @@ mod tests {
     fn finds_what_every_system_has_and_nothing_else() {
         assert!(find("sh").is_some_and(|path| path.is_absolute()));
         assert_eq!(find("no-such-program-anywhere"), None);
+    }
+
+    #[test]
+    fn who_installs_a_peer_is_known() {
+        for peer in PEERS {
+            let is_debian = !peer.package.contains(['/', '@']);
+            assert!(is_debian != peer.go_module().is_some(), "{}", peer.package);
+        }
     }
 
     #[test]
