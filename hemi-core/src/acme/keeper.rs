@@ -161,7 +161,10 @@ impl Keeper {
         let on_demand = self.ledger.with(name, |entry| entry.on_demand);
         let _lock = session::lock(&self.store, name).await?;
         let stored = self.stored(name).await?;
-        if let Some(stored) = stored.as_ref().filter(|stored| stored.is_valid()) {
+        let known = self.ledger.with(name, |entry| entry.expires);
+        let another =
+            stored.as_ref().filter(|stored| stored.is_valid() && known != Some(stored.not_after));
+        if let Some(stored) = another {
             self.show(name, stored, Note::Always);
             if self.ledger.with(name, |entry| entry.due) > clock::calendar() {
                 return Ok(());
@@ -301,7 +304,7 @@ impl Keeper {
         let known = self.ledger.lock().names.contains_key(name);
         if note == Note::Always || !known {
             let soon = clock::calendar() + Duration::from_secs(30).mul_f64(random());
-            self.ledger.have(name, self.due(stored), soon);
+            self.ledger.have(name, stored.not_after, self.due(stored), soon);
         }
     }
 

@@ -36,6 +36,8 @@ pub(super) struct Inner {
 /// What is known about a name.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
+    /// When the certificate that there is expires, in seconds since 1970.
+    pub(super) expires: Option<i64>,
     /// When a certificate is to be obtained.
     pub(super) due: SystemTime,
     /// When the CA is to be asked whether that is right.
@@ -53,7 +55,15 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) fn new() -> Self {
         let now = SystemTime::UNIX_EPOCH;
-        Self { due: now, look: never(), failures: 0, error: None, on_demand: false, attempts: 0 }
+        Self {
+            expires: None,
+            due: now,
+            look: never(),
+            failures: 0,
+            error: None,
+            on_demand: false,
+            attempts: 0,
+        }
     }
 }
 
@@ -113,9 +123,10 @@ impl Ledger {
         pause
     }
 
-    /// Notes that there is a certificate, which is to be renewed at `due`.
-    pub(super) fn have(&self, name: &str, due: SystemTime, look: SystemTime) {
+    /// Notes that there is a certificate until `expires`, which is to be renewed at `due`.
+    pub(super) fn have(&self, name: &str, expires: i64, due: SystemTime, look: SystemTime) {
         self.with(name, |entry| {
+            entry.expires = Some(expires);
             (entry.due, entry.look) = (due, look);
             (entry.failures, entry.error) = (0, None);
             entry.attempts += 1;
@@ -188,7 +199,7 @@ mod tests {
         }
         let (due, next) = ledger.due(&HashSet::new(), 10);
         assert!(due.is_empty() && next == HOUR);
-        ledger.have("a.test", SystemTime::UNIX_EPOCH, never());
+        ledger.have("a.test", 0, SystemTime::UNIX_EPOCH, never());
         assert_eq!(ledger.due(&HashSet::new(), 10).0, ["a.test"]);
         assert!(ledger.due(&HashSet::from(["a.test".to_owned()]), 10).0.is_empty());
         assert!(ledger.lock().names["a.test"].error.is_none());

@@ -120,7 +120,7 @@ fn each_challenge_is_answered_though_nonces_are_refused() {
 
 #[test]
 fn certificates_are_renewed_under_load_and_no_request_is_lost() {
-    let Some(pebble) = Pebble::start(24, 0) else { return };
+    let Some(pebble) = Pebble::start(45, 0) else { return };
     let believer = pebble.believer();
     let store = TempDir::new().unwrap();
     // Without it Pebble takes any.
@@ -148,6 +148,23 @@ fn certificates_are_renewed_under_load_and_no_request_is_lost() {
     let visits: u32 = visitors.into_iter().map(|visitor| visitor.join().unwrap()).sum();
     assert!(renewed, "{:?}", error(&site, "a.test"));
     assert!(visits > 100, "{visits}");
+}
+
+#[test]
+fn a_certificate_is_renewed_when_its_ca_wants_that() {
+    let Some(pebble) = Pebble::start(90 * 24 * 3600, 0) else { return };
+    let believer = pebble.believer();
+    let store = TempDir::new().unwrap();
+    let config = config(&pebble, store.path(), r#""a.test""#, &pebble.ca(""));
+    let site = Site::of(&config);
+    let first = expect_served(&site, pebble.tls_port, "a.test", &believer);
+    site.quit();
+    pebble.wants_renewal(&first);
+    // It is asked within half a minute.
+    let site = Site::of(&config);
+    let renewed = eventually(PATIENCE * 2, || measured(&site, "hemi_acme_issued") == 1.0);
+    assert!(renewed, "{:?}", error(&site, "a.test"));
+    assert_ne!(visit(pebble.tls_port, "a.test", &believer).unwrap(), first);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use hemi_proto::x509::Certificate;
 use hemi_test::raw::Client;
 use hemi_test::tls::{Authority, KeyKind};
@@ -141,6 +142,22 @@ impl Pebble {
     /// What that program was called with.
     pub(super) fn hook_calls(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("calls")).unwrap_or_default()
+    }
+
+    /// Has it say from now on that a certificate should have been renewed long ago (RFC 9773).
+    pub(super) fn wants_renewal(&self, certificate: &[u8]) {
+        let certificate = BASE64_STANDARD.encode(certificate);
+        let asked = serde_json::json!({
+            "Certificate": format!("-----BEGIN CERTIFICATE-----\n{certificate}\n-----END CERTIFICATE-----\n"),
+            "ARIResponse": r#"{"suggestedWindow": {"start": "2020-01-01T00:00:00Z", "end": "2020-01-02T00:00:00Z"}}"#,
+        })
+        .to_string();
+        let config = Arc::new(self.ca.trusted_by(&[&TLS13], None));
+        let mut client = Client::connect_tls(self.manage, "127.0.0.1", &config).unwrap();
+        client.send("POST /set-renewal-info/ HTTP/1.1\r\nhost: x\r\nuser-agent: x\r\n").unwrap();
+        client.send(format!("content-length: {}\r\n\r\n{asked}", asked.len())).unwrap();
+        let reply = client.read_response().unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
     }
 
     /// A client that believes only what it issues.
