@@ -1,5 +1,8 @@
 //! Servers that are asked over TLS, by components that ask.
 
+use std::time::Duration;
+
+use hemi_test::eventually;
 use hemi_test::tls::{Authority, Identity, KeyKind};
 
 use crate::server::{Running, load, site_on};
@@ -75,14 +78,19 @@ fn a_certificate_is_shown_to_servers_that_want_one() {
 
 /// Passes a request on to the server: the status, and what it has seen.
 fn pass(asked: &Running, properties: &str) -> (u16, String) {
+    let reply = proxy(asked, properties).get("/");
+    (reply.status, reply.header("x-seen").unwrap_or_default().to_owned())
+}
+
+/// Who passes requests on to the server.
+fn proxy(asked: &Running, properties: &str) -> Running {
     let port = asked.addr().port();
     let backend = format!(
         r#"http1Backend "nodes" {{
             .tlsMode = true  {properties}  node {{ .address = "localhost:{port}" }}
         }}"#
     );
-    let reply = site_on(1, &backend, r#"rule { httpProxy { .toBackend = "nodes" } }"#).get("/");
-    (reply.status, reply.header("x-seen").unwrap_or_default().to_owned())
+    site_on(1, &backend, r#"rule { httpProxy { .toBackend = "nodes" } }"#)
 }
 
 #[test]
@@ -96,4 +104,17 @@ fn requests_are_passed_on_over_tls_to_nodes_that_are_believed() {
     let server = asked(&ca.server(&["node.test"], KeyKind::Ecdsa), "");
     assert_eq!(pass(&server, &trust).0, 502);
     assert_eq!(pass(&server, &format!("{trust} .tlsPeerName = \"node.test\"")).0, 204);
+}
+
+#[test]
+fn files_with_what_is_believed_are_read_again() {
+    let (ca, other) = (Authority::new("ca"), Authority::new("other"));
+    let server = asked(&ca.server(&["localhost"], KeyKind::Ecdsa), "");
+    let believed = other.certificate();
+    let proxy = proxy(&server, &format!(".tlsTrustedCa = \"{}\"", believed.display()));
+    assert_eq!(proxy.get("/").status, 502);
+    std::fs::write(&believed, "noise").unwrap();
+    assert_eq!(proxy.get("/").status, 502);
+    std::fs::copy(ca.certificate(), &believed).unwrap();
+    assert!(eventually(Duration::from_secs(30), || proxy.get("/").status == 204));
 }

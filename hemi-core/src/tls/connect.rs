@@ -10,13 +10,16 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore};
 use serde::Deserialize;
+use tracing::{info, warn};
 
 use super::clients::{read_revocations, read_roots};
 use super::handshake::{Step, poll_handshake};
 use super::info::TlsInfo;
 use super::{IdentityError, TlsStream, provider, read_identity};
+use crate::clock::{self, Moment};
 use crate::config::Several;
 use crate::io::Socket;
+use crate::watched::{self, Stamp};
 use crate::{CreateCx, Error, Explain, Result};
 
 /// Where systems keep the CAs that they trust, in PEM.
@@ -28,7 +31,7 @@ const SYSTEM: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// Properties of components that ask servers over TLS.
+/// Properties of components that ask servers over TLS. Files that change are read again.
 #[derive(Clone, Debug, Default, Deserialize, Explain)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConnectorConfig {
@@ -50,8 +53,16 @@ pub struct ConnectorConfig {
 pub struct Connector {
     config: ConnectorConfig,
     protocols: Vec<Vec<u8>>,
-    /// Made of the files when it is first needed.
-    made: RwLock<Option<Arc<ClientConfig>>>,
+    /// Made of the files when it is first needed, and again when they have changed.
+    made: RwLock<Option<Made>>,
+}
+
+struct Made {
+    config: Arc<ClientConfig>,
+    /// What the files were like.
+    stamps: Vec<Stamp>,
+    /// When they are to be looked at again.
+    look: Moment,
 }
 
 impl Connector {
@@ -93,15 +104,7 @@ impl Connector {
     /// When the connection breaks, the server's certificate is not believed (`InvalidData`), or files can't
     /// be read.
     pub async fn connect(self: &Arc<Self>, socket: Socket, host: &str) -> io::Result<TlsStream> {
-        let made = self.made.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let config = match made {
-            Some(config) => config,
-            None => {
-                let this = self.clone();
-                let made = tokio::task::spawn_blocking(move || this.make()).await;
-                made.map_err(io::Error::other)?.map_err(io::Error::other)?
-            }
-        };
+        let config = self.config().await?;
         let name = self.config.tls_peer_name.as_deref().unwrap_or(host).trim_matches(['[', ']']);
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         let tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
@@ -118,11 +121,75 @@ impl Connector {
         Ok(TlsStream::new(socket, tls, inbound, info))
     }
 
+    async fn config(self: &Arc<Self>) -> io::Result<Arc<ClientConfig>> {
+        let made = {
+            let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+            made.as_ref().map(|made| (made.config.clone(), made.look))
+        };
+        let this = self.clone();
+        match made {
+            Some((config, look)) => {
+                if clock::now() >= look && self.files().next().is_some() {
+                    // Nobody waits for that: who connects next has what is new.
+                    tokio::task::spawn_blocking(move || this.look());
+                }
+                Ok(config)
+            }
+            None => {
+                let made = tokio::task::spawn_blocking(move || this.make()).await;
+                made.map_err(io::Error::other)?.map_err(io::Error::other)
+            }
+        }
+    }
+
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let ConnectorConfig { tls_trusted_ca, tls_trusted_crl, .. } = &self.config;
+        let trusted = tls_trusted_ca.0.iter().chain(&tls_trusted_crl.0);
+        trusted.chain(&self.config.tls_identity).chain(&self.config.tls_identity_key)
+    }
+
+    fn stamps(&self) -> Vec<Stamp> {
+        self.files().map(|path| Stamp::of(path)).collect()
+    }
+
+    /// Looks whether the files have changed, and reads them again if they have. Blocks.
+    fn look(&self) {
+        let stamps = self.stamps();
+        let write = || self.made.write().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut made = write();
+            let Some(made) = made.as_mut().filter(|made| clock::now() >= made.look) else { return };
+            made.look = clock::now().after(watched::EVERY);
+            if made.stamps == stamps {
+                return;
+            }
+            made.stamps = stamps;
+        }
+        let path = self.files().next().map(|path| path.display().to_string()).unwrap_or_default();
+        match self.read() {
+            Ok(config) => {
+                info!(path, "read again");
+                if let Some(made) = &mut *write() {
+                    made.config = config;
+                }
+            }
+            Err(e) => warn!("what the file said before holds: {e}"),
+        }
+    }
+
     fn make(&self) -> Result<Arc<ClientConfig>, IdentityError> {
         let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(made) = &*made {
-            return Ok(made.clone());
+            return Ok(made.config.clone());
         }
+        let stamps = self.stamps();
+        let config = self.read()?;
+        let look = clock::now().after(watched::EVERY);
+        *made = Some(Made { config: config.clone(), stamps, look });
+        Ok(config)
+    }
+
+    fn read(&self) -> Result<Arc<ClientConfig>, IdentityError> {
         let ConnectorConfig { tls_trusted_ca, tls_trusted_crl, .. } = &self.config;
         let roots = match &tls_trusted_ca.0[..] {
             [] => system_roots()?,
@@ -155,7 +222,7 @@ impl Connector {
             _ => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.protocols.clone();
-        Ok(made.insert(Arc::new(config)).clone())
+        Ok(Arc::new(config))
     }
 }
 
