@@ -45,6 +45,9 @@ const TURN: u32 = 16;
 /// was sent last.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// Bytes that are read of it meanwhile, at most: as much as may have been on its way.
+const LINGER_BYTES: usize = 4 << 20;
+
 /// Patience that a client wins back by each second that passes.
 const CALM: u32 = 5;
 
@@ -124,8 +127,8 @@ struct Conn<I> {
     /// The request of a client that has upgraded, which is answered when the client has begun, too: others
     /// than the smallest answers are too much for some before.
     upgraded: Option<Box<Request>>,
-    /// All was sent, and the client has been told so.
-    closing: bool,
+    /// Once all was sent and the client has been told so: how many more bytes it may send.
+    closing: Option<usize>,
 }
 
 /// What a round of work has come to.
@@ -166,7 +169,7 @@ impl<I: Io> Conn<I> {
             requests: 0,
             now,
             upgraded,
-            closing: false,
+            closing: None,
             server,
         }
     }
@@ -174,7 +177,8 @@ impl<I: Io> Conn<I> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>> {
         let server = self.server.clone();
         for _ in 0..TURN {
-            let round = if self.closing { self.linger(cx)? } else { self.round(cx, &server)? };
+            let round =
+                if self.closing.is_some() { self.linger(cx)? } else { self.round(cx, &server)? };
             match round {
                 Round::Go => {}
                 Round::Wait => return Poll::Pending,
@@ -444,7 +448,7 @@ impl<I: Io> Conn<I> {
         if self.io.shutdown().is_err() {
             return Round::Over;
         }
-        self.closing = true;
+        self.closing = Some(LINGER_BYTES);
         self.watch.until(clock::now().after(LINGER), Limit::IdleTimeout);
         self.watch.idle = true;
         Round::Go
@@ -456,7 +460,10 @@ impl<I: Io> Conn<I> {
             self.rbuf = pool::take();
         }
         match self.io.poll_recv(cx, &mut self.rbuf) {
-            Poll::Ready(Ok(1..)) => Ok(Round::Go),
+            Poll::Ready(Ok(read @ 1..)) => {
+                self.closing = self.closing.and_then(|left| left.checked_sub(read));
+                Ok(if self.closing.is_some() { Round::Go } else { Round::Over })
+            }
             Poll::Ready(_) => Ok(Round::Over),
             Poll::Pending => {
                 self.rbuf.clear();

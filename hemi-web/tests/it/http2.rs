@@ -1,6 +1,6 @@
 //! HTTP/2, spoken by clients of others and in frames of our own.
 
-mod client;
+pub(crate) mod client;
 mod floods;
 
 use std::process::Command;
@@ -259,6 +259,18 @@ fn limits_of_a_connection() {
     client.request(1, 0, &head("POST", "/read"));
     assert_eq!(client.answer(1).status(), 408);
     site.expect_counter("body_timeout", 2);
+}
+
+#[test]
+fn what_comes_behind_a_fault_is_read_to_a_bound() {
+    let site = site();
+    let mut client = Http2::open(&site);
+    client.send(DATA, 0, 0, b"x");
+    assert_eq!(client.expect_goaway(), 1);
+    // Far more than the kernel keeps for both ends.
+    let piece = vec![0; 1 << 20];
+    assert!((0..256).any(|_| client.client.send(&piece).is_err()));
+    site.expect_idle();
 }
 
 #[test]
