@@ -12,6 +12,7 @@ pub mod acme;
 pub mod ajp;
 pub mod ascii;
 pub mod authority;
+pub mod capsule;
 pub mod cgi;
 pub mod cidr;
 pub mod client_hello;

@@ -6,3 +6,5 @@ pub(crate) mod http2;
 pub(crate) mod http3;
 mod upload;
 mod watch;
+
+pub(crate) use http3::Flow;

@@ -9,6 +9,7 @@ mod backend;
 mod body;
 mod conn;
 mod cookie;
+mod datagrams;
 mod error_page;
 mod extract;
 mod form;
@@ -49,6 +50,7 @@ pub use backend::{
 };
 pub use body::{Body, BodyError, BodySender, BoxError, Buffering, Passed, Piece, Unread};
 pub use cookie::{CookieError, CookieKey, SameSite, SetCookie, ShortKey};
+pub use datagrams::Datagrams;
 pub use extract::{Cookies, Extract, Field, Form, Header, Matched, Path, Query, State};
 pub use form::{FormError, FormLimits, FormPairs};
 pub use gateway::{Call, DynGateway, Gateway, GatewayKind, GatewayRegistry, Variables};

@@ -10,6 +10,9 @@ use hemi_core::gate::{Outlook, Phase};
 use hemi_core::io::{Foreign, Io, Outbox};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::Datagrams;
+use crate::conn::Flow;
+
 /// The bytes of a connection after a 101, both ways.
 ///
 /// The server still counts the connection. When it drains, its owner should take leave, as
@@ -18,6 +21,8 @@ pub struct Upgraded {
     early: Bytes,
     io: Box<dyn Stream>,
     outlook: Outlook,
+    /// Datagrams that belong to it.
+    flow: Option<Flow>,
 }
 
 trait Stream: Io + AsyncRead + AsyncWrite {}
@@ -29,7 +34,7 @@ impl Upgraded {
         io: impl Io + AsyncRead + AsyncWrite,
         outlook: Outlook,
     ) -> Self {
-        Self { early, io: Box::new(io), outlook }
+        Self { early, io: Box::new(io), outlook, flow: None }
     }
 
     /// The same for what is no [`Io`], such as a stream of HTTP/2.
@@ -38,6 +43,18 @@ impl Upgraded {
         outlook: Outlook,
     ) -> Self {
         Self::new(Bytes::new(), Foreign(io), outlook)
+    }
+
+    pub(crate) fn with_flow(self, flow: Flow) -> Self {
+        Self { flow: Some(flow), ..self }
+    }
+
+    /// The same as datagrams, for protocols that are made of such; their field `capsule-protocol` says so (RFC 9297
+    /// section 3.4).
+    #[must_use]
+    pub fn into_datagrams(mut self) -> Datagrams {
+        let flow = self.flow.take();
+        Datagrams::new(self, flow)
     }
 
     pub(crate) fn outlook(&self) -> &Outlook {

@@ -60,6 +60,9 @@ const UNI_STREAMS: u32 = 16;
 /// most of what downloads cost a server besides sending are acknowledgements.
 const ACK_AFTER: u32 = 9;
 
+/// Bytes of datagrams (RFC 9221) of a connection that wait, each way, at most; what is more is lost.
+const DATAGRAMS: usize = 256 << 10;
+
 /// Connections whose first packets wait to be accepted, for each core, and the bytes of those, at most.
 const INCOMING: usize = 1024;
 const INCOMING_BYTES: u64 = 64 << 10;
@@ -116,8 +119,8 @@ impl QuicConfig {
             .send_window(self.quic_send_window.0)
             .max_idle_timeout(idle.ok())
             .ack_frequency_config(Some(acks))
-            // Nobody here takes them.
-            .datagram_receive_buffer_size(None);
+            .datagram_receive_buffer_size(Some(DATAGRAMS))
+            .datagram_send_buffer_size(DATAGRAMS);
         let mut config = ServerConfig::new(crypto, token_key);
         config
             .transport_config(Arc::new(transport))

@@ -1,6 +1,7 @@
 //! An HTTP/3 connection (RFC 9114): its task accepts streams, answers at once what can be, and gives what has
 //! to wait a task of its own.
 
+mod flow;
 mod link;
 mod receive;
 mod respond;
@@ -22,6 +23,7 @@ use hemi_core::quic::quinn::{Connection, RecvStream, SendStream};
 use hemi_proto::http3::{Code, Fault, Settings, put_goaway, varint};
 use tracing::error;
 
+pub(crate) use self::flow::Flow;
 use self::link::{Link, QPACK_BLOCKED, QPACK_CAPACITY};
 use self::stream::{Spare, Step, Stream};
 use super::watch::{Cut, Watch};
@@ -169,7 +171,7 @@ impl Out {
             qpack_blocked_streams: QPACK_BLOCKED as u64,
             max_field_section_size: Some(server.heads.head_size as u64),
             enable_connect_protocol: true,
-            h3_datagram: false,
+            h3_datagram: true,
         };
         settings.put(&mut control);
         Ok(Self {
@@ -203,6 +205,7 @@ impl Conn {
         let mut opening = pin!(Out::open(quic, &server));
         let mut requests = pin!(quic.accept_bi());
         let mut others = pin!(quic.accept_uni());
+        let mut datagrams = pin!(quic.read_datagram());
         self.idle_from_now();
         std::future::poll_fn(|cx| {
             if self.out.is_none()
@@ -214,6 +217,14 @@ impl Conn {
                 let recv = accepted.map_err(std::io::Error::from)?;
                 tokio::spawn(uni::read(self.link.clone(), recv));
                 others.set(quic.accept_uni());
+            }
+            for _ in 0..TURN {
+                if !self.link.has_flows() {
+                    break;
+                }
+                let Poll::Ready(datagram) = datagrams.as_mut().poll(cx) else { break };
+                self.link.deliver(datagram.map_err(std::io::Error::from)?)?;
+                datagrams.set(quic.read_datagram());
             }
             for turn in 0.. {
                 let Poll::Ready(accepted) = requests.as_mut().poll(cx) else { break };

@@ -1,6 +1,6 @@
 //! HTTP/3 as the client of the crate `h3` speaks it, and in raw bytes over QUIC.
 
-mod client;
+pub(crate) mod client;
 mod early;
 mod moves;
 mod peers;
@@ -9,7 +9,7 @@ mod violations;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request};
 
-use self::client::{Client, Setting, block_on};
+use self::client::{Client, Raw, Setting, block_on};
 
 #[test]
 fn requests_are_answered_at_once_or_later() {
@@ -134,6 +134,75 @@ fn answers_that_nobody_waits_for_are_given_up() {
         client.endpoint.wait_idle().await;
     });
     site.expect_idle();
+}
+
+#[test]
+fn a_request_may_end_after_its_answer() {
+    let setting = Setting::new();
+    let site = setting.site("");
+    block_on(async {
+        let client = Raw::connect(&setting, site.addr()).await;
+        let _control = client.say(&[0x00, 0x04, 0x00]).await;
+        for ends in [true, false] {
+            let (mut send, mut recv) = client.quic.open_bi().await.unwrap();
+            send.write_all(&get("/now", "")).await.unwrap();
+            assert!(recv.read_to_end(1 << 10).await.unwrap().ends_with(b"now"));
+            if ends {
+                send.finish().unwrap();
+            }
+            // One that does not end is told in the end that nobody listens.
+            let stopped = (!ends).then_some(0x100u32.into());
+            assert_eq!(send.stopped().await.unwrap(), stopped);
+        }
+    });
+}
+
+/// A GET by the static table, with a `priority`.
+fn get(path: &str, priority: &str) -> Vec<u8> {
+    let text = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
+    let lines = [&b"\0\0\xd1\xd7\x50"[..], &text("one.test"), b"\x51", &text(path)].concat();
+    let lines = [&lines[..], b"\x27\x01priority", &text(priority)].concat();
+    [&[1, lines.len() as u8], &lines[..]].concat()
+}
+
+#[test]
+fn what_can_be_used_in_parts_shares_the_connection() {
+    let setting = Setting::new();
+    let site = setting.site("");
+    block_on(async {
+        let client = Raw::connect(&setting, site.addr()).await;
+        let _control = client.say(&[0x00, 0x04, 0x00]).await;
+        // Whether the first of two answers is there before anything of the second.
+        let whole = async |priority: &str| {
+            let (mut one, mut first) = client.quic.open_bi().await.unwrap();
+            let (mut two, mut second) = client.quic.open_bi().await.unwrap();
+            for send in [&mut one, &mut two] {
+                send.write_all(&get("/stream/1/300000", priority)).await.unwrap();
+                send.finish().unwrap();
+            }
+            let (mut buf, mut early) = ([0; 4 << 10], [0; 1]);
+            loop {
+                tokio::select! {
+                    biased;
+                    read = first.read(&mut buf) => if read.unwrap().is_none() { return true },
+                    read = second.read(&mut early) => {
+                        read.unwrap();
+                        return false;
+                    }
+                }
+            }
+        };
+        // A packet may be lost, and what comes early then tells nothing.
+        let mut tries = 0;
+        while !whole("u=3").await {
+            tries += 1;
+            assert!(tries < 20);
+        }
+        while whole("u=3, i").await {
+            tries += 1;
+            assert!(tries < 20);
+        }
+    });
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod acme;
 mod answers;
 mod code;
+mod datagrams;
 mod faults;
 mod finish;
 mod forms;

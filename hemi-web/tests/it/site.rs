@@ -13,7 +13,7 @@ use hemi_core::{Engine, Registry, Stage, Status};
 use hemi_test::eventually;
 use hemi_test::raw::Client;
 
-use crate::{forms, log, probe, upgrade};
+use crate::{datagrams, forms, log, probe, upgrade};
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,6 +49,7 @@ impl Site {
     fn start(config: &str, constants: Constants) -> Result<Self, String> {
         let mut registry = Registry::new();
         hemi_web::register(&mut registry);
+        datagrams::register(&mut registry);
         forms::register(&mut registry);
         log::register(&mut registry);
         probe::register(&mut registry);
@@ -143,7 +144,7 @@ impl Site {
 pub(crate) fn config(address: &str, properties: &str) -> String {
     format!(
         r#"stage {{
-            webapp "probe" {{ .hostnames = ("*")  .maxBodySize = 100M  rule {{ shout {{}}  probe {{}} }} }}
+            webapp "probe" {{ .hostnames = ("*")  .maxBodySize = 100M  rule {{ shout {{}}  packets {{}}  probe {{}} }} }}
             httpxServer "main" {{ .address = "{address}"  .webapps = ("probe")  {properties} }}
         }}"#
     )

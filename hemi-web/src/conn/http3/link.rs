@@ -11,10 +11,11 @@ use hemi_core::listen::Peer;
 use hemi_core::quic::quinn::Connection;
 use hemi_core::tls::TlsInfo;
 use hemi_proto::http3::qpack::{Decoded, Decoder, Encoder};
-use hemi_proto::http3::{Code, Incoming, UniKind};
+use hemi_proto::http3::{Code, Incoming, Settings, UniKind, datagram};
 use hemi_proto::message::FieldName;
 use hemi_proto::priority::Priority;
 
+use super::flow::Inbound;
 use crate::http_config::Limit;
 use crate::httpx::Shared;
 
@@ -43,6 +44,10 @@ struct State {
     waiting: Vec<Waker>,
     /// Of requests that have not come yet.
     priorities: HashMap<u64, Priority>,
+    /// Datagrams of requests that take some.
+    flows: HashMap<u64, Inbound>,
+    /// The client takes datagrams.
+    takes_datagrams: bool,
     /// Requests that have a task.
     tasks: usize,
     /// The connection's own task.
@@ -62,6 +67,8 @@ impl Link {
             incoming: Incoming::default(),
             waiting: Vec::new(),
             priorities: HashMap::new(),
+            flows: HashMap::new(),
+            takes_datagrams: false,
             tasks: 0,
             task: None,
             fault: None,
@@ -191,6 +198,54 @@ impl Link {
         drop(state);
         waiting.into_iter().for_each(Waker::wake);
         Ok(())
+    }
+
+    /// Heeds what the client has said about itself.
+    pub(super) fn heed(&self, settings: &Settings) -> Result<(), Code> {
+        // RFC 9297 section 2.1.1: QUIC has to allow it, too.
+        if settings.h3_datagram && self.quic.max_datagram_size().is_none() {
+            return Err(Code::SettingsError);
+        }
+        self.state().takes_datagrams = settings.h3_datagram;
+        self.encode(|encoder| encoder.allow(settings.qpack_max_table_capacity));
+        Ok(())
+    }
+
+    pub(super) fn may_send_datagrams(&self) -> bool {
+        self.state().takes_datagrams
+    }
+
+    /// Takes datagrams of the request on this stream from now on.
+    pub(super) fn open_flow(&self, stream: u64) {
+        let mut state = self.state();
+        state.flows.insert(stream, Inbound::default());
+        // It has not looked for any yet.
+        state.poke();
+    }
+
+    pub(super) fn end_flow(&self, stream: u64) {
+        self.state().flows.remove(&stream);
+    }
+
+    /// Whether there is a request that takes datagrams.
+    pub(super) fn has_flows(&self) -> bool {
+        !self.state().flows.is_empty()
+    }
+
+    /// Takes a datagram in; one of a request that takes none is lost.
+    pub(super) fn deliver(&self, datagram: Bytes) -> Result<(), Code> {
+        let (stream, payload) = datagram::decode(datagram)?;
+        if let Some(inbound) = self.state().flows.get_mut(&stream) {
+            inbound.put(payload);
+        }
+        Ok(())
+    }
+
+    pub(super) fn poll_datagram(&self, stream: u64, cx: &Context<'_>) -> Poll<Bytes> {
+        match self.state().flows.get_mut(&stream) {
+            Some(inbound) => inbound.poll_take(cx),
+            None => Poll::Pending,
+        }
     }
 
     /// Keeps a priority that the client has told, for a request that may come.

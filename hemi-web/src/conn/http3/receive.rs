@@ -24,6 +24,9 @@ use crate::http_config::{HttpConfig, Limit};
 const HEAD: usize = 4 << 10;
 const PIECE: usize = 64 << 10;
 
+/// Bytes of a request that are skipped once it has its answer, at most.
+const REST: usize = 64 << 10;
+
 /// What comes on the stream of a request.
 pub(super) struct Receiver {
     id: u64,
@@ -34,6 +37,8 @@ pub(super) struct Receiver {
     section: Option<Bytes>,
     /// All of the stream has been read.
     ended: bool,
+    /// Bytes read for nobody.
+    skipped: usize,
 }
 
 /// The content of a request on its way to whoever reads it.
@@ -52,7 +57,15 @@ impl Receiver {
     /// With a buffer that earlier ones have left.
     pub(super) fn new(recv: RecvStream, buf: BytesMut) -> Self {
         let id = recv.id().into();
-        Self { id, recv, buf, parts: RequestStream::default(), section: None, ended: false }
+        Self {
+            id,
+            recv,
+            buf,
+            parts: RequestStream::default(),
+            section: None,
+            ended: false,
+            skipped: 0,
+        }
     }
 
     /// Whether the request came before the handshake was over, so that it may be a replay.
@@ -133,6 +146,23 @@ impl Receiver {
         let read = ready!(poll_read_buf(Pin::new(&mut self.recv), cx, &mut self.buf))?;
         self.ended = read == 0;
         Poll::Ready(Ok(read))
+    }
+
+    /// Whether the client can send nothing more.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended
+    }
+
+    /// Skips what the client still sends; over at its end, or when it is too much.
+    pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.ended && self.skipped < REST {
+            self.buf.clear();
+            match ready!(self.poll_more(cx, HEAD)) {
+                Ok(read) => self.skipped += read,
+                Err(_) => break,
+            }
+        }
+        Poll::Ready(())
     }
 
     /// The next bytes of a tunnel; none at its end.

@@ -315,17 +315,28 @@ impl Outgoing {
         }
     }
 
-    /// Has the answer go before or after others.
-    pub(super) fn prioritize(&mut self, priority: Priority) {
-        if priority.urgency != Priority::default().urgency {
-            let _ = self.send.set_priority(-i32::from(priority.urgency) + 3);
-        }
+    /// Has the answer go before or after others, or along with them.
+    pub(super) fn prioritize(&mut self, id: u64, priority: Priority) {
+        let _ = self.send.set_priority(rank(id, priority));
     }
 
     /// The memory, for others.
     pub(super) fn into_buf(self) -> BytesMut {
         self.small
     }
+}
+
+/// The place of an answer among those of a connection: quinn sends what is of the highest first, and of what is of
+/// the same something of each in turn. So what can be used in parts shares a place, that of answers of whose priority
+/// nothing was said if they are as urgent; what can't has one of its own, in the order of requests (RFC 9218 section 10).
+fn rank(id: u64, priority: Priority) -> i32 {
+    const PLACES: u32 = 1 << 27;
+    let urgency = (3 - i32::from(priority.urgency)) * PLACES as i32;
+    if priority.incremental {
+        return urgency;
+    }
+    let request = (id / 4 % u64::from(PLACES - 1)) as i32;
+    urgency + (PLACES as i32 - 1 - request)
 }
 
 /// Whether a field is about a connection of HTTP/1.

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use hemi_core::clock::{self, Moment};
@@ -19,6 +19,7 @@ use http_body::Body as _;
 use tracing::{debug, error};
 
 use super::End;
+use super::flow::Flow;
 use super::link::Link;
 use super::receive::{Receiver, Upload};
 use super::respond::Outgoing;
@@ -35,6 +36,9 @@ use crate::{Interim, Request, Response};
 
 /// Bytes of an answer that are gathered before they are sent.
 const GATHERED: usize = 64 << 10;
+
+/// So long a client may take to end a request that has its answer.
+const REST: Duration = Duration::from_secs(1);
 
 const PRIORITY: HeaderName = HeaderName::from_static("priority");
 const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
@@ -74,6 +78,8 @@ pub(super) enum From {
     Waits(Position),
     /// The answer is there, but not all of it is on its way: what is left of its content.
     Answered(Answered, Option<Body>),
+    /// All of the answer is on its way, but the request has not ended.
+    Sent,
     /// The stream goes on in another protocol.
     Upgrade(Answered),
 }
@@ -117,7 +123,8 @@ impl Stream {
         {
             self.out.finish();
             self.record(server, webapp, answered, self.out.content());
-            return Ok(Step::Over);
+            let over = self.receiver.is_over();
+            return Ok(if over { Step::Over } else { Step::GoOn(From::Sent) });
         }
         Ok(Step::GoOn(from))
     }
@@ -169,7 +176,12 @@ impl Stream {
                     // Who was cut under way has a line in the log too.
                     let bytes = sent.as_ref().map_or(0, |()| self.out.content());
                     self.record(server, webapp, &answered, bytes);
-                    return sent.map(|()| None);
+                    sent?;
+                    From::Sent
+                }
+                From::Sent => {
+                    self.rest().await;
+                    return Ok(None);
                 }
                 From::Upgrade(answered) => {
                     self.flush().await?;
@@ -263,7 +275,7 @@ impl Stream {
         let told = self.link.priority(self.id);
         let field = || self.req.field(&PRIORITY).map(Priority::parse);
         if let Some(priority) = told.or_else(field) {
-            self.out.prioritize(priority);
+            self.out.prioritize(self.id, priority);
         }
     }
 
@@ -362,8 +374,20 @@ impl Stream {
         }
         self.flush().await?;
         self.out.finish();
-        self.receiver.stop(Code::NoError);
         Ok(())
+    }
+
+    /// Lets the client end its request, if that takes little, before it is told to send no more: some take that for
+    /// a failure (RFC 9114 section 4.1).
+    async fn rest(&mut self) {
+        self.watch.until(clock::now().after(REST), Limit::BodyTimeout);
+        let Self { receiver, watch, .. } = self;
+        poll_fn(|cx| match receiver.poll_rest(cx) {
+            Poll::Pending if watch.pending(cx).is_ok() => Poll::Pending,
+            _ => Poll::Ready(()),
+        })
+        .await;
+        self.receiver.stop(Code::NoError);
     }
 
     fn poll_frame(
@@ -432,12 +456,14 @@ impl Stream {
     /// Leaves the stream to what the response to an upgrade said.
     async fn hand_over(self, mut answered: Answered) {
         let Some(go_on) = answered.response.take_upgrade() else { return };
-        let Self { link, mut receiver, out, mut watch, .. } = self;
+        let Self { link, id, mut receiver, out, mut watch, .. } = self;
         receiver.tunnel();
         watch.total(Moment::NEVER);
         watch.unlimited();
         let tunnel = Tunnel::new(receiver, out);
-        let mut work = catch(go_on(Upgraded::foreign(tunnel, link.outlook.clone())));
+        let upgraded = Upgraded::foreign(tunnel, link.outlook.clone());
+        let flow = Flow::open(link.clone(), id);
+        let mut work = catch(go_on(upgraded.with_flow(flow)));
         let done = poll_fn(|cx| match Pin::new(&mut work).poll(cx) {
             Poll::Ready(done) => Poll::Ready(done),
             // When the time to drain is over, the work is dropped.

@@ -45,7 +45,7 @@ async fn follow(link: &Link, recv: &mut RecvStream) -> Result<(), Code> {
         match kind {
             UniKind::Control => {
                 while let Some(event) = control.read(&mut buf)? {
-                    heed(link, event);
+                    heed(link, event)?;
                 }
             }
             UniKind::QpackEncoder => link.build(|decoder| decoder.read_instructions(&mut buf))?,
@@ -70,15 +70,14 @@ async fn more(recv: &mut RecvStream, buf: &mut BytesMut) -> Option<usize> {
     poll_fn(|cx| poll_read_buf(Pin::new(&mut *recv), cx, buf)).await.ok()
 }
 
-fn heed(link: &Link, event: ControlEvent) {
+fn heed(link: &Link, event: ControlEvent) -> Result<(), Code> {
     match event {
-        ControlEvent::Settings(settings) => {
-            link.encode(|encoder| encoder.allow(settings.qpack_max_table_capacity));
-        }
+        ControlEvent::Settings(settings) => link.heed(&settings)?,
         ControlEvent::PriorityUpdate(stream, value) => {
             link.prioritize(stream.0, Priority::parse(&value));
         }
         // It goes when it has all its answers.
         ControlEvent::Goaway => {}
     }
+    Ok(())
 }

@@ -18,22 +18,22 @@ use sha2::{Digest as _, Sha256};
 use crate::site::{PATIENCE, Site};
 
 /// Runs a test's clients, for as long as a test may take.
-pub(super) fn block_on<F: Future>(future: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let within = async { tokio::time::timeout(PATIENCE, future).await.expect("it took too long") };
     runtime.block_on(within)
 }
 
 /// Who signs the certificate of the server, and believes it.
-pub(super) struct Setting {
-    pub(super) ca: Authority,
+pub(crate) struct Setting {
+    pub(crate) ca: Authority,
     one: Identity,
     small: Identity,
     tls: rustls::ClientConfig,
 }
 
 impl Setting {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let ca = Authority::new("ca");
         let one = ca.server(&["one.test"], KeyKind::Ecdsa);
         let small = ca.server(&["small.test"], KeyKind::Ecdsa);
@@ -44,11 +44,11 @@ impl Setting {
     }
 
     /// A server over TCP and QUIC with these properties.
-    pub(super) fn site(&self, properties: &str) -> Site {
+    pub(crate) fn site(&self, properties: &str) -> Site {
         Site::of(&self.config(properties))
     }
 
-    pub(super) fn config(&self, properties: &str) -> String {
+    pub(crate) fn config(&self, properties: &str) -> String {
         format!(
             r#"stage {{
                 webapp "small" {{
@@ -57,7 +57,7 @@ impl Setting {
                 webapp "one" {{
                     .hostnames = ("one.test")  .maxBodySize = 100M  {}
                     rule $path == "/version" {{ .returnCode = 200  .returnText = $version }}
-                    rule {{ shout {{}}  probe {{}} }}
+                    rule {{ shout {{}}  packets {{}}  probe {{}} }}
                 }}
                 httpxServer "main" {{
                     .address = "127.0.0.1:0"  .webapps = ("one", "small")
@@ -70,16 +70,16 @@ impl Setting {
     }
 
     /// The hash of the server's public key, as browsers take it.
-    pub(super) fn spki(&self) -> String {
+    pub(crate) fn spki(&self) -> String {
         BASE64_STANDARD.encode(Sha256::digest(self.one.public_key()))
     }
 
-    pub(super) fn quic(&self) -> ClientConfig {
+    pub(crate) fn quic(&self) -> ClientConfig {
         let crypto = QuicClientConfig::try_from(self.tls.clone()).unwrap();
         ClientConfig::new(Arc::new(crypto))
     }
 
-    pub(super) fn endpoint(&self) -> Endpoint {
+    pub(crate) fn endpoint(&self) -> Endpoint {
         let mut endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         endpoint.set_default_client_config(self.quic());
         endpoint
@@ -88,52 +88,52 @@ impl Setting {
 
 /// The client of the crate `h3`.
 #[derive(Clone)]
-pub(super) struct Client {
-    pub(super) endpoint: Endpoint,
-    pub(super) quic: Connection,
+pub(crate) struct Client {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) quic: Connection,
     requests: SendRequest<OpenStreams, Bytes>,
 }
 
 /// An answer.
-pub(super) struct Answer {
-    pub(super) head: Response<()>,
-    pub(super) content: Bytes,
-    pub(super) trailers: Option<HeaderMap>,
+pub(crate) struct Answer {
+    pub(crate) head: Response<()>,
+    pub(crate) content: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
 }
 
 impl Answer {
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.content.to_vec()).unwrap()
     }
 }
 
 impl Client {
-    pub(super) async fn connect(setting: &Setting, site: &Site) -> Self {
+    pub(crate) async fn connect(setting: &Setting, site: &Site) -> Self {
         Self::connect_to("one.test", setting, site).await
     }
 
-    pub(super) async fn connect_to(name: &str, setting: &Setting, site: &Site) -> Self {
+    pub(crate) async fn connect_to(name: &str, setting: &Setting, site: &Site) -> Self {
         let endpoint = setting.endpoint();
         let quic = endpoint.connect(site.addr(), name).unwrap().await.unwrap();
         Self::over(endpoint, quic).await
     }
 
-    pub(super) async fn over(endpoint: Endpoint, quic: Connection) -> Self {
+    pub(crate) async fn over(endpoint: Endpoint, quic: Connection) -> Self {
         let conn = h3_quinn::Connection::new(quic.clone());
         let (mut driver, requests) = h3::client::new(conn).await.unwrap();
         tokio::spawn(async move { driver.wait_idle().await });
         Self { endpoint, quic, requests }
     }
 
-    pub(super) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.request(Request::get(format!("https://one.test{path}")), &[], None).await
     }
 
-    pub(super) async fn post(&self, path: &str, content: &[Bytes]) -> Answer {
+    pub(crate) async fn post(&self, path: &str, content: &[Bytes]) -> Answer {
         self.request(Request::post(format!("https://one.test{path}")), content, None).await
     }
 
-    pub(super) async fn request(
+    pub(crate) async fn request(
         &self,
         head: http::request::Builder,
         content: &[Bytes],
@@ -142,7 +142,7 @@ impl Client {
         self.try_request(head, content, trailers).await.unwrap()
     }
 
-    pub(super) async fn try_request(
+    pub(crate) async fn try_request(
         &self,
         head: http::request::Builder,
         content: &[Bytes],
@@ -177,7 +177,7 @@ impl Client {
     }
 
     /// Sends some content and no end.
-    pub(super) async fn post_unfinished(&self, path: &str, content: &'static [u8]) -> Answer {
+    pub(crate) async fn post_unfinished(&self, path: &str, content: &'static [u8]) -> Answer {
         let head = Request::post(format!("https://one.test{path}")).body(()).unwrap();
         let mut stream = self.requests.clone().send_request(head).await.unwrap();
         stream.send_data(Bytes::from_static(content)).await.unwrap();
@@ -192,27 +192,27 @@ impl Client {
 }
 
 /// A connection on which nothing is said that a test does not say.
-pub(super) struct Raw {
-    pub(super) quic: Connection,
+pub(crate) struct Raw {
+    pub(crate) quic: Connection,
     _endpoint: Endpoint,
 }
 
 impl Raw {
-    pub(super) async fn connect(setting: &Setting, address: SocketAddr) -> Self {
+    pub(crate) async fn connect(setting: &Setting, address: SocketAddr) -> Self {
         let endpoint = setting.endpoint();
         let quic = endpoint.connect(address, "one.test").unwrap().await.unwrap();
         Self { quic, _endpoint: endpoint }
     }
 
     /// Says something on a stream of its own, in this direction only, which stays open.
-    pub(super) async fn say(&self, bytes: &[u8]) -> quinn::SendStream {
+    pub(crate) async fn say(&self, bytes: &[u8]) -> quinn::SendStream {
         let mut stream = self.quic.open_uni().await.unwrap();
         stream.write_all(bytes).await.unwrap();
         stream
     }
 
     /// Sends a request, and reads what comes back.
-    pub(super) async fn ask(&self, bytes: &[u8]) -> Result<Vec<u8>, quinn::ReadToEndError> {
+    pub(crate) async fn ask(&self, bytes: &[u8]) -> Result<Vec<u8>, quinn::ReadToEndError> {
         let (mut send, mut recv) = self.quic.open_bi().await.unwrap();
         send.write_all(bytes).await.unwrap();
         let _ = send.finish();
@@ -220,7 +220,7 @@ impl Raw {
     }
 
     /// With which code the server closes the connection.
-    pub(super) async fn closed(&self) -> u64 {
+    pub(crate) async fn closed(&self) -> u64 {
         match tokio::time::timeout(PATIENCE / 2, self.quic.closed()).await {
             Ok(quinn::ConnectionError::ApplicationClosed(closed)) => closed.error_code.into(),
             Ok(other) => panic!("{other:?}"),

@@ -34,12 +34,18 @@ fn chromium() {
     let setting = Setting::new();
     let site = setting.site("");
     let (port, profile) = (site.addr().port(), setting.ca.dir().path().join("profile"));
-    let mut browser = Command::new(chromium);
-    browser.args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]);
-    browser.arg(format!("--user-data-dir={}", profile.display()));
-    browser.arg(format!("--host-resolver-rules=MAP one.test 127.0.0.1:{port}"));
-    browser.arg(format!("--origin-to-force-quic-on=one.test:{port}"));
-    browser.arg(format!("--ignore-certificate-errors-spki-list={}", setting.spki()));
-    browser.arg(format!("https://one.test:{port}/version"));
-    assert!(output(&mut browser).contains("HTTP/3.0"));
+    for (version, choice) in [
+        ("HTTP/1.1", "--disable-http2".to_owned()),
+        ("HTTP/2.0", "--disable-quic".to_owned()),
+        ("HTTP/3.0", format!("--origin-to-force-quic-on=one.test:{port}")),
+    ] {
+        let mut browser = Command::new(&chromium);
+        browser.args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]);
+        browser.arg(format!("--user-data-dir={}", profile.display()));
+        browser.arg(format!("--host-resolver-rules=MAP one.test 127.0.0.1:{port}"));
+        browser.arg(format!("--ignore-certificate-errors-spki-list={}", setting.spki()));
+        browser.args([choice, format!("https://one.test:{port}/version")]);
+        let said = output(&mut browser);
+        assert!(said.contains(version), "{version}: {said}");
+    }
 }
