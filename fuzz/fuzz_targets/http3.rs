@@ -3,7 +3,10 @@
 
 use bytes::BytesMut;
 use hemi_fuzz::{feed, split_piece_size};
+use hemi_proto::http1::HeadLimits;
+use hemi_proto::http3::qpack::{Decoded, Decoder};
 use hemi_proto::http3::{Code, ControlStream, Fault, Incoming, Part, RequestStream, datagram};
+use hemi_proto::message::{ResponseFields, ResponseReader};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -11,6 +14,7 @@ fuzz_target!(|input: &[u8]| {
     let whole = bytes.len().max(1);
     assert_eq!(request(bytes, whole), request(bytes, size));
     assert_eq!(control(bytes, whole), control(bytes, size));
+    assert_eq!(answers(bytes, whole), answers(bytes, size));
     let _ = Incoming::default().kind(&mut bytes.into());
     if let Ok((stream, payload)) = datagram::decode(bytes.to_vec().into()) {
         let mut again = Vec::new();
@@ -42,6 +46,29 @@ fn request(bytes: &[u8], size: usize) -> (Vec<Part>, Vec<u8>, Result<(), Fault>)
         assert_eq!(content.len(), 4);
     }
     (sections, content, ended)
+}
+
+/// The heads of answers until the one that counts, as a client without a table reads them.
+fn answers(bytes: &[u8], size: usize) -> Vec<ResponseFields> {
+    let limits = HeadLimits { head_size: 300, fields: 8, ..HeadLimits::default() };
+    let (mut stream, mut heads) = (RequestStream::default(), Vec::new());
+    let _ = feed(bytes, size, |buf| {
+        while let Some(Part::Head(section)) = stream.read(buf, 300)? {
+            let mut reader = ResponseReader::default();
+            let decoded = Decoder::new(0, 0)
+                .decode(0, &section, |name, value| reader.line(name, value, &limits));
+            let (Ok(Decoded::Whole), Ok(head)) = (decoded, reader.finish()) else { break };
+            assert!(head.fields.len() <= 8 && !head.fields.contains_key("connection"));
+            let goes_on = head.status.is_informational();
+            heads.push(head);
+            if !goes_on {
+                break;
+            }
+            stream.await_head();
+        }
+        Ok::<_, Fault>(None::<()>)
+    });
+    heads
 }
 
 /// What is told, and how it ends.

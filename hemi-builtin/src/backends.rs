@@ -9,6 +9,8 @@ mod group;
 mod http;
 mod http1;
 mod http2;
+mod http3;
+mod multiplexed;
 mod scgi;
 mod uwsgi;
 
@@ -18,6 +20,8 @@ pub use exchange::TimesConfig;
 pub use fcgi::{FcgiBackend, FcgiConfig};
 pub use http::HttpConfig;
 pub use http1::Http1Backend;
-pub use http2::{Http2Backend, Http2Config};
+pub use http2::Http2Backend;
+pub use http3::{Http3Backend, Http3Config};
+pub use multiplexed::MultiplexConfig;
 pub use scgi::ScgiBackend;
 pub use uwsgi::{UwsgiBackend, UwsgiConfig};

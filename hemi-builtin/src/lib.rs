@@ -51,6 +51,7 @@ pub fn register(registry: &mut Registry) {
         .udpx_dealet::<dealets::UdpxProxy>()
         .http_backend::<backends::Http1Backend>()
         .http_backend::<backends::Http2Backend>()
+        .http_backend::<backends::Http3Backend>()
         .gateway::<backends::FcgiBackend>()
         .gateway::<backends::ScgiBackend>()
         .gateway::<backends::UwsgiBackend>()

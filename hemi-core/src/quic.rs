@@ -5,7 +5,10 @@
 //! too: one that drains gets what is for its connections from the one that has taken its place ([`Kin`]).
 //! What a stage decides is who is served and how: a [`QuicGate`] accepts for it, and its connections stay
 //! with it when another stage follows.
+//!
+//! As a client, a [`QuicConnector`] has endpoints of its own.
 
+mod client;
 mod config;
 mod gate;
 mod ids;
@@ -24,6 +27,7 @@ use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio_util::sync::CancellationToken;
 
+pub use client::QuicConnector;
 pub use config::{QuicConfig, Sessions};
 pub use gate::{QuicAccepted, QuicGate};
 pub use quinn;

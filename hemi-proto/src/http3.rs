@@ -1,4 +1,5 @@
-//! HTTP/3 (RFC 9114) with QPACK (RFC 9204), as a server sees it: frames, settings, the order of what comes on
+//! HTTP/3 (RFC 9114) with QPACK (RFC 9204), as a server sees it, and a client
+//! whose side has no dynamic table: frames, settings, the order of what comes on
 //! each stream, and the error that each violation is to be answered with.
 //!
 //! A QUIC connection has one [`Incoming`] for the streams that the client opened in its direction only, and

@@ -6,10 +6,12 @@
 
 pub use self::error::{Malformed, MessageError};
 pub use self::name::{FieldName, Pseudo};
+pub use self::response::{ResponseFields, ResponseReader};
 pub use self::trailers::TrailerReader;
 
 mod error;
 mod name;
+mod response;
 mod trailers;
 
 use bytes::{Bytes, BytesMut};

@@ -30,29 +30,15 @@ use std::time::Duration;
 use hemi_core::backend::{Nodes, Pick, ProxyProtocol};
 use hemi_core::metrics::Measures;
 use hemi_core::tls::ConnectorConfig;
-use hemi_core::{Component, CreateCx, Error, Explain, Lifecycle, Prepare, Result, Run};
+use hemi_core::{Component, CreateCx, Error, Lifecycle, Prepare, Result, Run};
 use hemi_web::{Body, HttpBackend, Outgoing, Response, Undelivered};
-use serde::Deserialize;
 
 use super::exchange::TimesConfig;
 use super::group::GroupConfig;
 use super::http::HttpConfig;
-use conns::{Conns, Limits};
+use super::multiplexed::{Conns, MultiplexConfig};
+use conns::Http2;
 use exchange::Exchange;
-
-/// Passes requests on to servers that speak HTTP/2.
-#[derive(Clone, Debug, Deserialize, Explain)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Http2Config {
-    /// Requests under way on a connection, at most; a node may have it be less.
-    pub max_streams_per_conn: usize,
-}
-
-impl Default for Http2Config {
-    fn default() -> Self {
-        Self { max_streams_per_conn: 100 }
-    }
-}
 
 /// Servers that speak HTTP/2.
 #[derive(Debug)]
@@ -64,25 +50,25 @@ pub struct Http2Backend {
 /// What all exchanges of a backend share.
 #[derive(Debug)]
 struct Shared {
-    conns: Conns,
+    conns: Conns<Http2>,
     times: TimesConfig,
     tunnel_timeout: Duration,
 }
 
 impl Component for Http2Backend {
     const SIGN: &'static str = "http2Backend";
-    type Config = (GroupConfig, HttpConfig, Http2Config, ConnectorConfig);
+    type Config = (GroupConfig, HttpConfig, MultiplexConfig, ConnectorConfig);
 
     fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
-        let ((backend, conns, times), http, own, tls) = config;
+        let ((backend, conns, times), http, multiplex, tls) = config;
         if conns.proxy_protocol != ProxyProtocol::None {
             let message = "connections of HTTP/2 carry requests of many clients: `.proxyProtocol` can't name one";
             return Err(Error::config(cx.span(), message));
         }
         let connector = http.connector(tls, &["h2"], cx)?;
         let head_size = u32::try_from(http.max_head_size.0).unwrap_or(u32::MAX);
-        let limits = Limits { streams: own.max_streams_per_conn.max(1), head_size };
-        let conns = Conns::new(conns, limits, connector, cx.cores());
+        let protocol = Http2 { head_size, connector: connector.map(Arc::new) };
+        let conns = Conns::new(conns, &multiplex, protocol, cx.cores());
         let shared = Arc::new(Shared { conns, times, tunnel_timeout: http.tunnel_timeout });
         Ok(Self { nodes: Nodes::of(backend, cx)?, shared })
     }
@@ -110,30 +96,12 @@ impl HttpBackend for Http2Backend {
 
     async fn send(
         &self,
-        mut pick: Pick,
+        pick: Pick,
         request: Outgoing<'_>,
-        mut body: Body,
+        body: Body,
     ) -> Result<Response, Box<Undelivered>> {
-        loop {
-            let lease = match self.shared.conns.lease(pick.endpoint()).await {
-                Ok(lease) => lease,
-                Err(error) => {
-                    let body = Some(body);
-                    return Err(Box::new(Undelivered { error, pick, unseen: true, body }));
-                }
-            };
-            let is_new = lease.is_new();
-            let sent = Exchange::send(self.shared.clone(), lease, pick, &request, body).await;
-            match sent {
-                // The node has taken leave of a connection just when it was used: nobody's fault.
-                Err(undelivered) if undelivered.unseen && !is_new => match *undelivered {
-                    Undelivered { body: Some(untouched), pick: again, .. } => {
-                        (body, pick) = (untouched, again);
-                    }
-                    undelivered => return Err(Box::new(undelivered)),
-                },
-                done => return done,
-            }
-        }
+        let shared = &self.shared;
+        let send = |lease, pick, body| Exchange::send(shared.clone(), lease, pick, &request, body);
+        shared.conns.send(pick, body, send).await
     }
 }

@@ -1,6 +1,7 @@
 //! What the proxies to FastCGI, SCGI, uWSGI and AJP have in common: a program is told of a request, and what it
 //! answers is the answer, or says what is to be answered instead.
 
+pub(super) mod mounted;
 pub(super) mod special;
 pub(super) mod variables;
 
@@ -86,7 +87,7 @@ impl Mount {
 }
 
 /// Passes requests on to programs.
-pub(super) struct Passing {
+pub(in crate::handlets) struct Passing {
     backend: Arc<dyn DynGateway>,
     params: Vec<(String, Template<WebVar>)>,
     hash_key: Option<Template<WebVar>>,

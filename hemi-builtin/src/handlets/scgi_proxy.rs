@@ -12,41 +12,16 @@
 //! }
 //! ```
 
-use hemi_core::{Component, CreateCx, Lifecycle, Result};
-use hemi_web::{Handlet, Reply, Request};
-
-use super::gateway::{GatewayConfig, Mount, MountConfig, Passing, SpecialConfig};
-use crate::sticky::StickyConfig;
+use super::gateway::mounted::{MountedProxy, Program};
 
 /// Has requests be answered by a program that speaks SCGI.
+pub type ScgiProxy = MountedProxy<Scgi>;
+
+/// Programs that speaks SCGI.
 #[derive(Debug)]
-pub struct ScgiProxy {
-    passing: Passing,
-    mount: Mount,
-}
+pub struct Scgi;
 
-impl Component for ScgiProxy {
+impl Program for Scgi {
     const SIGN: &'static str = "scgiProxy";
-    type Config = (GatewayConfig, SpecialConfig, StickyConfig, MountConfig);
-
-    fn create(
-        (gateway, special, sticky, mount): Self::Config,
-        cx: &mut CreateCx<'_>,
-    ) -> Result<Self> {
-        Ok(Self {
-            passing: Passing::create((gateway, special, sticky), "SCGI", cx)?,
-            mount: mount.into(),
-        })
-    }
-}
-
-impl Lifecycle for ScgiProxy {}
-
-impl Handlet for ScgiProxy {
-    async fn handle(&self, req: &mut Request) -> Reply {
-        match self.mount.script_of(req.path()) {
-            Some(script) => self.passing.pass_on(req, &script.into_owned()).await,
-            None => Reply::Next,
-        }
-    }
+    const PROTOCOL: &'static str = "SCGI";
 }

@@ -12,41 +12,16 @@
 //! }
 //! ```
 
-use hemi_core::{Component, CreateCx, Lifecycle, Result};
-use hemi_web::{Handlet, Reply, Request};
-
-use super::gateway::{GatewayConfig, Mount, MountConfig, Passing, SpecialConfig};
-use crate::sticky::StickyConfig;
+use super::gateway::mounted::{MountedProxy, Program};
 
 /// Has requests be answered by a program that uWSGI runs.
+pub type UwsgiProxy = MountedProxy<Uwsgi>;
+
+/// Programs that uWSGI runs.
 #[derive(Debug)]
-pub struct UwsgiProxy {
-    passing: Passing,
-    mount: Mount,
-}
+pub struct Uwsgi;
 
-impl Component for UwsgiProxy {
+impl Program for Uwsgi {
     const SIGN: &'static str = "uwsgiProxy";
-    type Config = (GatewayConfig, SpecialConfig, StickyConfig, MountConfig);
-
-    fn create(
-        (gateway, special, sticky, mount): Self::Config,
-        cx: &mut CreateCx<'_>,
-    ) -> Result<Self> {
-        Ok(Self {
-            passing: Passing::create((gateway, special, sticky), "uwsgi", cx)?,
-            mount: mount.into(),
-        })
-    }
-}
-
-impl Lifecycle for UwsgiProxy {}
-
-impl Handlet for UwsgiProxy {
-    async fn handle(&self, req: &mut Request) -> Reply {
-        match self.mount.script_of(req.path()) {
-            Some(script) => self.passing.pass_on(req, &script.into_owned()).await,
-            None => Reply::Next,
-        }
-    }
+    const PROTOCOL: &'static str = "uwsgi";
 }

@@ -52,15 +52,18 @@ fn proxy(kind: &str, node: SocketAddr, properties: &str) -> Running {
 
 /// Connections that a server has now.
 fn connections(server: &Running) -> usize {
+    measured(server, "hemi_server_conns_active")
+}
+
+/// A number that a stage tells of its only server.
+pub(crate) fn measured(server: &Running, name: &str) -> usize {
     let text = Measures::of(server.stage()).write(Exposition::Prometheus);
-    let line = text.lines().find(|line| line.starts_with("hemi_server_conns_active{"));
+    let line = text.lines().find(|line| line.starts_with(&format!("{name}{{")));
     line.and_then(|line| line.rsplit_once(' ')?.1.parse().ok()).unwrap_or_else(|| panic!("{text}"))
 }
 
-#[test]
-fn requests_share_a_connection() {
-    let origin = origin("", "rule { mirror {} }");
-    let server = proxy("http2Backend", origin.addr(), "");
+/// Contents of all sizes go to a mirror and back, one after the other and many at once.
+pub(crate) fn contents_of_all_sizes_pass(server: &Running) {
     let mut client = server.connect();
     for len in [0, 1, 100, 70_000, 3_000_000] {
         let content: Vec<u8> = (0..len).map(|n: u32| (n % 251) as u8).collect();
@@ -85,6 +88,13 @@ fn requests_share_a_connection() {
         client.send("cde").unwrap();
         assert_eq!(client.read_response().unwrap().text(), "abcde");
     }
+}
+
+#[test]
+fn requests_share_a_connection() {
+    let origin = origin("", "rule { mirror {} }");
+    let server = proxy("http2Backend", origin.addr(), "");
+    contents_of_all_sizes_pass(&server);
     assert_eq!(connections(&origin), 1);
 }
 

@@ -17,6 +17,7 @@ mod gateways;
 mod headers;
 mod hedging;
 mod http2_proxy;
+mod http3_proxy;
 mod http_proxy;
 mod https;
 mod jwt_auth;

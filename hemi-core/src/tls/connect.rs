@@ -105,8 +105,8 @@ impl Connector {
     /// be read.
     pub async fn connect(self: &Arc<Self>, socket: Socket, host: &str) -> io::Result<TlsStream> {
         let config = self.config().await?;
-        let name = self.config.tls_peer_name.as_deref().unwrap_or(host).trim_matches(['[', ']']);
-        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        let name =
+            ServerName::try_from(self.peer_name(host).to_owned()).map_err(io::Error::other)?;
         let tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
         let (mut socket, mut tls) = (socket, Box::new(Connection::Client(tls)));
         let mut inbound = BytesMut::new();
@@ -121,7 +121,8 @@ impl Connector {
         Ok(TlsStream::new(socket, tls, inbound, info))
     }
 
-    async fn config(self: &Arc<Self>) -> io::Result<Arc<ClientConfig>> {
+    /// What connections are made by, once the files are read.
+    pub(crate) async fn config(self: &Arc<Self>) -> io::Result<Arc<ClientConfig>> {
         let made = {
             let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
             made.as_ref().map(|made| (made.config.clone(), made.look))
@@ -175,6 +176,11 @@ impl Connector {
             }
             Err(e) => warn!("what the file said before holds: {e}"),
         }
+    }
+
+    /// The name that the certificate of this host must be for.
+    pub(crate) fn peer_name<'a>(&'a self, host: &'a str) -> &'a str {
+        self.config.tls_peer_name.as_deref().unwrap_or(host).trim_matches(['[', ']'])
     }
 
     fn make(&self) -> Result<Arc<ClientConfig>, IdentityError> {

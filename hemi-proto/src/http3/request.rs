@@ -99,6 +99,11 @@ impl RequestStream {
         }
     }
 
+    /// Says that the head was that of an answer on the way to the answer (RFC 9114 section 4.1): another one comes.
+    pub fn await_head(&mut self) {
+        self.at = At::Head;
+    }
+
     /// Says how many bytes of content the head promises; more or fewer make the message malformed
     /// (RFC 9114 section 4.1.2).
     pub fn promise(&mut self, length: u64) {
@@ -169,6 +174,17 @@ mod tests {
         assert_eq!(stream.read(&mut buf, 8), Ok(Some(data(b"ab"))));
         assert_eq!(read(&[1, 9], None), Err(Fault::Connection(Code::FrameError)));
         assert_eq!(read(&[1, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9], None), Ok(vec![Part::HeadTooLarge]));
+    }
+
+    #[test]
+    fn answers_may_have_others_before_them() {
+        let bytes = [1, 1, 7, 1, 1, 8, 0, 1, b'a'];
+        let (mut stream, mut buf) = (RequestStream::default(), BytesMut::from(&bytes[..]));
+        let head = |b: &'static [u8]| Ok(Some(Part::Head(Bytes::from_static(b))));
+        assert_eq!(stream.read(&mut buf, 8), head(&[7]));
+        stream.await_head();
+        assert_eq!(stream.read(&mut buf, 8), head(&[8]));
+        assert_eq!(stream.read(&mut buf, 8), Ok(Some(Part::Data(Bytes::from_static(b"a")))));
     }
 
     #[test]

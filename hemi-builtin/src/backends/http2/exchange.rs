@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::client::ResponseFuture;
+use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use hemi_core::backend::Pick;
 use hemi_core::clock;
@@ -21,9 +21,9 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::Shared;
-use super::conns::Lease;
 use super::head::{head_of, switching};
 use super::tunnel::Tunnel;
+use crate::backends::multiplexed::Lease;
 
 /// Answers on the way to the answer, at most.
 const INTERIM: usize = 16;
@@ -34,7 +34,7 @@ const PIECE: usize = 64 << 10;
 /// A request that was sent, or its head.
 pub(super) struct Exchange {
     shared: Arc<Shared>,
-    lease: Lease,
+    lease: Lease<SendRequest<Bytes>>,
     pick: Pick,
     upload: Upload,
     patience: Patience,
@@ -66,7 +66,7 @@ impl Exchange {
     /// Sends a request, and receives the head of the answer.
     pub(super) async fn send(
         shared: Arc<Shared>,
-        lease: Lease,
+        lease: Lease<SendRequest<Bytes>>,
         pick: Pick,
         request: &Outgoing<'_>,
         body: Body,
@@ -80,7 +80,7 @@ impl Exchange {
             Err(why) => return unseen(SendError::Unsendable(why), pick, body),
         };
         let tunnels = request.upgrade.is_some();
-        let ready = lease.sender().ready();
+        let ready = lease.conn().clone().ready();
         let limit = shared.times.answer_timeout;
         let mut sender = match tokio::time::timeout(limit, ready).await {
             Ok(Ok(sender)) => sender,
