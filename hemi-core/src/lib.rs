@@ -43,7 +43,7 @@ pub use config::{Explain, HttpUrl};
 pub use engine::{Engine, GRACE, Pulse, check, needs, serve, serve_parts};
 pub use error::{Error, Result};
 pub use hemi_derive::Component;
-pub use registry::{Entry, Registry};
+pub use registry::{Entry, Registry, Tool};
 pub use stage::{Needs, Parts, Prepare, Run, Shut, Stage};
 pub use status::Status;
 

@@ -2,6 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::Arc;
 
 use crate::component::{Component, CreateCx, DynLifecycle, Kind, Place, Rank};
@@ -74,7 +75,12 @@ impl Entry {
 #[derive(Default)]
 pub struct Registry {
     entries: BTreeMap<&'static str, Entry>,
+    tools: BTreeMap<&'static str, Tool>,
 }
+
+/// Does something for an operator who has called the program with these arguments, and says what comes of it; or why
+/// nothing does.
+pub type Tool = fn(arguments: &[String], out: &mut dyn Write) -> std::result::Result<(), String>;
 
 impl Registry {
     /// One with the fixtures of this crate.
@@ -128,6 +134,18 @@ impl Registry {
         let taken = self.entries.insert(C::SIGN, entry).is_some();
         assert!(!taken, "the sign `{}` is registered twice", C::SIGN);
         self
+    }
+
+    /// Adds what an action of the command line does, where that is the business of a crate.
+    pub fn tool(&mut self, action: &'static str, tool: Tool) -> &mut Self {
+        self.tools.insert(action, tool);
+        self
+    }
+
+    /// What does that; none if no crate of the program does.
+    #[must_use]
+    pub fn tool_of(&self, action: &str) -> Option<Tool> {
+        self.tools.get(action).copied()
     }
 
     /// All entries, by sign.

@@ -8,5 +8,6 @@ pub(crate) mod dump;
 pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod manual;
+pub(crate) mod rpc;
 pub(crate) mod serve;
 pub(crate) mod top;

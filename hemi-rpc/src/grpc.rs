@@ -10,6 +10,7 @@ mod coding;
 mod connect;
 mod dispatch;
 mod form;
+mod get;
 mod json;
 mod local;
 mod messages;
@@ -20,6 +21,7 @@ mod service;
 mod services;
 
 pub use channel::{AnswerBody, GrpcChannel, GrpcChannelConfig, Retry};
+pub(crate) use json::{read_json, write_json};
 pub use messages::Messages;
 pub use replies::Trailers;
 pub use server::{GrpcConfig, GrpcServer};

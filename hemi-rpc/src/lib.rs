@@ -45,6 +45,7 @@ mod guard;
 mod rpc_error;
 mod server;
 mod service;
+mod tool;
 
 pub use call::{Call, PushError, Pusher};
 pub use client::{Ask, BadEndpoint, Client, ClientConfig, Endpoint, Push, Remote, Via};
@@ -62,7 +63,6 @@ pub use grpc::{
 };
 pub use guard::{Asking, Guard, Refusal};
 pub use hemi_derive::{message, service};
-pub use hemi_proto::grpc::parse_timeout;
 pub use hemi_proto::rpcx::{CodecId, Metadata};
 pub use rpc_error::{Failure, RpcError};
 pub use serde;
@@ -76,4 +76,5 @@ use hemi_web::HandletRegistry;
 /// Adds this crate's components.
 pub fn register(registry: &mut Registry) {
     registry.server::<RpcxServer>().server::<GrpcServer>().handlet::<GrpcServices>();
+    registry.tool("rpc", tool::run);
 }

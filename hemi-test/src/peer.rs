@@ -105,6 +105,12 @@ pub const PEERS: &[Peer] = &[
     always("node", "nodejs", "runs clients in JavaScript"),
     always("npm", "npm", "installs those"),
     always("go", "golang-go", "builds programs that tests and the bench use"),
+    Peer {
+        program: "connectconformance",
+        package: "connectrpc.com/conformance@v1.0.7/cmd/connectconformance",
+        purpose: "tries out servers of Connect, gRPC and gRPC-Web",
+        need: Need::OnDemand,
+    },
     Peer { program: "chromium", package: "chromium", purpose: "a browser", need: Need::OnDemand },
 ];
 

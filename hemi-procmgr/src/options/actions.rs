@@ -176,6 +176,18 @@ pub(crate) const ACTIONS: &[Action] = &[
         run: actions::cert::cert,
     },
     Action {
+        names: &["rpc"],
+        operands: Operands::Several(Value { name: "WHAT", is: Is::Text }),
+        about: "call services elsewhere, or tell what there is to call",
+        more: "`NAME rpc list ADDRESS` lists the services of a server of gRPC that tells them (by reflection). \
+               `NAME rpc describe ADDRESS SERVICE` tells the methods of one, or the fields of a message. \
+               `NAME rpc call ADDRESS SERVICE/METHOD [JSON...] [FIELD=VALUE...]` calls a method with these messages and \
+               this metadata, and prints what is answered. `NAME rpc call rpcx@ADDRESS SERVICE/METHOD [JSON]` does so \
+               by rpcx.",
+        exits: &[(1, "the call has failed, or nobody could be asked")],
+        run: actions::rpc::rpc,
+    },
+    Action {
         names: &["advise"],
         operands: Operands::Nothing,
         about: "advise on the settings of this machine",

@@ -129,13 +129,14 @@ pub struct Scan {
     have: usize,
     /// Bytes of the message that are still to come.
     left: usize,
+    messages: usize,
 }
 
 impl Scan {
     /// For messages of so many bytes at most, none of them compressed.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { most, head: [0; HEAD_LEN], have: 0, left: 0 }
+        Self { most, head: [0; HEAD_LEN], have: 0, left: 0, messages: 0 }
     }
 
     /// Looks at a piece.
@@ -164,9 +165,16 @@ impl Scan {
                     return Err(FrameError::Flags(self.head[0]));
                 }
                 self.left = length_of(&self.head, self.most)?;
+                self.messages += 1;
             }
         }
         Ok(())
+    }
+
+    /// How many messages have begun.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        self.messages
     }
 
     /// Whether a frame has begun that is not complete.

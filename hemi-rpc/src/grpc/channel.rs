@@ -138,7 +138,7 @@ impl Inner {
         }
         // None if it would be later than clocks go.
         let until = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let content = Content::of(body);
+        let content = Content::of(body)?;
         let calling = self.attempts(&parts, content, until);
         match until {
             None => calling.await,

@@ -15,7 +15,7 @@ use super::coding::{ACCEPTED, Coding};
 use super::connect;
 use super::form::{Carrier, Form, GRPC_TIMEOUT};
 use super::json::Method;
-use super::messages::{Messages, framed};
+use super::messages::{Messages, Want, framed};
 use super::replies::{Packing, Replies, Whole, code_of, trailers_of};
 use super::service::GrpcService;
 use super::services::GrpcServices;
@@ -27,8 +27,8 @@ pub(super) struct Dispatch<'a> {
     pub(super) services: &'a GrpcServices,
     pub(super) service: &'a GrpcService,
     pub(super) form: &'a Form,
-    /// What the method takes and gives back, if messages are to be made of JSON.
-    pub(super) json: Option<&'a Method>,
+    /// What is known of the method, if anything is.
+    pub(super) method: Option<&'a Method>,
 }
 
 impl Dispatch<'_> {
@@ -70,7 +70,7 @@ impl Dispatch<'_> {
             let (status, headers) = apart(parts.headers);
             return Ok(failed(form, &status, headers));
         }
-        let packing = Packing::new(replies, self.json.map(|method| method.output.clone()));
+        let packing = Packing::new(replies, self.json().map(|method| method.output.clone()));
         let more = parts.extensions.remove();
         let replies_of = Replies::new(body, form.carrier, packing, more, time, counters.clone());
         let mut headers = parts.headers;
@@ -86,6 +86,11 @@ impl Dispatch<'_> {
         Ok(response.with_body(Body::stream(replies_of)))
     }
 
+    /// What the method takes and gives back, if messages are to be made of JSON.
+    fn json(&self) -> Option<&Method> {
+        self.method.filter(|_| self.form.json)
+    }
+
     /// The request as services take it.
     fn translate(
         &self,
@@ -96,8 +101,14 @@ impl Dispatch<'_> {
         let most = self.services.limits.max_message_size.0;
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let uri = req.uri().map_err(|e| Status::internal(e.to_string()))?;
-        let input = self.json.map(|method| method.input.clone());
-        let messages = Messages::new(req.take_body(), self.form, coding, input, most);
+        let want = Want {
+            coding,
+            json: self.json().map(|method| method.input.clone()),
+            most,
+            one: self.method.is_some_and(|method| method.takes_one),
+            drains: req.version() < http::Version::HTTP_2,
+        };
+        let messages = Messages::new(req.take_body(), self.form.carrier, want);
         let mut translated = http::Request::new(messages);
         *translated.method_mut() = HttpMethod::POST;
         *translated.uri_mut() = uri;
@@ -111,7 +122,11 @@ impl Dispatch<'_> {
         *translated.headers_mut() = headers;
         let mut extensions = req.extensions().clone();
         extensions.insert(req.peer());
-        if self.form.json && self.json.is_none() {
+        if req.method() == HttpMethod::GET {
+            // The query may be of interest.
+            extensions.insert(translated.uri().clone());
+        }
+        if self.form.json && self.method.is_none() {
             extensions.insert(CodecId::JSON);
         }
         *translated.extensions_mut() = extensions;

@@ -13,7 +13,7 @@ use prost_reflect::MessageDescriptor;
 use tonic::Status;
 
 use super::coding::Coding;
-use super::form::{Carrier, Form};
+use super::form::Carrier;
 use super::json;
 
 /// The messages of a call: the content of the requests that services of gRPC get.
@@ -21,7 +21,9 @@ use super::json;
 pub struct Messages {
     body: Body,
     state: State,
-    unpacking: Unpacking,
+    want: Want,
+    /// How many have come, where they are counted.
+    count: usize,
     /// There if what comes is base64: what is left of it until there are four letters.
     letters: Option<BytesMut>,
 }
@@ -34,39 +36,48 @@ enum State {
     Framed(Frames),
     /// There is one, without a frame.
     Whole(BytesMut),
+    /// They are refused by this, once so many bytes more have been dropped, or all.
+    Refused(Status, usize),
     Over,
 }
 
-/// What is done to each message.
+/// What messages have to be.
 #[derive(Debug)]
-struct Unpacking {
-    coding: Coding,
-    /// Bytes that it may have.
-    most: usize,
-    /// What it is, if it comes in JSON.
-    json: Option<MessageDescriptor>,
+pub(super) struct Want {
+    /// How they may be compressed.
+    pub(super) coding: Coding,
+    /// What they are, if they come in JSON.
+    pub(super) json: Option<MessageDescriptor>,
+    /// Bytes that each may have.
+    pub(super) most: usize,
+    /// Whether there has to be one, and no more.
+    pub(super) one: bool,
+    /// Whether what follows a refusal is dropped first, so that the connection can go on: that of HTTP/1.
+    pub(super) drains: bool,
 }
 
 impl Messages {
-    /// Of a call whose messages may be compressed by this, and have so many bytes; of this type, if they are to be made
-    /// of JSON.
-    pub(super) fn new(
-        mut body: Body,
-        form: &Form,
-        coding: Coding,
-        json: Option<MessageDescriptor>,
-        most: usize,
-    ) -> Self {
+    /// Of a call.
+    pub(super) fn new(mut body: Body, carrier: Carrier, want: Want) -> Self {
         // Streams take the time they want.
         body.lift_limits();
-        let plain = coding == Coding::Identity && json.is_none();
-        let state = match form.carrier {
+        let plain = want.coding == Coding::Identity && want.json.is_none();
+        let state = match carrier {
             Carrier::Unary => State::Whole(BytesMut::new()),
-            _ if plain => State::Passing(Scan::new(most)),
-            _ => State::Framed(Frames::new(most)),
+            _ if plain => State::Passing(Scan::new(want.most)),
+            _ => State::Framed(Frames::new(want.most)),
         };
-        let letters = (form.carrier == Carrier::WebText).then(BytesMut::new);
-        Self { body, state, unpacking: Unpacking { coding, most, json }, letters }
+        let letters = (carrier == Carrier::WebText).then(BytesMut::new);
+        Self { body, state, want, count: 0, letters }
+    }
+
+    /// One more has come.
+    fn counted(&mut self, count: usize) -> Result<(), Status> {
+        self.count = count;
+        if self.want.one && count > 1 {
+            return Err(Status::unimplemented("the method takes one message"));
+        }
+        Ok(())
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Data, Status>>> {
@@ -78,7 +89,8 @@ impl Messages {
                 if flags & !FLAG_COMPRESSED != 0 {
                     return Poll::Ready(Some(Err(refusal(FrameError::Flags(flags)))));
                 }
-                let message = self.unpacking.unpack(flags == FLAG_COMPRESSED, message)?;
+                self.counted(self.count + 1)?;
+                let message = self.want.unpack(flags == FLAG_COMPRESSED, message)?;
                 return Poll::Ready(Some(Ok(Data::data(framed(0, &message)))));
             }
             let Some(frame) =
@@ -96,11 +108,13 @@ impl Messages {
             match &mut self.state {
                 State::Passing(scan) => {
                     scan.look(&piece).map_err(refusal)?;
+                    let count = scan.messages();
+                    self.counted(count)?;
                     return Poll::Ready(Some(Ok(Data::data(piece))));
                 }
                 State::Framed(frames) => frames.push(piece),
                 State::Whole(whole) => {
-                    let (length, most) = (whole.len() + piece.len(), self.unpacking.most);
+                    let (length, most) = (whole.len() + piece.len(), self.want.most);
                     if length > most {
                         return Poll::Ready(Some(Err(refusal(FrameError::TooLong {
                             length,
@@ -108,6 +122,12 @@ impl Messages {
                         }))));
                     }
                     whole.extend_from_slice(&piece);
+                }
+                State::Refused(_, left) => {
+                    *left = left.saturating_sub(piece.len());
+                    if *left == 0 {
+                        return Poll::Ready(self.end());
+                    }
                 }
                 State::Over => return Poll::Ready(None),
             }
@@ -120,20 +140,27 @@ impl Messages {
             State::Passing(scan) => scan.is_midway(),
             State::Framed(frames) => frames.is_midway(),
             State::Whole(whole) => {
-                let packed = self.unpacking.coding != Coding::Identity;
-                let message = self.unpacking.unpack(packed, whole.freeze());
+                let packed = self.want.coding != Coding::Identity;
+                let message = self.want.unpack(packed, whole.freeze());
                 return Some(message.map(|message| Data::data(framed(0, &message))));
             }
+            State::Refused(status, _) => return Some(Err(status)),
             State::Over => false,
         };
+        if self.want.one && self.count == 0 && !midway {
+            return Some(Err(Status::unimplemented("the method takes one message: there is none")));
+        }
         let cut = midway || self.letters.as_ref().is_some_and(|letters| !letters.is_empty());
         cut.then(|| Err(refusal(FrameError::Cut)))
     }
 }
 
+/// Bytes that are dropped after a refusal.
+const DRAINED: usize = 16 << 20;
+
 type Data = http_body::Frame<Bytes>;
 
-impl Unpacking {
+impl Want {
     fn unpack(&self, packed: bool, mut message: Bytes) -> Result<Bytes, Status> {
         if packed {
             message = self.coding.decompress(&message, self.most)?;
@@ -172,7 +199,15 @@ impl HttpBody for Messages {
         if matches!(this.state, State::Over) {
             return Poll::Ready(None);
         }
-        let next = this.poll_next(cx);
+        let mut next = this.poll_next(cx);
+        if this.want.drains
+            && !matches!(this.state, State::Over)
+            && let Poll::Ready(Some(Err(status))) = next
+        {
+            this.letters = None;
+            this.state = State::Refused(status, DRAINED);
+            next = this.poll_next(cx);
+        }
         if matches!(next, Poll::Ready(None | Some(Err(_)))) {
             this.state = State::Over;
         }

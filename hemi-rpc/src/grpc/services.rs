@@ -5,10 +5,16 @@
 //! 	echoService "Echo" {}
 //! 	webapp "shop" {
 //! 		.hostnames = ("*")
-//! 		rule { grpcServices { .services = ("Echo")  .maxMessageSize = 1M } }
+//! 		rule {
+//! 			grpcServices { .services = ("Echo")  .maxMessageSize = 1M }
+//! 		}
 //! 		rule { .returnCode = 404 }
 //! 	}
-//! 	httpxServer "main" { .address = "127.0.0.1:3080"  .webapps = ("shop")  .h2cPriorKnowledge = true }
+//! 	httpxServer "main" {
+//! 		.address = "127.0.0.1:3080"
+//! 		.webapps = ("shop")
+//! 		.h2cPriorKnowledge = true
+//! 	}
 //! }
 //! ```
 
@@ -32,7 +38,7 @@ use super::dispatch::{Dispatch, failed};
 use super::form::{Carrier, Form};
 use super::replies::trailers_of;
 use super::reported::{health, reflection, report, report_first};
-use super::{GrpcService, local};
+use super::{GrpcService, get, local};
 use crate::guard::Tokens;
 use crate::{DynService, ServiceKind};
 
@@ -187,7 +193,14 @@ impl GrpcServices {
 
     /// What is answered to a request that is not worth asking a service; none if it is.
     fn refuse(&self, req: &mut Request) -> Option<Reply> {
-        let posted = req.method() == Method::POST;
+        let mut posted = req.method() == Method::POST;
+        if req.method() == Method::GET && get::is_call(req) {
+            let found = self.find(req).and_then(|(service, method)| service.method(method));
+            posted = found.is_some_and(|method| method.changes_nothing);
+            if posted && !get::unfold(req) {
+                return Some(StatusCode::BAD_REQUEST.into());
+            }
+        }
         let Some(form) = Form::of(req) else {
             let known = posted && self.find(req).is_some();
             let unfit = StatusCode::UNSUPPORTED_MEDIA_TYPE;
@@ -265,9 +278,9 @@ impl Handlet for GrpcServices {
         let (Some(form), Some((service, method))) = (Form::of(req), self.find(req)) else {
             return Reply::Next;
         };
-        let json = if form.json { service.method(method) } else { None };
+        let method = service.method(method);
         self.counters.began();
-        let dispatch = Dispatch { services: self, service, form: &form, json };
+        let dispatch = Dispatch { services: self, service, form: &form, method };
         Reply::Done(dispatch.answer(req).await)
     }
 

@@ -11,4 +11,5 @@ mod grpc;
 mod limits;
 mod server;
 mod services;
+mod tool;
 mod transports;

@@ -33,8 +33,11 @@ const RULES: &[(&str, May)] = &[
     ("bench-axum", May::Use(&[])),
     ("bench-h3load", May::Use(&[])),
     ("bench-rpc", May::Use(&["hemi-core", "hemi-rpc"])),
+    ("bench-tonic", May::Use(&["bench-rpc"])),
     ("bench-tungstenite", May::Use(&[])),
     ("bench-websocket", May::Use(&["hemi-proto"])),
+    ("rpc-conformance", May::Use(&["hemi-core", "hemi-proto", "hemi-rpc"])),
+    ("rpc-interop", May::Use(&["hemi-rpc"])),
 ];
 
 /// The crates that define kinds of components, and what those stand on.

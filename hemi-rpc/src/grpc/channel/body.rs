@@ -31,7 +31,11 @@ pub(super) enum Content {
 }
 
 impl Content {
-    pub(super) fn of(mut body: TonicBody) -> Self {
+    /// Looks at what is there.
+    ///
+    /// # Errors
+    /// When a message can't be written.
+    pub(super) fn of(mut body: TonicBody) -> Result<Self, Status> {
         let mut known = BytesMut::new();
         let mut only = Bytes::new();
         loop {
@@ -50,14 +54,12 @@ impl Content {
                     }
                     known.extend_from_slice(&piece);
                     if known.len() > AT_ONCE {
-                        return Self::Streamed(known.freeze(), body);
+                        return Ok(Self::Streamed(known.freeze(), body));
                     }
                 }
-                Poll::Ready(None) => return Self::Whole(gathered()),
-                // It fails again where it is sent.
-                Poll::Pending | Poll::Ready(Some(Err(_))) => {
-                    return Self::Streamed(gathered(), body);
-                }
+                Poll::Ready(None) => return Ok(Self::Whole(gathered())),
+                Poll::Ready(Some(Err(status))) => return Err(status),
+                Poll::Pending => return Ok(Self::Streamed(gathered(), body)),
             }
         }
     }
