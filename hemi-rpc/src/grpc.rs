@@ -22,6 +22,7 @@ mod services;
 
 pub use channel::{AnswerBody, GrpcChannel, GrpcChannelConfig, Retry};
 pub(crate) use json::{read_json, write_json};
+pub(crate) use local::within;
 pub use messages::Messages;
 pub use replies::Trailers;
 pub use server::{GrpcConfig, GrpcServer};

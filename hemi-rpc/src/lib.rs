@@ -42,6 +42,7 @@ mod exchange;
 mod fault;
 mod grpc;
 mod guard;
+mod local;
 mod rpc_error;
 mod server;
 mod service;

@@ -8,6 +8,7 @@
 //! ```
 
 mod conn;
+mod gateway;
 mod limits;
 mod tls;
 
@@ -23,14 +24,17 @@ use hemi_core::metrics::Measures;
 use hemi_core::server::Server;
 use hemi_core::tls::{SiteConfig, TlsConfig};
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Parts, Prepare, Result, Run};
+use hemi_web::{HttpConfig, HttpxServer, Rule, Webapp};
 use serde::Deserialize;
 
+use self::gateway::Gateway;
 pub use self::limits::RpcxLimits;
 use self::tls::Tls;
 use crate::exchange::Route;
+use crate::grpc::within;
 use crate::guard::Tokens;
 use crate::service::erase;
-use crate::{Asking, DynService, Guard, Refusal, Service, ServiceKind};
+use crate::{Asking, DynService, GrpcLimits, GrpcServices, Guard, Refusal, Service, ServiceKind};
 
 /// Serves services to callers that speak rpcx.
 #[derive(Debug, Deserialize, Explain)]
@@ -44,6 +48,10 @@ pub struct RpcxConfig {
     /// shows none of them is answered with an error, and his connection closed.
     #[serde(default)]
     pub auth_tokens: Several<Secret>,
+    /// Whether callers may speak HTTP at the same port: as they do to the gateway of rpcx, by JSON-RPC 2.0, and by gRPC,
+    /// gRPC-Web and Connect. What a connection begins with decides.
+    #[serde(default)]
+    pub http: bool,
 }
 
 /// A server of rpcx.
@@ -57,6 +65,10 @@ pub struct RpcxServer {
     guards: Vec<Arc<dyn Guard>>,
     /// There if connections are encrypted.
     tls: Option<Tls>,
+    /// Whether callers may speak HTTP.
+    http: bool,
+    /// Who speaks it with them, if they may.
+    web: OnceLock<Arc<HttpxServer>>,
     /// Each core has its own, for what all connections write to is slow.
     shared: OnceLock<Arc<PerCore<Arc<Shared>>>>,
     gate: OnceLock<Gate>,
@@ -141,6 +153,7 @@ impl Component for RpcxServer {
         let gate_counters = cx.keep(|| GateCounters::new(cores));
         let server = Self::with_counters(address, limits, gate, counters, gate_counters);
         let server = Self { services, tls: Tls::create(tls, site, cx)?, ..server };
+        let server = Self { http: own.http, ..server };
         let tokens = own.auth_tokens.0;
         Ok(if tokens.is_empty() { server } else { server.guard(Tokens(tokens)) })
     }
@@ -177,6 +190,8 @@ impl RpcxServer {
             services: HashMap::new(),
             guards: Vec::new(),
             tls: None,
+            http: false,
+            web: OnceLock::new(),
             shared: OnceLock::new(),
             gate: OnceLock::new(),
         }
@@ -200,6 +215,39 @@ impl RpcxServer {
     pub fn guard(mut self, guard: impl Guard) -> Self {
         self.guards.push(Arc::new(guard));
         self
+    }
+
+    /// The same for callers that speak HTTP too: see `http` in its config.
+    #[must_use]
+    pub fn http(self) -> Self {
+        Self { http: true, ..self }
+    }
+
+    /// Who speaks HTTP with callers.
+    fn web(&self) -> HttpxServer {
+        let shared = Shared::for_core(self);
+        let limits = GrpcLimits {
+            max_message_size: self.limits.max_message_size,
+            call_timeout: self.limits.call_timeout,
+            // Nobody prepares it.
+            reflection: false,
+            ..GrpcLimits::default()
+        };
+        let mut grpc = GrpcServices::with_limits(limits);
+        for (name, service) in &self.services {
+            grpc = grpc.service(within(name, service, &shared));
+        }
+        let rule = Rule::new().handlet(Gateway(shared)).handlet(grpc);
+        let webapp = Webapp::new("rpcx").max_body_size(u64::MAX).rule(rule);
+        let http = HttpConfig {
+            h2c_prior_knowledge: true,
+            max_requests_per_conn: u32::MAX,
+            idle_timeout: self.limits.idle_timeout,
+            send_timeout: self.limits.send_timeout,
+            ..HttpConfig::default()
+        };
+        let address = self.address.clone();
+        HttpxServer::with_config(address, [Arc::new(webapp)], http, GateConfig::default())
     }
 
     /// Adds the server to a stage that is built in code.
@@ -235,11 +283,11 @@ impl Shared {
         })
     }
 
-    fn route(&self, service: &[u8]) -> Option<&Arc<Route>> {
+    pub(crate) fn route(&self, service: &[u8]) -> Option<&Arc<Route>> {
         self.routes.get(service)
     }
 
-    fn admit(&self, asking: &Asking<'_>) -> std::result::Result<(), Refusal> {
+    pub(crate) fn admit(&self, asking: &Asking<'_>) -> std::result::Result<(), Refusal> {
         self.guards.iter().try_for_each(|guard| guard.admit(asking))
     }
 }
@@ -263,26 +311,31 @@ impl Lifecycle for RpcxServer {
         if let Some(tls) = &self.tls {
             tls.prepare(cx.cores())?;
         }
+        if self.http {
+            let _ = self.web.set(Arc::new(self.web()));
+        }
         Ok(())
     }
 
     async fn run(&self, cx: &Run) {
         let (Some(gate), Some(shared)) = (self.gate.get(), self.shared.get()) else { return };
-        let shared = shared.clone();
+        let (shared, web) = (shared.clone(), self.web.get().cloned());
         let acceptor = self.tls.as_ref().and_then(|tls| Some((tls, tls.acceptor.get()?.clone())));
         let Some((tls, acceptor)) = acceptor else {
             let serve = move |accepted: Accepted| {
                 let Accepted { socket, peer, ticket, .. } = accepted;
-                conn::serve(socket, peer, ticket, shared.mine().clone())
+                conn::serve(socket, None, peer, ticket, shared.mine().clone(), web.clone())
             };
             return gate.run(cx, serve).await;
         };
         let serve = move |accepted: Accepted| {
             let Accepted { socket, peer, ticket, .. } = accepted;
             let (acceptor, shared) = (acceptor.clone(), shared.mine().clone());
+            let web = web.clone();
             async move {
                 let Some(stream) = acceptor.accept(socket, &peer, &ticket).await else { return };
-                conn::serve(stream, peer, ticket, shared).await;
+                let tls = Some(stream.info().clone());
+                conn::serve(stream, tls, peer, ticket, shared, web).await;
             }
         };
         tokio::select! {

@@ -21,7 +21,8 @@ use bytes::BytesMut;
 use hemi_core::acme::{Acme, AcmeKind};
 use hemi_core::clock::{self, Moment};
 use hemi_core::config::{Diagnostic, Ref, Spanned};
-use hemi_core::gate::{Accepted, Gate, GateConfig, GateCounters};
+use hemi_core::gate::{Accepted, Gate, GateConfig, GateCounters, Ticket};
+use hemi_core::io::Io;
 use hemi_core::listen::{Address, ListenOptions, Peer};
 use hemi_core::metrics::Measures;
 use hemi_core::quic::QuicConfig;
@@ -36,6 +37,7 @@ use hemi_proto::http1::{HeadLimits, encode_status_line};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::conn::{http1, http2};
 use crate::http_config::{HttpConfig, HttpCounters, Limit};
@@ -257,6 +259,22 @@ impl HttpxServer {
             tls: tls.tls_mode.then(|| Tls::create(tls, cx)),
             http3: None,
         })
+    }
+
+    /// Serves a connection to its end that another server has accepted, and read this from: one of a port where more than
+    /// HTTP is spoken.
+    pub fn go_on<I>(
+        &self,
+        io: I,
+        read: BytesMut,
+        tls: Option<Arc<TlsInfo>>,
+        peer: Peer,
+        ticket: Ticket,
+    ) -> impl Future<Output = ()> + Send + use<I>
+    where
+        I: Io + AsyncRead + AsyncWrite,
+    {
+        http1::go_on(io, read, tls, peer, ticket, self.shared.clone())
     }
 
     /// The same over TLS only, by the certificates of its webapps.

@@ -1,18 +1,15 @@
 //! Services that are an `impl` block with `#[service]`, for callers that speak gRPC: each call is one of rpcx that is
 //! never sent.
 
-use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hemi_core::clock::Moment;
 use hemi_core::cores::available;
 use hemi_core::listen::Peer;
 use hemi_proto::grpc::{FrameError, Frames};
-use hemi_proto::rpcx::{
-    self, CodecId, Compression, Decoded, ERROR_KEY, Head, Limits, Metadata, Mode,
-};
+use hemi_proto::rpcx::CodecId;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Body as HttpBody;
 use http_body::{Frame, SizeHint};
@@ -22,9 +19,10 @@ use tonic::body::Body as TonicBody;
 use super::messages::{Messages, framed};
 use super::replies::trailers_of;
 use super::service::{Answering, Calls, GrpcService};
-use crate::exchange::{Done, Exchange, Outcome, Route};
+use crate::DynService;
+use crate::exchange::Route;
+use crate::local::{LocalCall, Refused, metadata_of};
 use crate::server::Shared;
-use crate::{DynService, Pusher};
 
 /// A service of that kind.
 struct Local {
@@ -34,16 +32,26 @@ struct Local {
 
 /// Answers calls of gRPC by a service that knows nothing of it.
 pub(super) fn of(name: &str, service: &Arc<dyn DynService>) -> GrpcService {
+    within(name, service, &Shared::without_limits(available().get()))
+}
+
+/// The same for who is let pass by the guards of this server.
+pub(crate) fn within(
+    name: &str,
+    service: &Arc<dyn DynService>,
+    server: &Arc<Shared>,
+) -> GrpcService {
     let route = Arc::new(Route { name: name.to_owned(), service: service.clone() });
-    GrpcService::of(name, Local { route, server: Shared::without_limits(available().get()) })
+    GrpcService::of(name, Local { route, server: server.clone() })
 }
 
 impl Calls for Local {
     fn call(&self, request: http::Request<Messages>) -> Answering {
         let (route, server) = (self.route.clone(), self.server.clone());
-        Box::pin(
-            async move { answer(request, route, server).await.unwrap_or_else(Status::into_http) },
-        )
+        Box::pin(async move {
+            let answered = answer(request, route, server).await;
+            answered.unwrap_or_else(Status::into_http)
+        })
     }
 
     fn speaks_json(&self) -> bool {
@@ -57,56 +65,35 @@ async fn answer(
     server: Arc<Shared>,
 ) -> Result<http::Response<TonicBody>, Status> {
     let (parts, body) = request.into_parts();
-    let method = parts.uri.path().rsplit('/').next().unwrap_or_default();
-    if !route.service.methods().contains(&method) {
-        return Err(Status::unimplemented(format!("{} has no method {method}", route.name)));
-    }
     let message = only(body).await?;
-    let codec = parts.extensions.get().copied().unwrap_or(CodecId::PROTOBUF);
-    let metadata = metadata_of(&parts.headers);
-    let frame = rpcx::Frame {
-        head: Head { version: 0, mode: Mode::Call, compression: Compression::NONE, codec, seq: 0 },
-        service: route.name.as_bytes(),
-        method: method.as_bytes(),
-        metadata: metadata.pairs(),
-        payload: &message,
-    };
-    let (pusher, mut out) = (Pusher::new(), BytesMut::new());
-    // Nobody is there to take what is pushed.
-    pusher.lock().gone = true;
-    let exchange = Exchange {
-        frame,
-        payload: Cow::Borrowed(&message),
-        deadline: Moment::NEVER,
-        peer: parts.extensions.get().copied().unwrap_or(Peer::Unix),
-        route: &route,
-        pusher: &pusher,
+    let call = LocalCall {
         server: &server,
-        out: &mut out,
+        route: &route,
+        method: parts.uri.path().rsplit('/').next().unwrap_or_default(),
+        peer: parts.extensions.get().copied().unwrap_or(Peer::Unix),
+        codec: parts.extensions.get().copied().unwrap_or(CodecId::PROTOBUF),
+        metadata: metadata_of(&parts.headers),
+        message: &message,
+        deadline: Moment::NEVER,
     };
-    let Outcome(done) = route.service.call(exchange);
-    let answer = match done {
-        Done::Now => out,
-        Done::Later(pending) => pending.await,
-    };
-    let unread = || Status::internal("the answer can't be read");
-    let limits = Limits { message: u32::MAX as usize, metadata: u32::MAX as usize };
-    let Ok(Decoded::Frame(answer, _)) = rpcx::decode(&answer, limits) else { return Err(unread()) };
+    let reply = call.make().await.map_err(|refused| match refused {
+        Refused::NoMethod(text) => Status::unimplemented(text),
+        Refused::Guarded(fault) => Status::unauthenticated(fault.text()),
+    })?;
     let mut headers = HeaderMap::new();
-    for (key, value) in answer.metadata.iter().filter(|(key, _)| !key.starts_with(b"__")) {
+    for (key, value) in reply.metadata.pairs().iter().filter(|(key, _)| !key.starts_with(b"__")) {
         let name = HeaderName::from_bytes(&key.to_ascii_lowercase());
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
             headers.append(name, value);
         }
     }
-    if answer.head.mode == Mode::Failure {
-        let text = answer.metadata.text(ERROR_KEY).unwrap_or_default();
+    if let Some(text) = reply.failed {
         let mut failed = Status::unknown(text).into_http::<TonicBody>();
         failed.headers_mut().extend(headers);
         return Ok(failed);
     }
     let mut response = http::Response::new(TonicBody::new(Reply {
-        message: Some(framed(0, answer.payload)),
+        message: Some(framed(0, &reply.payload)),
         trailers: Some(trailers_of(&Status::ok(""))),
     }));
     *response.headers_mut() = headers;
@@ -132,20 +119,6 @@ async fn only(mut body: Messages) -> Result<Bytes, Status> {
         }
     }
     message.ok_or_else(|| Status::unimplemented("the method takes one message, and there is none"))
-}
-
-/// What a caller says besides, but for what is about the request.
-fn metadata_of(headers: &HeaderMap) -> Metadata {
-    let mut metadata = Metadata::new();
-    for (name, value) in headers {
-        let name = name.as_str();
-        let is_ours = name.starts_with("grpc-")
-            || matches!(name, "te" | "content-type" | "content-length" | "user-agent" | "host");
-        if !is_ours {
-            metadata.set(name, value.as_bytes());
-        }
-    }
-    metadata
 }
 
 /// An answer that is there.

@@ -17,9 +17,12 @@ use hemi_core::gate::{Phase, Ticket};
 use hemi_core::io::{Io, Outbox, pool};
 use hemi_core::listen::Peer;
 use hemi_core::panics::catch;
+use hemi_core::tls::TlsInfo;
 use hemi_proto::rpcx::{
     self, Compression, Decoded, Frame, FrameError, GunzipError, Limits, Mode, Pairs, TIMEOUT_KEY,
 };
+use hemi_web::HttpxServer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, error};
 
 use super::Shared;
@@ -37,8 +40,15 @@ const ROOM: usize = 64 << 10;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves one connection to its end.
-pub(super) async fn serve(io: impl Io, peer: Peer, ticket: Ticket, server: Arc<Shared>) {
-    let mut conn = Conn::new(io, peer, ticket, server);
+pub(super) async fn serve<I: Io + AsyncRead + AsyncWrite>(
+    io: I,
+    tls: Option<Arc<TlsInfo>>,
+    peer: Peer,
+    ticket: Ticket,
+    server: Arc<Shared>,
+    web: Option<Arc<HttpxServer>>,
+) {
+    let mut conn = Conn::new(io, peer, ticket, server, web.is_some());
     let served = catch(poll_fn(|cx| conn.poll(cx))).await;
     match served {
         Ok(Ok(())) => {}
@@ -52,6 +62,12 @@ pub(super) async fn serve(io: impl Io, peer: Peer, ticket: Ticket, server: Arc<S
             debug!(%peer, "connection closed: {what}");
         }
         Ok(Err(End::Shut)) => {}
+        Ok(Err(End::Http)) => {
+            let Conn { io, rbuf, ticket, .. } = conn;
+            if let Some(web) = web {
+                Box::pin(web.go_on(io, rbuf, tls, peer, ticket)).await;
+            }
+        }
         Err(panic) => error!(%peer, "connection panicked: {panic}"),
     }
 }
@@ -62,6 +78,8 @@ enum End {
     Bad(String),
     Late(&'static str),
     Shut,
+    /// It is HTTP that the caller speaks.
+    Http,
 }
 
 impl From<io::Error> for End {
@@ -87,7 +105,7 @@ struct Conn<I> {
     calls: FuturesUnordered<Box<Pending>>,
     server: Arc<Shared>,
     limits: Limits,
-    pusher: Pusher,
+    pusher: Pushing,
     rate: Rate,
     peer: Peer,
     ticket: Ticket,
@@ -95,6 +113,8 @@ struct Conn<I> {
     state: State,
     /// Nothing was read yet: the caller may come by HTTP.
     fresh: bool,
+    /// Whether it may speak that with others.
+    http: bool,
     /// The caller sends no more.
     ended: bool,
     /// About now.
@@ -108,7 +128,7 @@ struct Conn<I> {
 }
 
 impl<I: Io> Conn<I> {
-    fn new(io: I, peer: Peer, ticket: Ticket, server: Arc<Shared>) -> Self {
+    fn new(io: I, peer: Peer, ticket: Ticket, server: Arc<Shared>, http: bool) -> Self {
         let now = clock::now();
         Self {
             io,
@@ -118,12 +138,13 @@ impl<I: Io> Conn<I> {
             limits: server.limits.frames(),
             rate: Rate::new(server.limits.max_call_rate, now),
             server,
-            pusher: Pusher::new(),
+            pusher: Pushing(Pusher::new()),
             peer,
             ticket,
             deadline: None,
             state: State::Open,
             fresh: true,
+            http,
             ended: false,
             now,
             heard: now,
@@ -189,7 +210,7 @@ impl<I: Io> Conn<I> {
             put(&mut self.out, frame);
         }
         if self.has_room() {
-            let mut pushes = self.pusher.lock();
+            let mut pushes = self.pusher.0.lock();
             if !pushes.frames.is_empty() {
                 put(&mut self.out, pushes.frames.split());
             }
@@ -212,6 +233,13 @@ impl<I: Io> Conn<I> {
                 held_back = true;
                 break;
             }
+            if self.fresh && self.http && !rest.starts_with(b"\x08") {
+                match rpcx::read_connect(rest) {
+                    // What is its start may be that of another CONNECT.
+                    Some(_) => {}
+                    None => return Err(End::Http),
+                }
+            }
             if std::mem::take(&mut self.fresh) && rest.starts_with(b"C") {
                 match rpcx::read_connect(rest) {
                     Some(0) => {
@@ -233,7 +261,7 @@ impl<I: Io> Conn<I> {
                     at += length;
                     self.midway = None;
                     let Self { out, calls, server, pusher, rate, peer, now, .. } = self;
-                    let (peer, now) = (*peer, *now);
+                    let (peer, now, pusher) = (*peer, *now, &pusher.0);
                     let mut taking = Taking { out, calls, server, pusher, rate, peer, now };
                     if taking.take(cx, frame)? == Next::Close {
                         self.state = State::Closing;
@@ -364,7 +392,7 @@ impl<I: Io> Conn<I> {
             return Err(End::Late(due.1));
         }
         let has_room = self.has_room();
-        let mut pushes = self.pusher.lock();
+        let mut pushes = self.pusher.0.lock();
         if has_room && !pushes.frames.is_empty() {
             cx.waker().wake_by_ref();
         }
@@ -377,10 +405,12 @@ impl<I: Io> Conn<I> {
     }
 }
 
-impl<I> Drop for Conn<I> {
-    /// Those who push hear of it.
+/// Those who push hear of the connection's end.
+struct Pushing(Pusher);
+
+impl Drop for Pushing {
     fn drop(&mut self) {
-        self.pusher.lock().gone = true;
+        self.0.lock().gone = true;
     }
 }
 

@@ -6,6 +6,7 @@
 mod calls;
 mod client;
 mod cluster;
+mod gateway;
 mod go;
 mod grpc;
 mod limits;

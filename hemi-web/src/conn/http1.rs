@@ -44,8 +44,23 @@ const TURN: u32 = 128;
 const LINGER: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Serves one connection, which may be one of TLS, to its end.
-pub(crate) async fn serve<I>(
+pub(crate) fn serve<I>(
     io: I,
+    tls: Option<Arc<TlsInfo>>,
+    peer: Peer,
+    ticket: Ticket,
+    server: Arc<Shared>,
+) -> impl Future<Output = ()> + Send
+where
+    I: Io + AsyncRead + AsyncWrite,
+{
+    go_on(io, BytesMut::new(), tls, peer, ticket, server)
+}
+
+/// The same, where this has been read already.
+pub(crate) async fn go_on<I>(
+    io: I,
+    rbuf: BytesMut,
     tls: Option<Arc<TlsInfo>>,
     peer: Peer,
     ticket: Ticket,
@@ -55,7 +70,7 @@ pub(crate) async fn serve<I>(
 {
     let mut conn = Conn {
         io,
-        rbuf: BytesMut::new(),
+        rbuf,
         out: Outbox::default(),
         heads: HeadReader::default(),
         req: Request::awaited(peer, tls),
