@@ -1,11 +1,15 @@
 //! Dealets: what is done with connections, and datagrams, that come to a router.
 
 mod access;
+mod dns_proxy;
 mod limit;
+mod pgsql_proxy;
 mod tcpx_proxy;
 mod udpx_proxy;
 
 pub use access::AccessDealet;
+pub use dns_proxy::{DnsProxy, DnsProxyConfig};
 pub use limit::{LimitDealet, LimitDealetConfig};
+pub use pgsql_proxy::PgsqlProxy;
 pub use tcpx_proxy::{TcpxProxy, TcpxProxyConfig};
 pub use udpx_proxy::{UdpxProxy, UdpxProxyConfig};

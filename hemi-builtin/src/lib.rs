@@ -47,6 +47,8 @@ pub fn register(registry: &mut Registry) {
     registry
         .dealet_of_both::<dealets::AccessDealet>()
         .dealet_of_both::<dealets::LimitDealet>()
+        .dealet_of_both::<dealets::DnsProxy>()
+        .dealet::<dealets::PgsqlProxy>()
         .dealet::<dealets::TcpxProxy>()
         .udpx_dealet::<dealets::UdpxProxy>()
         .http_backend::<backends::Http1Backend>()
@@ -58,6 +60,8 @@ pub fn register(registry: &mut Registry) {
         .gateway::<backends::AjpBackend>()
         .check::<checks::GrpcCheck>()
         .check::<checks::HttpCheck>()
+        .check::<checks::PgsqlCheck>()
+        .check::<checks::RedisCheck>()
         .handlet::<handlets::Static>()
         .handlet::<handlets::Favicon>()
         .handlet::<handlets::Access>()

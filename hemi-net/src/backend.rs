@@ -31,6 +31,8 @@ use hemi_core::{Component, CreateCx, Explain, Kind, Lifecycle, Place, Prepare, R
 use serde::Deserialize;
 use tracing::warn;
 
+use crate::tcpx::opening::{Opening, ask_pgsql};
+
 /// The kind of the one component [`TcpxBackend`].
 #[derive(Debug)]
 pub struct TcpxBackendKind;
@@ -157,11 +159,12 @@ impl TcpxBackend {
         self.config.proxy_protocol != ProxyProtocol::None
     }
 
-    /// Connects to a node; if it does not take the connection, to another.
+    /// Connects to a node; if it does not take the connection, to another. By `opening` TLS is asked for, if that is
+    /// spoken.
     ///
     /// # Errors
     /// When none does.
-    pub async fn dial(&self, by: &By<'_>) -> Result<Dialed, NoNode> {
+    pub async fn dial(&self, by: &By<'_>, opening: Opening) -> Result<Dialed, NoNode> {
         let mut tried = Vec::new();
         let TcpxBackendConfig { proxy_protocol, as_client, keep_alive, .. } = self.config;
         let first = proxy_protocol.header(by.peer, by.reached);
@@ -175,8 +178,14 @@ impl TcpxBackend {
             })?;
             let (began, endpoint) = (clock::now(), pick.endpoint());
             let host = endpoint.hostname();
-            let connecting = Link::dial(endpoint.target(), &host, self.connector.as_ref(), &how);
             let limit = self.config.connect_timeout;
+            let connecting = async {
+                let mut socket = Socket::dial(endpoint.target(), &how).await?;
+                if self.connector.is_some() && opening == Opening::Pgsql {
+                    ask_pgsql(&mut socket, limit).await?;
+                }
+                Link::over(socket, &host, self.connector.as_ref()).await
+            };
             let linked = within(limit, connecting).await;
             match linked.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(link) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hemi_core::config::KindName;
 use hemi_core::{BoxFuture, Component, Kind, Lifecycle, Place, Rank, Registry};
 
-use crate::{TcpxConn, UdpxFlow};
+use crate::{Opening, TcpxConn, UdpxFlow};
 
 /// The kind of dealets.
 #[derive(Debug)]
@@ -65,6 +65,11 @@ pub trait Dealet: Lifecycle {
     fn peeks(&self) -> bool {
         false
     }
+
+    /// How the connections begin that it deals with. All of a router begin so.
+    fn opening(&self) -> Opening {
+        Opening::AsIs
+    }
 }
 
 /// Does something with flows of datagrams.
@@ -91,6 +96,9 @@ pub trait DynDealet: Send + Sync {
 
     /// See [`Dealet::peeks`].
     fn peeks(&self) -> bool;
+
+    /// See [`Dealet::opening`].
+    fn opening(&self) -> Opening;
 }
 
 impl<D: Dealet> DynDealet for D {
@@ -104,6 +112,10 @@ impl<D: Dealet> DynDealet for D {
 
     fn peeks(&self) -> bool {
         Dealet::peeks(self)
+    }
+
+    fn opening(&self) -> Opening {
+        Dealet::opening(self)
     }
 }
 

@@ -17,6 +17,7 @@ pub use backend::{Dialed, TcpxBackend, TcpxBackendConfig, TcpxBackendKind};
 pub use case::{Case, CaseConfig, CaseKind};
 pub use dealet::{AnyDealet, Deal, Dealet, DealetKind, DealetRegistry, DynDealet, UdpxDealet};
 pub use tcpx::conn::TcpxConn;
+pub use tcpx::opening::Opening;
 pub use tcpx::{TcpxConfig, TcpxRouter, Transparent};
 pub use udpx::flow::{Answerer, UdpxFlow, UdpxRelay};
 pub use udpx::{UdpxBackend, UdpxBackendKind, UdpxConfig, UdpxRouter};

@@ -17,11 +17,13 @@
 //! A connection that no case takes is closed.
 
 pub(crate) mod conn;
+pub(crate) mod opening;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use hemi_core::clock;
 use hemi_core::config::{Diagnostic, Ref, Several, Spanned};
 use hemi_core::cores::Counter;
@@ -39,6 +41,7 @@ use serde::Deserialize;
 use tracing::debug;
 
 use self::conn::TcpxConn;
+use self::opening::{Opened, Opening, open_pgsql};
 use crate::NetVar;
 use crate::case::{Case, CaseKind};
 use crate::dealet::{Deal, DynDealet};
@@ -109,6 +112,7 @@ pub struct TcpxRouter {
 struct Shared {
     name: String,
     branches: Vec<Branch>,
+    opening: Opening,
     peek_timeout: Duration,
     transparent: Transparent,
     /// Where it listens.
@@ -153,6 +157,7 @@ impl Component for TcpxRouter {
         let (place, cores) = (config.address.span, cx.cores());
         let address = cx.listen_on(config.address)?;
         let site = site.create(Vec::new(), cx)?;
+        let cases = cx.children::<CaseKind>();
         let tls = match (tls.tls_mode, site) {
             (false, _) => None,
             (true, Some(site)) => Some(Tls::create(tls, config.tls_protocols, site, cx)),
@@ -162,7 +167,6 @@ impl Component for TcpxRouter {
                 return Err(Diagnostic::new(place, message).help(help).into());
             }
         };
-        let cases = cx.children::<CaseKind>();
         // Where TLS is terminated the handshake has told who is asked for.
         let told = |var: &NetVar| tls.is_some() && *var != NetVar::Protocol;
         let peeked = |var: &NetVar| var.is_peeked() && !told(var);
@@ -171,9 +175,15 @@ impl Component for TcpxRouter {
             let peeks = case.asks(peeked) || dealets.iter().any(|dealet| dealet.peeks());
             Ok(Branch { case, dealets, peeks })
         };
+        let branches: Vec<_> = cases.into_iter().map(branch).collect::<Result<_>>()?;
+        let all = branches.iter().flat_map(|branch| &branch.dealets);
+        let opening = all.map(|dealet| dealet.opening()).find(|opening| *opening != Opening::AsIs);
+        let opening = opening.unwrap_or_default();
+        let tls = tls.map(|tls| tls.speaking(opening));
         let shared = Shared {
             name: cx.name().to_owned(),
-            branches: cases.into_iter().map(branch).collect::<Result<_>>()?,
+            branches,
+            opening,
             peek_timeout: config.peek_timeout,
             transparent: config.transparent,
             bound: OnceLock::new(),
@@ -209,18 +219,17 @@ impl Lifecycle for TcpxRouter {
     async fn run(&self, cx: &Run) {
         let Some(gate) = self.gate.get() else { return };
         let shared = self.shared.clone();
-        let Some(tls) = &self.tls else {
+        let acceptor = self.tls.as_ref().and_then(|tls| tls.acceptor.get().cloned());
+        if shared.opening == Opening::Pgsql {
+            let serve = move |accepted| serve_pgsql(shared.clone(), acceptor.clone(), accepted);
+            tokio::join!(gate.run(cx, serve), self.follow(cx));
+            return;
+        }
+        let Some(acceptor) = acceptor else {
             return gate.run(cx, move |accepted| serve(shared.clone(), accepted)).await;
         };
-        let Some(acceptor) = tls.acceptor.get().cloned() else { return };
         let serve = move |accepted| serve_tls(shared.clone(), acceptor.clone(), accepted);
-        let follow = async {
-            tokio::select! {
-                () = tls.files.follow(&tls.site) => {}
-                () = cx.shut().cancelled() => {}
-            }
-        };
-        tokio::join!(gate.run(cx, serve), follow);
+        tokio::join!(gate.run(cx, serve), self.follow(cx));
     }
 
     fn measure(&self, out: &mut Measures) {
@@ -261,6 +270,17 @@ impl Server for TcpxRouter {
     }
 }
 
+impl TcpxRouter {
+    /// Follows the files of certificates.
+    async fn follow(&self, cx: &Run) {
+        let Some(tls) = &self.tls else { return };
+        tokio::select! {
+            () = tls.files.follow(&tls.site) => {}
+            () = cx.shut().cancelled() => {}
+        }
+    }
+}
+
 async fn serve(shared: Arc<Shared>, accepted: Accepted) {
     let Accepted { socket, peer, reached, ticket } = accepted;
     let diverted = shared.diverted(&socket, reached);
@@ -282,6 +302,30 @@ async fn serve_tls(shared: Arc<Shared>, acceptor: Arc<Acceptor>, accepted: Accep
     let Some(stream) = acceptor.accept(socket, &peer, &ticket).await else { return };
     let mut conn = TcpxConn::new(Link::Tls(Box::new(stream)), peer, diverted);
     conn.note_local(local);
+    let case = ticket.until_ending(shared.deal(&mut conn)).await.flatten();
+    shared.note(&conn, case);
+}
+
+/// The same for connections of PostgreSQL.
+async fn serve_pgsql(shared: Arc<Shared>, tls: Option<Arc<Acceptor>>, accepted: Accepted) {
+    let Accepted { socket, peer, reached, ticket } = accepted;
+    let (local, diverted) = (socket.local_addr(), shared.diverted(&socket, reached));
+    let (mut link, mut early, limit) = (Link::Plain(socket), BytesMut::new(), shared.peek_timeout);
+    let opening = open_pgsql(&mut link, &mut early, tls.is_some(), limit);
+    let mut opened = ticket.until_ending(opening).await.flatten();
+    if let (Some(Opened::Tls), Some(acceptor)) = (&opened, &tls) {
+        let Link::Plain(mut socket) = link else { return };
+        socket.unread(std::mem::take(&mut early));
+        let Some(stream) = acceptor.accept(socket, &peer, &ticket).await else { return };
+        link = Link::Tls(Box::new(stream));
+        opened =
+            ticket.until_ending(open_pgsql(&mut link, &mut early, false, limit)).await.flatten();
+    }
+    // Who does not begin, or for TLS once more, is no client.
+    let Some(Opened::Going(startup)) = opened else { return };
+    let mut conn = TcpxConn::new(link, peer, diverted);
+    conn.note_local(local);
+    conn.begin_pgsql(startup, early);
     let case = ticket.until_ending(shared.deal(&mut conn)).await.flatten();
     shared.note(&conn, case);
 }
@@ -375,6 +419,14 @@ impl Tls {
             counters: cx.keep(|| TlsCounters::new(cores)),
             acceptor: OnceLock::new(),
         }
+    }
+
+    /// The same for what connections are of: clients of PostgreSQL that speak TLS at once insist on its name.
+    fn speaking(mut self, opening: Opening) -> Self {
+        if opening == Opening::Pgsql && self.protocols.is_empty() {
+            self.protocols.push("postgresql".to_owned());
+        }
+        self
     }
 
     fn prepare(&self, cores: usize) -> Result<()> {

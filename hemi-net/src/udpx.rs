@@ -134,7 +134,7 @@ impl Component for UdpxRouter {
         let wanted = cx.receive_on(config.address)?;
         let cores = cx.cores();
         let branch = |case: Arc<Case>| {
-            if case.asks(NetVar::is_peeked) {
+            if case.asks(NetVar::is_of_connections) {
                 let help = "go by `$srcHost`, `$srcPort`, `$dstHost` and `$dstPort`";
                 return Err(case.mistake("datagrams don't tell what connections do", help));
             }

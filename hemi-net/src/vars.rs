@@ -21,6 +21,10 @@ pub enum NetVar {
     /// `$protocol`: `http`, `tls`, `ssh`, `redis` or `pgsql`, by what the client says first; `mysql` if it says
     /// nothing, for there the server speaks first; empty if it is none of these
     Protocol,
+    /// `$user`: the user that a client of PostgreSQL names, where a `pgsqlProxy` deals with it
+    User,
+    /// `$database`: the database that it names, or else its user
+    Database,
     /// `$node`: the address of the node that the connection went to
     Node,
     /// `$bytesReceived`: bytes that the client sent
@@ -45,9 +49,14 @@ impl NetVar {
     pub fn is_peeked(&self) -> bool {
         matches!(self, Self::ServerName | Self::NextProto | Self::Protocol)
     }
+
+    /// Whether no datagram tells it.
+    pub(crate) fn is_of_connections(&self) -> bool {
+        self.is_peeked() || matches!(self, Self::User | Self::Database)
+    }
 }
 
-const NAMES: [(&str, NetVar); 15] = [
+const NAMES: [(&str, NetVar); 17] = [
     ("srcHost", NetVar::SrcHost),
     ("srcPort", NetVar::SrcPort),
     ("dstHost", NetVar::DstHost),
@@ -55,6 +64,8 @@ const NAMES: [(&str, NetVar); 15] = [
     ("serverName", NetVar::ServerName),
     ("nextProto", NetVar::NextProto),
     ("protocol", NetVar::Protocol),
+    ("user", NetVar::User),
+    ("database", NetVar::Database),
     ("node", NetVar::Node),
     ("bytesReceived", NetVar::BytesReceived),
     ("bytesSent", NetVar::BytesSent),

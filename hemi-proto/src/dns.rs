@@ -1,6 +1,8 @@
 //! The DNS (RFC 1035) as far as it takes to find hosts: questions for A, AAAA and SRV (RFC 2782), and their
 //! answers.
 
+pub mod forward;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use thiserror::Error;

@@ -37,6 +37,7 @@ pub mod multipart;
 pub mod ocsp;
 pub mod params;
 pub mod path;
+pub mod pgsql;
 pub mod prefix_int;
 pub mod priority;
 pub mod proxy_protocol;

@@ -18,3 +18,4 @@ mod refused;
 mod serve;
 mod signals;
 mod systemd;
+mod transparent;

@@ -15,7 +15,7 @@
 //!
 //! Connections are counted by the client's address, in IPv6 by the network of 64 bits around it; those by
 //! Unix sockets count for `total` alone. What is too much is closed at once. In a `udpxRouter` it is sessions that
-//! are counted, and what is too much is dropped. The counts outlive reloads for as
+//! are counted, and for `dnsProxy` questions: what is too much is dropped. The counts outlive reloads for as
 //! long as the dealet stays as it is.
 
 use std::net::IpAddr;

@@ -25,7 +25,7 @@ use hemi_core::deadline::within;
 use hemi_core::io::Relay;
 use hemi_core::listen::Peer;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result};
-use hemi_net::{Deal, Dealet, Dialed, NetVar, TcpxBackend, TcpxBackendKind, TcpxConn};
+use hemi_net::{Deal, Dealet, Dialed, NetVar, Opening, TcpxBackend, TcpxBackendKind, TcpxConn};
 use serde::Deserialize;
 use tracing::debug;
 
@@ -106,14 +106,10 @@ impl Lifecycle for TcpxProxy {}
 
 impl Dealet for TcpxProxy {
     async fn deal(&self, conn: &mut TcpxConn) -> Deal {
-        let Some(dialed) = self.dial(conn).await else {
+        if self.pass(conn, Opening::AsIs).await.is_none() {
             conn.end_as("unreachable");
             conn.reset();
-            return Deal::Done;
-        };
-        let until = self.total.map_or(Moment::NEVER, |total| conn.since().after(total));
-        let relay = Relay { until, rate: self.rate, ..Relay::new(self.idle) };
-        conn.relay(dialed, relay).await;
+        }
         Deal::Done
     }
 
@@ -124,7 +120,16 @@ impl Dealet for TcpxProxy {
 }
 
 impl TcpxProxy {
-    async fn dial(&self, conn: &TcpxConn) -> Option<Dialed> {
+    /// Passes a connection on until it is over; none if there is nobody to pass it on to.
+    pub(super) async fn pass(&self, conn: &mut TcpxConn, opening: Opening) -> Option<()> {
+        let dialed = self.dial(conn, opening).await?;
+        let until = self.total.map_or(Moment::NEVER, |total| conn.since().after(total));
+        let relay = Relay { until, rate: self.rate, ..Relay::new(self.idle) };
+        conn.relay(dialed, relay).await;
+        Some(())
+    }
+
+    async fn dial(&self, conn: &TcpxConn, opening: Opening) -> Option<Dialed> {
         let To::Backend(backend) = &self.to else {
             let to = conn.diverted()?;
             let dialed = within(DIAL, Dialed::to(to)).await;
@@ -138,6 +143,6 @@ impl TcpxProxy {
         // What nobody is told costs nothing.
         let reached = backend.tells_clients().then(|| conn.reached()).flatten();
         let by = By { client: conn.ip(), key: key.as_deref(), node: None, peer, reached };
-        backend.dial(&by).await.ok()
+        backend.dial(&by, opening).await.ok()
     }
 }

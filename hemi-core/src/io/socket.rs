@@ -241,7 +241,7 @@ impl Socket {
     }
 
     /// Has what was received be received again, before all else.
-    pub(crate) fn unread(&mut self, mut bytes: BytesMut) {
+    pub fn unread(&mut self, mut bytes: BytesMut) {
         if let Some(early) = self.early.take() {
             bytes.extend_from_slice(&early);
         }

@@ -18,6 +18,7 @@ use hemi_core::io::{Io, Outbox, Relay, Relayed, pool};
 use hemi_core::listen::Peer;
 use hemi_core::tls::{Link, TlsInfo};
 use hemi_proto::client_hello::{self, ClientHello};
+use hemi_proto::pgsql::Startup;
 use hemi_proto::sniff::{self, Guess, Protocol};
 
 use crate::{Dialed, NetVar};
@@ -37,6 +38,8 @@ pub struct TcpxConn {
     /// There if TLS is terminated.
     tls: Option<Arc<TlsInfo>>,
     hello: Option<Box<ClientHello>>,
+    /// What it has named in a protocol that begins with that.
+    startup: Option<Box<Startup>>,
     /// None before the client's first bytes were looked at.
     protocol: Option<&'static str>,
     /// What is let go of with the connection.
@@ -61,6 +64,7 @@ impl TcpxConn {
             since: clock::now(),
             tls,
             hello: None,
+            startup: None,
             protocol: None,
             held: Vec::new(),
             node: None,
@@ -99,6 +103,13 @@ impl TcpxConn {
 
     pub(super) fn note_local(&self, local: Option<SocketAddr>) {
         let _ = self.local.set(local);
+    }
+
+    /// It has begun as those of PostgreSQL do, with these bytes that are still to be read.
+    pub(super) fn begin_pgsql(&mut self, startup: Option<Startup>, early: BytesMut) {
+        self.startup = startup.map(Box::new);
+        self.protocol = Some(Protocol::Pgsql.name());
+        self.early = early;
     }
 
     /// How long ago it was accepted.
@@ -246,6 +257,12 @@ impl Lookup<NetVar> for TcpxConn {
             NetVar::ServerName => self.server_name().as_bytes().into(),
             NetVar::NextProto => self.next_proto().into(),
             NetVar::Protocol => self.protocol.unwrap_or_default().as_bytes().into(),
+            NetVar::User => {
+                self.startup.as_ref().map_or(&[][..], |startup| startup.user.as_bytes()).into()
+            }
+            NetVar::Database => {
+                self.startup.as_ref().map_or(&[][..], |startup| startup.database.as_bytes()).into()
+            }
             NetVar::Node => {
                 let node = self.node.as_ref();
                 node.map(|node| text(node.to_string())).unwrap_or_default()
