@@ -3,6 +3,7 @@
 mod access;
 mod dns_proxy;
 mod limit;
+mod mysql_proxy;
 mod pgsql_proxy;
 mod tcpx_proxy;
 mod udpx_proxy;
@@ -10,6 +11,7 @@ mod udpx_proxy;
 pub use access::AccessDealet;
 pub use dns_proxy::{DnsProxy, DnsProxyConfig};
 pub use limit::{LimitDealet, LimitDealetConfig};
+pub use mysql_proxy::{MysqlProxy, MysqlProxyConfig};
 pub use pgsql_proxy::PgsqlProxy;
 pub use tcpx_proxy::{TcpxProxy, TcpxProxyConfig};
 pub use udpx_proxy::{UdpxProxy, UdpxProxyConfig};

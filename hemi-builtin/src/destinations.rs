@@ -19,6 +19,7 @@ use hemi_core::resolv::{Resolv, ResolvKind};
 use hemi_core::{CreateCx, Explain, Result};
 use hemi_proto::cidr::Cidr;
 use hemi_proto::socks::Host;
+use http::StatusCode;
 use serde::Deserialize;
 
 /// Addresses of a name that are tried, at most.
@@ -73,6 +74,19 @@ pub(crate) enum NoWay {
     Unresolved,
     /// Nobody takes the connection.
     Unreachable(io::Error),
+}
+
+impl NoWay {
+    /// How a client of HTTP is told.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Denied => StatusCode::FORBIDDEN,
+            Self::Unreachable(e) if e.kind() == io::ErrorKind::TimedOut => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::Unresolved | Self::Unreachable(_) => StatusCode::BAD_GATEWAY,
+        }
+    }
 }
 
 impl Destinations {

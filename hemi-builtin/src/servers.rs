@@ -1,7 +1,7 @@
 //! Servers.
 
 mod echo;
-mod proxying;
+pub(crate) mod proxying;
 mod socks;
 mod tunnel;
 

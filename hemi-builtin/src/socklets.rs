@@ -1,10 +1,12 @@
 //! Socklets.
 
 mod broadcast;
+mod connect_proxy;
 mod echo;
 mod sock_proxy;
 
 pub use broadcast::{BroadcastConfig, BroadcastSocklet};
+pub use connect_proxy::{ConnectProxy, ConnectProxyConfig};
 pub use echo::{EchoConfig, EchoSocklet};
 pub use sock_proxy::{SockProxy, SockProxyConfig};
 

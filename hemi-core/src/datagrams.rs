@@ -28,6 +28,9 @@ const BURST: usize = 64 << 10;
 /// Bytes that are sent as one, at most: what an IP packet has room for.
 const SENT: usize = 65_000;
 
+/// Bytes that the system is asked to keep of what has come to a socket.
+const ROOM: usize = 4 << 20;
+
 thread_local! {
     static BATCH: Cell<Option<Box<Batch>>> = const { Cell::new(None) };
 }
@@ -46,6 +49,8 @@ pub struct Port {
 pub struct Batch {
     room: Box<[u8]>,
     metas: [RecvMeta; BURSTS],
+    /// What is in another burst by now.
+    merged: [bool; BURSTS],
     filled: usize,
 }
 
@@ -69,6 +74,8 @@ impl Port {
     /// When the system does not let it be watched.
     pub(crate) fn bound(socket: std::net::UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        // As much as the system allows: they may come faster than the core gets to them.
+        let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), ROOM);
         // Who relays must not lose what the way is too narrow for.
         let is_v6 = socket.local_addr()?.is_ipv6();
         set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::WANT).or_else(|e| match is_v6 {
@@ -104,7 +111,7 @@ impl Port {
         batch.filled = 0;
         loop {
             let mut ready = ready!(self.socket.poll_read_ready(cx))?;
-            let Batch { room, metas, filled } = batch;
+            let Batch { room, metas, filled, .. } = batch;
             let mut pieces = room.chunks_mut(BURST);
             let mut bufs: [IoSliceMut<'_>; BURSTS] =
                 std::array::from_fn(|_| IoSliceMut::new(pieces.next().unwrap_or_default()));
@@ -116,6 +123,7 @@ impl Port {
                         ready.clear_ready();
                     }
                     *filled = got;
+                    batch.merge();
                     return Poll::Ready(Ok(()));
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
@@ -196,7 +204,7 @@ impl Port {
 impl Default for Batch {
     fn default() -> Self {
         let room = vec![0; BURSTS * BURST].into_boxed_slice();
-        Self { room, metas: [RecvMeta::default(); BURSTS], filled: 0 }
+        Self { room, metas: [RecvMeta::default(); BURSTS], merged: [false; BURSTS], filled: 0 }
     }
 }
 
@@ -209,10 +217,32 @@ impl Batch {
         done
     }
 
+    /// Makes one of what a sender has sent in a row, and the system has not: it is sent on as one, too.
+    fn merge(&mut self) {
+        self.merged = [false; BURSTS];
+        let mut first = 0;
+        for next in 1..self.filled {
+            let (one, other) = (self.metas[first], self.metas[next]);
+            let same =
+                (one.addr, one.dst_ip, one.stride) == (other.addr, other.dst_ip, other.stride);
+            // All but the last are of one size.
+            let whole = one.stride > 0 && one.len.is_multiple_of(one.stride);
+            if same && whole && one.len + other.len <= SENT {
+                let from = next * BURST;
+                self.room.copy_within(from..from + other.len, first * BURST + one.len);
+                self.metas[first].len += other.len;
+                self.merged[next] = true;
+            } else {
+                first = next;
+            }
+        }
+    }
+
     /// What was received.
     pub fn bursts(&self) -> impl Iterator<Item = Burst<'_>> {
-        let metas = self.metas.iter().take(self.filled);
-        metas.zip(self.room.chunks(BURST)).map(|(meta, bytes)| {
+        let metas = self.metas.iter().zip(self.merged).take(self.filled);
+        let rooms = metas.zip(self.room.chunks(BURST)).filter(|((_, merged), _)| !merged);
+        rooms.map(|((meta, _), bytes)| {
             let mut from = meta.addr;
             from.set_ip(from.ip().to_canonical());
             let to = meta.dst_ip.map(|ip| ip.to_canonical());
@@ -280,6 +310,29 @@ mod tests {
             assert!(got == all, "other bytes");
             assert_eq!(lengths, sizes);
         }
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_a_row_is_one_burst() {
+        let (server, at) = port("127.0.0.1:0");
+        let clients = [server.connect(at).unwrap(), server.connect(at).unwrap()];
+        let sent: [(usize, &[u8]); 6] =
+            [(0, b"ab"), (0, b"cd"), (0, b"e"), (0, b"fg"), (1, b"hi"), (1, b"jk")];
+        for (client, bytes) in sent {
+            clients[client].send(at, None, bytes, bytes.len()).unwrap();
+        }
+        let (mut all, mut count, mut bursts) = (Vec::new(), 0, 0);
+        while count < sent.len() {
+            let mut batch = Batch::default();
+            poll_fn(|cx| server.poll_recv(cx, &mut batch)).await.unwrap();
+            for burst in batch.bursts() {
+                bursts += 1;
+                count += burst.count();
+                all.extend(burst.datagrams().map(<[u8]>::to_vec));
+            }
+        }
+        assert_eq!(all, sent.map(|(_, bytes)| bytes.to_vec()));
+        assert!(bursts < sent.len(), "{bursts}");
     }
 
     #[tokio::test]

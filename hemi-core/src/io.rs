@@ -15,6 +15,7 @@ mod relay;
 pub(crate) mod socket;
 mod splice;
 pub(crate) mod uring;
+mod via;
 
 use std::io;
 use std::str::FromStr;
@@ -34,6 +35,7 @@ pub use relay::{Ends, Relay, Relayed, relay};
 pub(crate) use socket::Family;
 pub use socket::Socket;
 pub use splice::{LONG, Splice};
+pub use via::Via;
 
 /// By what the bytes of connections are moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

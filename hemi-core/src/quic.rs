@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod gate;
 mod ids;
+pub mod peek;
 mod relay;
 mod steered;
 

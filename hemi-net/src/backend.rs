@@ -24,13 +24,15 @@ use hemi_core::backend::{BackendConfig, By, NoNode, Nodes, Pick, ProxyProtocol, 
 use hemi_core::clock;
 use hemi_core::config::KindName;
 use hemi_core::deadline::within;
-use hemi_core::io::{Dialing, Socket};
+use hemi_core::io::{Dialing, Socket, Via};
 use hemi_core::metrics::Measures;
 use hemi_core::tls::{Connector, ConnectorConfig, Link};
 use hemi_core::{Component, CreateCx, Explain, Kind, Lifecycle, Place, Prepare, Rank, Result, Run};
+use hemi_proto::mysql::Greeting;
 use serde::Deserialize;
 use tracing::warn;
 
+use crate::tcpx::mysql::greet;
 use crate::tcpx::opening::{Opening, ask_pgsql};
 
 /// The kind of the one component [`TcpxBackend`].
@@ -64,6 +66,9 @@ pub struct TcpxBackendConfig {
     /// Whether nodes see connections come from the client's address, as those that the client makes: their answers
     /// must be routed here. It takes the privilege `CAP_NET_ADMIN`.
     pub as_client: bool,
+    /// The forward proxy that nodes are connected to by: `"socks5://HOST:PORT"` or `"http://HOST:PORT"`, with
+    /// `NAME:PASSWORD@` before the host if it wants that. By default none.
+    pub via: Option<Via>,
     /// After how long a silence nodes are asked whether they are still there, by TCP itself; 0s for never.
     pub keep_alive: Duration,
 }
@@ -78,6 +83,7 @@ impl Default for TcpxBackendConfig {
             max_tries: 3,
             proxy_protocol: ProxyProtocol::None,
             as_client: false,
+            via: None,
             keep_alive: Duration::ZERO,
         }
     }
@@ -101,6 +107,8 @@ pub struct Dialed {
     pub target: Target,
     /// The node, which counts it until this is dropped; none if it is none of a backend.
     pub pick: Option<Pick>,
+    /// What it has said first, if it is one of MySQL.
+    pub(crate) greeting: Option<Greeting>,
 }
 
 impl Dialed {
@@ -111,7 +119,7 @@ impl Dialed {
     pub async fn to(address: SocketAddr) -> io::Result<Self> {
         let target = Target::Tcp(address);
         let link = Link::Plain(Socket::dial(&target, &Dialing::default()).await?);
-        Ok(Self { link, target, pick: None })
+        Ok(Self { link, target, pick: None, greeting: None })
     }
 }
 
@@ -164,12 +172,12 @@ impl TcpxBackend {
     ///
     /// # Errors
     /// When none does.
-    pub async fn dial(&self, by: &By<'_>, opening: Opening) -> Result<Dialed, NoNode> {
+    pub async fn dial(&self, by: &By<'_>, opening: &Opening) -> Result<Dialed, NoNode> {
         let mut tried = Vec::new();
         let TcpxBackendConfig { proxy_protocol, as_client, keep_alive, .. } = self.config;
         let first = proxy_protocol.header(by.peer, by.reached);
         let from = by.client.filter(|_| as_client);
-        let how = Dialing { first: &first, from, keep_alive };
+        let how = Dialing { first: &first, from, keep_alive, via: self.config.via.as_ref() };
         loop {
             let pick = self.nodes.pick_in_time(by, &tried).await.inspect_err(|e| {
                 if *e == NoNode::Fit {
@@ -181,17 +189,26 @@ impl TcpxBackend {
             let limit = self.config.connect_timeout;
             let connecting = async {
                 let mut socket = Socket::dial(endpoint.target(), &how).await?;
-                if self.connector.is_some() && opening == Opening::Pgsql {
-                    ask_pgsql(&mut socket, limit).await?;
-                }
-                Link::over(socket, &host, self.connector.as_ref()).await
+                let has_tls = self.connector.is_some();
+                let greeting = match opening {
+                    Opening::Mysql(_) => Some(greet(&mut socket, has_tls, limit).await?),
+                    Opening::Pgsql if has_tls => {
+                        ask_pgsql(&mut socket, limit).await?;
+                        None
+                    }
+                    Opening::AsIs | Opening::Pgsql => None,
+                };
+                io::Result::Ok((
+                    Link::over(socket, &host, self.connector.as_ref()).await?,
+                    greeting,
+                ))
             };
             let linked = within(limit, connecting).await;
             match linked.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())) {
-                Ok(link) => {
+                Ok((link, greeting)) => {
                     pick.answered(clock::now().since(began));
                     let target = endpoint.target().clone();
-                    return Ok(Dialed { link, target, pick: Some(pick) });
+                    return Ok(Dialed { link, target, pick: Some(pick), greeting });
                 }
                 Err(e) => warn!(node = %endpoint.target(), "cannot connect: {e}"),
             }

@@ -77,6 +77,11 @@ pub trait UdpxDealet: Send + Sync + 'static {
     /// Deals with what has come from a client. It must not wait: what takes longer is another task's business,
     /// by [`UdpxFlow::relay`] or [`UdpxFlow::answerer`].
     fn deal_flow(&self, flow: &mut UdpxFlow<'_>) -> Deal;
+
+    /// Whether it asks for what the first datagrams of QUIC tell, so that these must be looked at.
+    fn peeks_flow(&self) -> bool {
+        false
+    }
 }
 
 /// A dealet as a case stores it: what it does with connections, with flows of datagrams, or with both.

@@ -17,6 +17,7 @@
 //! A connection that no case takes is closed.
 
 pub(crate) mod conn;
+pub(crate) mod mysql;
 pub(crate) mod opening;
 
 use std::net::SocketAddr;
@@ -41,7 +42,7 @@ use serde::Deserialize;
 use tracing::debug;
 
 use self::conn::TcpxConn;
-use self::opening::{Opened, Opening, open_pgsql};
+use self::opening::{Opened, Opening, open, open_secret};
 use crate::NetVar;
 use crate::case::{Case, CaseKind};
 use crate::dealet::{Deal, DynDealet};
@@ -176,10 +177,8 @@ impl Component for TcpxRouter {
             Ok(Branch { case, dealets, peeks })
         };
         let branches: Vec<_> = cases.into_iter().map(branch).collect::<Result<_>>()?;
-        let all = branches.iter().flat_map(|branch| &branch.dealets);
-        let opening = all.map(|dealet| dealet.opening()).find(|opening| *opening != Opening::AsIs);
-        let opening = opening.unwrap_or_default();
-        let tls = tls.map(|tls| tls.speaking(opening));
+        let opening = opening_of(&branches)?;
+        let tls = tls.map(|tls| tls.speaking(&opening));
         let shared = Shared {
             name: cx.name().to_owned(),
             branches,
@@ -220,8 +219,8 @@ impl Lifecycle for TcpxRouter {
         let Some(gate) = self.gate.get() else { return };
         let shared = self.shared.clone();
         let acceptor = self.tls.as_ref().and_then(|tls| tls.acceptor.get().cloned());
-        if shared.opening == Opening::Pgsql {
-            let serve = move |accepted| serve_pgsql(shared.clone(), acceptor.clone(), accepted);
+        if shared.opening != Opening::AsIs {
+            let serve = move |accepted| serve_opened(shared.clone(), acceptor.clone(), accepted);
             tokio::join!(gate.run(cx, serve), self.follow(cx));
             return;
         }
@@ -242,6 +241,25 @@ impl Lifecycle for TcpxRouter {
         }
         self.shared.counters.measure(out);
     }
+}
+
+/// How connections begin, by those who deal with them.
+fn opening_of(branches: &[Branch]) -> Result<Opening> {
+    let mut found = Opening::AsIs;
+    for branch in branches {
+        for opening in branch.dealets.iter().map(|dealet| dealet.opening()) {
+            if opening == Opening::AsIs {
+                continue;
+            }
+            if found == Opening::AsIs {
+                found = opening;
+            } else if std::mem::discriminant(&found) != std::mem::discriminant(&opening) {
+                let message = "connections of a router all begin in the same way";
+                return Err(branch.case.mistake(message, "add another router for this protocol"));
+            }
+        }
+    }
+    Ok(found)
 }
 
 impl std::fmt::Debug for Branch {
@@ -306,26 +324,26 @@ async fn serve_tls(shared: Arc<Shared>, acceptor: Arc<Acceptor>, accepted: Accep
     shared.note(&conn, case);
 }
 
-/// The same for connections of PostgreSQL.
-async fn serve_pgsql(shared: Arc<Shared>, tls: Option<Arc<Acceptor>>, accepted: Accepted) {
+/// The same for connections that begin in a way of their own.
+async fn serve_opened(shared: Arc<Shared>, tls: Option<Arc<Acceptor>>, accepted: Accepted) {
     let Accepted { socket, peer, reached, ticket } = accepted;
     let (local, diverted) = (socket.local_addr(), shared.diverted(&socket, reached));
     let (mut link, mut early, limit) = (Link::Plain(socket), BytesMut::new(), shared.peek_timeout);
-    let opening = open_pgsql(&mut link, &mut early, tls.is_some(), limit);
+    let opening = open(&shared.opening, &mut link, &mut early, tls.is_some(), limit);
     let mut opened = ticket.until_ending(opening).await.flatten();
     if let (Some(Opened::Tls), Some(acceptor)) = (&opened, &tls) {
         let Link::Plain(mut socket) = link else { return };
         socket.unread(std::mem::take(&mut early));
         let Some(stream) = acceptor.accept(socket, &peer, &ticket).await else { return };
         link = Link::Tls(Box::new(stream));
-        opened =
-            ticket.until_ending(open_pgsql(&mut link, &mut early, false, limit)).await.flatten();
+        let opening = open_secret(&shared.opening, &mut link, &mut early, limit);
+        opened = ticket.until_ending(opening).await.flatten();
     }
     // Who does not begin, or for TLS once more, is no client.
-    let Some(Opened::Going(startup)) = opened else { return };
+    let Some(Opened::Going(begun)) = opened else { return };
     let mut conn = TcpxConn::new(link, peer, diverted);
     conn.note_local(local);
-    conn.begin_pgsql(startup, early);
+    conn.begin(begun, early);
     let case = ticket.until_ending(shared.deal(&mut conn)).await.flatten();
     shared.note(&conn, case);
 }
@@ -422,8 +440,8 @@ impl Tls {
     }
 
     /// The same for what connections are of: clients of PostgreSQL that speak TLS at once insist on its name.
-    fn speaking(mut self, opening: Opening) -> Self {
-        if opening == Opening::Pgsql && self.protocols.is_empty() {
+    fn speaking(mut self, opening: &Opening) -> Self {
+        if *opening == Opening::Pgsql && self.protocols.is_empty() {
             self.protocols.push("postgresql".to_owned());
         }
         self

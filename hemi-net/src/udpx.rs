@@ -6,7 +6,9 @@
 //! 	udpxRouter "game" {
 //! 		.address = ":3777"
 //! 		.maxSessions = 5000
-//! 		case "players" $srcHost != "192.0.2.66" { udpxProxy { .toBackend = "game"  .idleTimeout = 30s } }
+//! 		case "players" $srcHost != "192.0.2.66" {
+//! 			udpxProxy { .toBackend = "game"  .idleTimeout = 30s }
+//! 		}
 //! 	}
 //! }
 //! ```
@@ -14,7 +16,8 @@
 //! What a client sends from one port is a session once a dealet passes it on: what it sends later goes to the same
 //! node, and what that answers goes back. There are so many sessions, and no more: when a new one comes, the eldest of
 //! those ends that no node has answered, so that senders who forge their addresses keep nobody out.
-//! Datagrams that no case takes are dropped. A reload keeps the sessions there are.
+//! Whom a client of QUIC asks for is seen without a key, in its first datagrams, if a condition asks for that: sites of
+//! HTTP/3 share a port by `$serverName`. Datagrams that no case takes are dropped. A reload keeps the sessions there are.
 
 mod backend;
 pub(crate) mod flow;
@@ -31,8 +34,10 @@ use hemi_core::datagrams::{Batch, Burst, Port};
 use hemi_core::listen::{Address, Datagrams};
 use hemi_core::logger::{Log, LoggerKind, Record};
 use hemi_core::metrics::Measures;
+use hemi_core::quic::peek::Peeked;
 use hemi_core::server::Server;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run, Shut};
+use hemi_proto::client_hello::ClientHello;
 use serde::Deserialize;
 use tokio::sync::Notify;
 use tracing::warn;
@@ -43,6 +48,9 @@ use self::session::Table;
 use crate::NetVar;
 use crate::case::{Case, CaseKind};
 use crate::dealet::{Deal, UdpxDealet};
+
+/// Datagrams that a hello of QUIC may come in, at most.
+const HELLO: usize = 8;
 
 /// Batches received in a row, before others of the core get their turn.
 const TURN: usize = 8;
@@ -79,6 +87,8 @@ pub struct UdpxRouter {
 struct Shared {
     name: String,
     branches: Vec<Branch>,
+    /// Whether it must be known whom clients of QUIC ask for.
+    peeks: bool,
     /// Sessions of a core, at most.
     most: usize,
     logs: Vec<Log<NetVar>>,
@@ -135,15 +145,21 @@ impl Component for UdpxRouter {
         let cores = cx.cores();
         let branch = |case: Arc<Case>| {
             if case.asks(NetVar::is_of_connections) {
-                let help = "go by `$srcHost`, `$srcPort`, `$dstHost` and `$dstPort`";
+                let help = "go by addresses, `$serverName`, `$nextProto` or `$protocol`";
                 return Err(case.mistake("datagrams don't tell what connections do", help));
             }
             let dealets = case.dealets("datagrams", |dealet| dealet.udpx.clone())?;
             Ok(Branch { case, dealets })
         };
+        let branches: Vec<_> =
+            cx.children::<CaseKind>().into_iter().map(branch).collect::<Result<_>>()?;
+        let peeks = |branch: &Branch| {
+            branch.case.asks(NetVar::is_peeked) || branch.dealets.iter().any(|d| d.peeks_flow())
+        };
         let shared = Shared {
             name: cx.name().to_owned(),
-            branches: cx.children::<CaseKind>().into_iter().map(branch).collect::<Result<_>>()?,
+            peeks: branches.iter().any(peeks),
+            branches,
             most: config.max_sessions.get().div_ceil(cores),
             logs: Log::<NetVar>::bind_all(cx.follow_all(&config.use_logger.0)?)?,
             counters: cx.keep(|| Counters::new(cores)),
@@ -267,15 +283,45 @@ impl Home {
             counters.bytes_received.add(burst.bytes.len() as u64);
             match table.find(&(burst.from, burst.to)) {
                 Some(session) => session.pass(&burst, counters),
-                None => self.deal(burst, &mut table),
+                None if self.shared.peeks => self.peek(burst, &mut table),
+                None => self.deal(burst, &mut table, Vec::new(), None),
             }
         }
     }
 
+    /// Has a flow be dealt with once it is known whom it asks for, if it is one of QUIC.
+    fn peek(self: &Arc<Self>, burst: Burst<'_>, table: &mut Table) {
+        let client = (burst.from, burst.to);
+        let mut waiting = table.waiting(&client);
+        let mut seen = if waiting.datagrams.is_empty() { Peeked::Nothing } else { Peeked::More };
+        for datagram in burst.datagrams() {
+            waiting.datagrams.push(datagram.into());
+            seen = match (seen, waiting.peek.see(datagram)) {
+                (Peeked::Hello(hello), _) => Peeked::Hello(hello),
+                // What is sent early may come between the parts.
+                (Peeked::More, Peeked::Nothing) => Peeked::More,
+                (_, new) => new,
+            };
+        }
+        match seen {
+            Peeked::More if waiting.datagrams.len() < HELLO => table.wait(client, waiting),
+            Peeked::Hello(hello) => {
+                self.deal(burst, table, waiting.datagrams, Some(Box::new(hello)));
+            }
+            _ => self.deal(burst, table, waiting.datagrams, None),
+        }
+    }
+
     /// Has a flow that is of no session be dealt with.
-    fn deal(self: &Arc<Self>, burst: Burst<'_>, table: &mut Table) {
-        let reason = "unmatched";
-        let mut flow = UdpxFlow { burst, home: self, table, case: 0, held: Vec::new(), reason };
+    fn deal(
+        self: &Arc<Self>,
+        burst: Burst<'_>,
+        table: &mut Table,
+        early: Vec<Box<[u8]>>,
+        hello: Option<Box<ClientHello>>,
+    ) {
+        let (held, reason) = (Vec::new(), "unmatched");
+        let mut flow = UdpxFlow { burst, home: self, table, early, hello, case: 0, held, reason };
         for (index, branch) in self.shared.branches.iter().enumerate() {
             flow.case = index;
             if !branch.case.matches(&flow) {

@@ -13,17 +13,17 @@ pub enum NetVar {
     DstHost,
     /// `$dstPort`: its port
     DstPort,
-    /// `$serverName`: the host that a client of TLS asks for, in lower case
+    /// `$serverName`: the host that a client of TLS, or of QUIC, asks for, in lower case
     ServerName,
     /// `$nextProto`: the protocols that a client of TLS would speak, most liked first, with commas between
     /// them; where TLS is terminated the one agreed on
     NextProto,
-    /// `$protocol`: `http`, `tls`, `ssh`, `redis` or `pgsql`, by what the client says first; `mysql` if it says
+    /// `$protocol`: of datagrams `quic` if they begin a connection of that; of connections `http`, `tls`, `ssh`, `redis` or `pgsql`, by what the client says first; `mysql` if it says
     /// nothing, for there the server speaks first; empty if it is none of these
     Protocol,
-    /// `$user`: the user that a client of PostgreSQL names, where a `pgsqlProxy` deals with it
+    /// `$user`: the user that a client of PostgreSQL or MySQL names, where a `pgsqlProxy` or `mysqlProxy` deals with it
     User,
-    /// `$database`: the database that it names, or else its user
+    /// `$database`: the database that it names; by PostgreSQL else its user
     Database,
     /// `$node`: the address of the node that the connection went to
     Node,
@@ -52,7 +52,7 @@ impl NetVar {
 
     /// Whether no datagram tells it.
     pub(crate) fn is_of_connections(&self) -> bool {
-        self.is_peeked() || matches!(self, Self::User | Self::Database)
+        matches!(self, Self::User | Self::Database)
     }
 }
 

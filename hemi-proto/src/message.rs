@@ -144,6 +144,12 @@ impl RequestReader {
             let authority = self.authority.take().ok_or(Malformed::MissingPseudo)?;
             let whole = 0..authority.len();
             head.authority = head.target.read(&head.method, authority, whole)?;
+            // What follows are bytes of a tunnel, if there is one.
+            head.upgrade = true;
+            head.framing = BodyLength::None;
+            head.expect_continue = false;
+            self.put_cookies();
+            head.headers.set_lines(self.fields.split().freeze(), self.count, self.names);
             return Ok(());
         }
         let (Some(scheme), Some(path)) = (self.scheme.take(), self.path.take()) else {

@@ -9,7 +9,7 @@ use hemi_core::backend::{Endpoint, Pick, ProxyProtocol, Target};
 use hemi_core::clock::{self, Moment};
 use hemi_core::cores::PerCore;
 use hemi_core::deadline::Patience;
-use hemi_core::io::Dialing;
+use hemi_core::io::{Dialing, Via};
 use hemi_core::tls::{Connector, Link};
 use hemi_core::{Explain, Result, Run};
 use hemi_web::SendError;
@@ -31,6 +31,9 @@ pub struct ConnsConfig {
     /// Whether nodes are told who the client is by the PROXY protocol, and by which version of it. Then
     /// each request has a connection of its own.
     pub proxy_protocol: ProxyProtocol,
+    /// The forward proxy that nodes are connected to by: `"socks5://HOST:PORT"` or `"http://HOST:PORT"`, with
+    /// `NAME:PASSWORD@` before the host if it wants that. By default none. HTTP/2 takes no such way.
+    pub via: Option<Via>,
 }
 
 impl Default for ConnsConfig {
@@ -42,6 +45,7 @@ impl Default for ConnsConfig {
             keep_time,
             max_requests_per_conn: 10_000,
             proxy_protocol: ProxyProtocol::None,
+            via: None,
         }
     }
 }
@@ -123,7 +127,10 @@ impl Conns {
             Target::Unix(_) => None,
         };
         let first = self.config.proxy_protocol.header(pick.peer(), node);
-        let (host, how) = (endpoint.hostname(), Dialing { first: &first, ..Dialing::default() });
+        let (host, how) = (
+            endpoint.hostname(),
+            Dialing { first: &first, via: self.config.via.as_ref(), ..Dialing::default() },
+        );
         let connecting = Link::dial(endpoint.target(), &host, self.connector.as_ref(), &how);
         match timeout(limit, connecting).await {
             Ok(Ok(socket)) => {

@@ -13,7 +13,7 @@
 //! 			dnsProxy { .toBackend = "resolvers" }
 //! 		}
 //! 	}
-//! 	tcpxRouter "dns" {
+//! 	tcpxRouter "dnsByTcp" {
 //! 		.address = "127.0.0.1:3053"
 //! 		case { dnsProxy { .toBackend = "resolvers" } }
 //! 	}

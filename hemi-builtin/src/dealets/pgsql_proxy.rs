@@ -9,7 +9,9 @@
 //! 		.tlsMode = true
 //! 		.tlsCertificate = "conf/db.crt"
 //! 		.tlsPrivateKey = "conf/db.key"
-//! 		case "shop" $database == "shop" && $user != "postgres" { pgsqlProxy { .toBackend = "shop" } }
+//! 		case "shop" $database == "shop" && $user != "postgres" {
+//! 			pgsqlProxy { .toBackend = "shop" }
+//! 		}
 //! 		case { pgsqlProxy { .toBackend = "rest"  .idleTimeout = 1h } }
 //! 	}
 //! }
@@ -46,7 +48,7 @@ impl Lifecycle for PgsqlProxy {}
 
 impl Dealet for PgsqlProxy {
     async fn deal(&self, conn: &mut TcpxConn) -> Deal {
-        if self.0.pass(conn, Opening::Pgsql).await.is_none() {
+        if self.0.pass(conn, &Opening::Pgsql).await.is_none() {
             let mut text = BytesMut::new();
             // "cannot_connect_now"
             pgsql::put_error(&mut text, "57P03", "no server takes the connection now");

@@ -106,7 +106,7 @@ impl Lifecycle for TcpxProxy {}
 
 impl Dealet for TcpxProxy {
     async fn deal(&self, conn: &mut TcpxConn) -> Deal {
-        if self.pass(conn, Opening::AsIs).await.is_none() {
+        if self.pass(conn, &Opening::AsIs).await.is_none() {
             conn.end_as("unreachable");
             conn.reset();
         }
@@ -121,15 +121,21 @@ impl Dealet for TcpxProxy {
 
 impl TcpxProxy {
     /// Passes a connection on until it is over; none if there is nobody to pass it on to.
-    pub(super) async fn pass(&self, conn: &mut TcpxConn, opening: Opening) -> Option<()> {
+    pub(super) async fn pass(&self, conn: &mut TcpxConn, opening: &Opening) -> Option<()> {
         let dialed = self.dial(conn, opening).await?;
-        let until = self.total.map_or(Moment::NEVER, |total| conn.since().after(total));
-        let relay = Relay { until, rate: self.rate, ..Relay::new(self.idle) };
-        conn.relay(dialed, relay).await;
+        self.relay(conn, dialed).await;
         Some(())
     }
 
-    async fn dial(&self, conn: &TcpxConn, opening: Opening) -> Option<Dialed> {
+    /// Passes on what both say, until that is over.
+    pub(super) async fn relay(&self, conn: &mut TcpxConn, dialed: Dialed) {
+        let until = self.total.map_or(Moment::NEVER, |total| conn.since().after(total));
+        let relay = Relay { until, rate: self.rate, ..Relay::new(self.idle) };
+        conn.relay(dialed, relay).await;
+    }
+
+    /// Connects to where a connection is to go.
+    pub(super) async fn dial(&self, conn: &TcpxConn, opening: &Opening) -> Option<Dialed> {
         let To::Backend(backend) = &self.to else {
             let to = conn.diverted()?;
             let dialed = within(DIAL, Dialed::to(to)).await;

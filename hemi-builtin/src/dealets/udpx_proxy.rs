@@ -83,4 +83,8 @@ impl UdpxDealet for UdpxProxy {
         }
         Deal::Done
     }
+    fn peeks_flow(&self) -> bool {
+        let mut variables = self.hash_key.iter().flat_map(Template::variables);
+        variables.any(NetVar::is_peeked)
+    }
 }

@@ -6,19 +6,19 @@ use hemi_core::metrics::Measures;
 
 /// Numbers of a forward proxy.
 #[derive(Debug)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     /// Ways to other hosts that were opened.
-    pub(super) opened: Counter,
+    pub(crate) opened: Counter,
     /// Clients and requests that were refused.
-    pub(super) denied: Counter,
-    pub(super) received: Counter,
-    pub(super) sent: Counter,
+    pub(crate) denied: Counter,
+    pub(crate) received: Counter,
+    pub(crate) sent: Counter,
     /// Datagrams that were not passed on.
-    pub(super) dropped: Counter,
+    pub(crate) dropped: Counter,
 }
 
 impl Counters {
-    pub(super) fn new(cores: usize) -> Self {
+    pub(crate) fn new(cores: usize) -> Self {
         let counter = || Counter::new(cores);
         Self {
             opened: counter(),
@@ -30,13 +30,13 @@ impl Counters {
     }
 
     /// Counts a way that was open, and is not any more.
-    pub(super) fn passed(&self, passed: Relayed) {
+    pub(crate) fn passed(&self, passed: Relayed) {
         self.opened.add(1);
         self.received.add(passed.there);
         self.sent.add(passed.back);
     }
 
-    pub(super) fn named(&self) -> [(&'static str, u64); 5] {
+    pub(crate) fn named(&self) -> [(&'static str, u64); 5] {
         [
             ("ways_opened", self.opened.sum()),
             ("denied", self.denied.sum()),
@@ -46,7 +46,7 @@ impl Counters {
         ]
     }
 
-    pub(super) fn measure(&self, out: &mut Measures) {
+    pub(crate) fn measure(&self, out: &mut Measures) {
         for (name, help, counter) in [
             ("hemi_proxy_ways_opened", "Ways to other hosts that were opened.", &self.opened),
             ("hemi_proxy_denied", "Clients and requests that were refused.", &self.denied),

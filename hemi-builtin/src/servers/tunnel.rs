@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use hemi_core::config::{Size, Spanned};
 use hemi_core::gate::{Accepted, Gate, GateConfig, GateCounters};
 use hemi_core::io::{Ends, Io, NotReceived, Outbox, Relay, Relayed, Socket, receive, send};
@@ -35,13 +35,13 @@ use hemi_core::server::Server;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run};
 use hemi_proto::authority::Authority;
 use hemi_proto::http1::{
-    BodyLength, HeadLimits, HeadReader, RequestHead, Scheme, TargetForm, encode_request,
-    encode_response,
+    BodyDecoder, BodyLength, Decoded, HeadLimits, HeadReader, RequestHead, Scheme, TargetForm,
+    encode_request, encode_response,
 };
 use hemi_proto::socks::Host;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, UPGRADE, VIA,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -197,7 +197,8 @@ impl Server for TunnelServer {
 
 async fn serve(shared: Arc<Shared>, accepted: Accepted) {
     let Accepted { socket, peer, ticket, .. } = accepted;
-    let mut client = Client { shared, socket, buf: BytesMut::new(), user: None, left: None };
+    let mut client =
+        Client { shared, socket, buf: BytesMut::new(), user: None, content: Content::Sized(0) };
     let served = ticket.until_ending(client.serve(&peer)).await;
     if let Some(Err(refused)) = served {
         debug!(%peer, status = %refused.status, "a client of a proxy is refused: {}", refused.why);
@@ -213,8 +214,16 @@ struct Client {
     buf: BytesMut,
     /// Who has said a name and its password.
     user: Option<String>,
-    /// Bytes of the request's content that have not come.
-    left: Option<u64>,
+    /// What has not come of the request's content.
+    content: Content,
+}
+
+/// Content of a request that is still to come.
+enum Content {
+    /// So many bytes.
+    Sized(u64),
+    /// Chunks, which are made anew from what has come of them.
+    Chunked(BodyDecoder, BytesMut),
 }
 
 /// What a client is told instead of what it wants.
@@ -231,16 +240,15 @@ impl Refused {
 
 impl From<NoWay> for Refused {
     fn from(why: NoWay) -> Self {
-        match why {
-            NoWay::Denied => Self::new(StatusCode::FORBIDDEN, "this host is not allowed"),
-            NoWay::Unresolved => Self::new(StatusCode::BAD_GATEWAY, "no such host"),
+        let text = match &why {
+            NoWay::Denied => "this host is not allowed",
+            NoWay::Unresolved => "no such host",
             NoWay::Unreachable(e) if e.kind() == io::ErrorKind::TimedOut => {
-                Self::new(StatusCode::GATEWAY_TIMEOUT, "the host does not answer")
+                "the host does not answer"
             }
-            NoWay::Unreachable(_) => {
-                Self::new(StatusCode::BAD_GATEWAY, "the host can't be connected to")
-            }
-        }
+            NoWay::Unreachable(_) => "the host can't be connected to",
+        };
+        Self::new(why.status(), text)
     }
 }
 
@@ -336,11 +344,6 @@ impl Client {
 
     /// Asks for what is behind a URL, and passes the answer on as it comes.
     async fn forward(&mut self, head: RequestHead) -> Result<(), Refused> {
-        let length = match head.framing {
-            BodyLength::None => 0,
-            BodyLength::Sized(length) => length,
-            _ => return Err(Refused::new(StatusCode::LENGTH_REQUIRED, "content in chunks")),
-        };
         let mut other = self.dial(head.authority.as_ref(), 80).await?;
         let mut request = BytesMut::new();
         let target = head.target.path_and_query_bytes();
@@ -350,13 +353,22 @@ impl Client {
         if send(&mut other, &request, self.shared.head_timeout).await.is_err() {
             return Err(Refused::new(StatusCode::BAD_GATEWAY, "the host has gone"));
         }
-        let here = usize::try_from(length).unwrap_or(usize::MAX).min(self.buf.len());
-        let early = self.buf.split_to(here).freeze();
-        let left = length - early.len() as u64;
+        let early = match head.framing {
+            BodyLength::Chunked => {
+                let decoder = BodyDecoder::new(BodyLength::Chunked);
+                self.content = Content::Chunked(decoder, std::mem::take(&mut self.buf));
+                Bytes::new()
+            }
+            BodyLength::Sized(length) => {
+                let here = usize::try_from(length).unwrap_or(usize::MAX).min(self.buf.len());
+                self.content = Content::Sized(length - here as u64);
+                self.buf.split_to(here).freeze()
+            }
+            BodyLength::None | BodyLength::UntilClose => Bytes::new(),
+        };
         let relay =
             Relay { rate: self.shared.rate, ends: Ends::Second, ..Relay::new(self.shared.idle) };
         let mut passed = Relayed::default();
-        self.left = Some(left);
         let shared = self.shared.clone();
         let end = relay.run(self, &mut other, early, &mut passed).await;
         shared.counters.passed(passed);
@@ -429,19 +441,52 @@ fn forwarded(head: &RequestHead) -> HeaderMap {
     }
     fields.append(VIA, HeaderValue::from_static("1.1 hemi"));
     fields.insert(CONNECTION, HeaderValue::from_static("close"));
+    if head.framing == BodyLength::Chunked {
+        fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     fields
 }
 
 /// As the sender of a request's content, and of nothing behind it.
 impl Io for Client {
     fn poll_recv(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let Some(left) = self.left.filter(|left| *left > 0) else { return Poll::Pending };
+        let (decoder, chunks) = match &mut self.content {
+            Content::Sized(0) => return Poll::Pending,
+            Content::Sized(left) => {
+                let before = buf.len();
+                let got = ready!(self.socket.poll_recv(cx, buf))?;
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(got);
+                buf.truncate(before + taken);
+                *left -= taken as u64;
+                return Poll::Ready(Ok(taken));
+            }
+            Content::Chunked(decoder, chunks) => (decoder, chunks),
+        };
+        if decoder.is_ended() {
+            return Poll::Pending;
+        }
         let before = buf.len();
-        let got = ready!(self.socket.poll_recv(cx, buf))?;
-        let taken = usize::try_from(left).unwrap_or(usize::MAX).min(got);
-        buf.truncate(before + taken);
-        self.left = Some(left - taken as u64);
-        Poll::Ready(Ok(taken))
+        loop {
+            match decoder.decode(chunks) {
+                Ok(Decoded::Data(data)) => {
+                    buf.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+                    buf.extend_from_slice(&data);
+                    buf.extend_from_slice(b"\r\n");
+                    return Poll::Ready(Ok(buf.len() - before));
+                }
+                Ok(Decoded::End(_)) => {
+                    buf.extend_from_slice(b"0\r\n\r\n");
+                    return Poll::Ready(Ok(buf.len() - before));
+                }
+                Ok(Decoded::NeedMore) => {
+                    chunks.reserve(4096);
+                    if ready!(self.socket.poll_recv(cx, chunks))? == 0 {
+                        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                    }
+                }
+                Err(e) => return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, e))),
+            }
+        }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> Poll<io::Result<()>> {

@@ -1,7 +1,7 @@
 //! The servers `socksServer` and `tunnelServer`, used by curl and by raw clients.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn origin() -> Running {
 }
 
 /// The end of a password's hash: `htpasswd -nbB mia secret` with the fewest rounds.
-fn users() -> String {
+pub(crate) fn users() -> String {
     use sha1::{Digest, Sha1};
     let digest = Sha1::digest(b"secret");
     let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, digest);
@@ -103,6 +103,9 @@ fn curl_gets_through_tunnels_and_by_whole_urls() {
     assert_eq!(curl(&["-x", &via, &url]), Ok("GET /a?b 1.1 hemi".into()));
     assert_eq!(curl(&["-x", &via, "-p", &url]), Ok("GET /a?b ".into()));
     let posted = curl(&["-x", &via, "-d", "content", &url]);
+    assert_eq!(posted, Ok("POST /a?b 1.1 hemi".into()));
+    let chunks = ["-d", "content", "-H", "transfer-encoding: chunked"];
+    let posted = curl(&[&["-x", &via, &url][..], &chunks].concat());
     assert_eq!(posted, Ok("POST /a?b 1.1 hemi".into()));
     // Its own pages are none, but for the one that tells how to use it.
     let pac = curl(&[&format!("{via}/proxy.pac")]).unwrap();
@@ -251,4 +254,76 @@ fn datagrams_go_and_come() {
     // It ends with its connection.
     drop(control);
     assert!(eventually(Duration::from_secs(10), || proxy.server().active() == 0));
+}
+
+#[test]
+fn content_in_chunks_comes_whole_and_nothing_behind_it() {
+    let host = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = host.local_addr().unwrap();
+    let proxy = proxy("tunnelServer", LOCAL);
+    let mut client = proxy.connect();
+    let head =
+        format!("POST http://{at}/ HTTP/1.1\r\nHost: {at}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send(head + "3\r\nabc\r\n").unwrap();
+    let (mut stream, _) = host.accept().unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    client
+        .send("A;x=y\r\n0123456789\r\n0\r\nsome: trailer\r\n\r\nGET http://other/ HTTP/1.1\r\n")
+        .unwrap();
+    let mut got = Vec::new();
+    while !got.ends_with(b"0\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        got.extend(byte);
+    }
+    let text = String::from_utf8(got).unwrap();
+    assert!(text.ends_with("3\r\nabc\r\na\r\n0123456789\r\n0\r\n\r\n"), "{text}");
+    stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+    drop(stream);
+    assert_eq!(client.read_response().unwrap().status, 204);
+}
+
+#[test]
+fn backends_are_reached_by_way_of_proxies() {
+    let origin = origin();
+    let properties = format!("{LOCAL} {}", users());
+    let (socks, tunnel) = (proxy("socksServer", &properties), proxy("tunnelServer", &properties));
+    for (proxy, via, good) in [
+        (&socks, format!("socks5://mia:secret@{}", socks.addr()), true),
+        (&tunnel, format!("http://mia:secret@{}", tunnel.addr()), true),
+        (&socks, format!("socks5://mia:wrong@{}", socks.addr()), false),
+        (&socks, format!("socks5://{}", socks.addr()), false),
+        (&tunnel, format!("http://{}", tunnel.addr()), false),
+    ] {
+        let before = counter(proxy, "ways_opened");
+        // Of HTTP,
+        let backend = format!(
+            "http1Backend \"b\" {{ .via = \"{via}\"  node {{ .address = \"{}\" }} }}",
+            origin.addr()
+        );
+        let front = site(&backend, "rule { httpProxy { .toBackend = \"b\" } }");
+        assert_eq!(front.get("/way").status, if good { 200 } else { 502 }, "{via}");
+        // and of whatever else.
+        let text = format!(
+            r#"stage {{
+                tcpxBackend "b" {{ .via = "{via}"  node {{ .address = "{}" }} }}
+                tcpxRouter "main" {{ .address = "127.0.0.1:0"  case {{ tcpxProxy {{ .toBackend = "b" }} }} }}
+            }}"#,
+            origin.addr()
+        );
+        let router = load(1, &text).unwrap();
+        let mut client = router.connect();
+        client.send("GET /way HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        match client.read_response() {
+            Ok(answer) => assert!(good && answer.text().contains("GET /way"), "{via}"),
+            Err(_) => assert!(!good, "{via}"),
+        }
+        drop((front, router));
+        // Ways are counted when they are over.
+        let ways = || counter(proxy, "ways_opened") - before;
+        assert!(
+            eventually(Duration::from_secs(30), || ways() == if good { 2 } else { 0 }),
+            "{via}"
+        );
+    }
 }

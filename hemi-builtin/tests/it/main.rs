@@ -4,6 +4,7 @@
 mod access;
 mod backends;
 mod basic_auth;
+mod connect_proxy;
 mod cors;
 mod cronjobs;
 mod databases;
@@ -26,6 +27,7 @@ mod limit;
 mod maintenance;
 mod metrics;
 mod mirror;
+mod mysql_proxy;
 mod origins;
 mod pgsql_proxy;
 mod proxy_faults;

@@ -1,5 +1,7 @@
 //! The router `udpxRouter` with its dealets.
 
+mod quic;
+
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::thread::{self, JoinHandle};
@@ -167,7 +169,7 @@ fn a_flood_from_many_ports_has_so_many_sessions_and_keeps_nobody_out() {
         evicted() >= 900
     });
     assert!(flooded, "{:?}", router.server().counters());
-    assert!(router.server().active() <= 41, "{}", router.server().active());
+    assert!(eventually(LONG, || router.server().active() <= 41), "{}", router.server().active());
     talk(&good, b"after");
     talk(&client(&router), b"new");
     assert_eq!(counter(&router, "sessions_refused"), 0);
@@ -228,7 +230,9 @@ fn sessions_end_when_nothing_passes_or_all_was_answered_and_are_logged() {
         let lines = lines();
         let words: Vec<&str> = lines.lines().last().unwrap().split(' ').collect();
         assert_eq!((words[0], words[2], words[3]), ("127.0.0.1", "main", "all"), "{lines}");
-        assert_eq!(words[5..8], ["done", "4", "4"], "{lines}");
+        // On a slow machine it was sent more than once.
+        let bytes = [6, 7].map(|at| words[at].parse::<u64>().unwrap());
+        assert!(words[5] == "done" && bytes.iter().all(|bytes| *bytes >= 4), "{lines}");
         router.quit();
     }
 }
@@ -276,7 +280,7 @@ fn what_is_for_connections_is_refused() {
     let tcpx = "tcpxProxy { .toOriginal = true }";
     let error = refused(&format!("case {{ {tcpx} }}"));
     assert!(error.contains("`tcpxProxy` does not deal with datagrams"), "{error}");
-    let error = refused("case $serverName == \"a.test\" { udpxProxy { .toBackend = \"b\" } }");
+    let error = refused("case $database == \"a\" { udpxProxy { .toBackend = \"b\" } }");
     assert!(error.contains("datagrams don't tell what connections do"), "{error}");
     let unix = r#"stage { udpxRouter "main" { .address = "/tmp/x.sock" } }"#;
     let error = load(1, unix).err().unwrap().to_string();

@@ -14,7 +14,7 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::socket::{Family, Socket};
-use super::{Io as _, Outbox};
+use super::{Io as _, Outbox, Via};
 use crate::backend::Target;
 
 /// How a connection to a node is made.
@@ -26,6 +26,8 @@ pub struct Dialing<'a> {
     pub from: Option<IpAddr>,
     /// See [`keep_alive`].
     pub keep_alive: Duration,
+    /// The forward proxy that it goes by.
+    pub via: Option<&'a Via>,
 }
 
 impl Socket {
@@ -34,9 +36,10 @@ impl Socket {
     /// # Errors
     /// When it does not accept, or the address that it is to come from can't be had.
     pub async fn dial(target: &Target, how: &Dialing<'_>) -> io::Result<Self> {
-        let mut socket: Self = match target {
-            Target::Tcp(address) => Self::dial_tcp(*address, how).await?,
-            Target::Unix(path) => UnixStream::connect(path).await?.into(),
+        let mut socket: Self = match (target, how.via) {
+            (_, Some(via)) => via.dial(target, how).await?,
+            (Target::Tcp(address), None) => Self::dial_tcp(*address, how).await?,
+            (Target::Unix(path), None) => UnixStream::connect(path).await?.into(),
         };
         if !how.first.is_empty() {
             let mut out = Outbox::default();

@@ -245,7 +245,8 @@ impl Socket {
         if let Some(early) = self.early.take() {
             bytes.extend_from_slice(&early);
         }
-        self.early = Some(Box::new(bytes));
+        // Nothing would be taken for the end.
+        self.early = (!bytes.is_empty()).then(|| Box::new(bytes));
     }
 
     fn fd(&self) -> io::Result<BorrowedFd<'_>> {

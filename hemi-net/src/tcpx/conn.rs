@@ -21,6 +21,8 @@ use hemi_proto::client_hello::{self, ClientHello};
 use hemi_proto::pgsql::Startup;
 use hemi_proto::sniff::{self, Guess, Protocol};
 
+use super::mysql::Client;
+use super::opening::Begun;
 use crate::{Dialed, NetVar};
 
 /// A connection that a router has accepted.
@@ -40,6 +42,8 @@ pub struct TcpxConn {
     hello: Option<Box<ClientHello>>,
     /// What it has named in a protocol that begins with that.
     startup: Option<Box<Startup>>,
+    /// There while a client of MySQL has not proved who it is.
+    pub(super) mysql: Option<Box<Client>>,
     /// None before the client's first bytes were looked at.
     protocol: Option<&'static str>,
     /// What is let go of with the connection.
@@ -65,6 +69,7 @@ impl TcpxConn {
             tls,
             hello: None,
             startup: None,
+            mysql: None,
             protocol: None,
             held: Vec::new(),
             node: None,
@@ -105,11 +110,21 @@ impl TcpxConn {
         let _ = self.local.set(local);
     }
 
-    /// It has begun as those of PostgreSQL do, with these bytes that are still to be read.
-    pub(super) fn begin_pgsql(&mut self, startup: Option<Startup>, early: BytesMut) {
-        self.startup = startup.map(Box::new);
-        self.protocol = Some(Protocol::Pgsql.name());
+    /// It has begun like this, and these bytes are still to be read.
+    pub(super) fn begin(&mut self, begun: Begun, early: BytesMut) {
         self.early = early;
+        match begun {
+            Begun::Pgsql(startup) => {
+                self.startup = startup.map(Box::new);
+                self.protocol = Some(Protocol::Pgsql.name());
+            }
+            Begun::Mysql(client) => {
+                let (user, database) = (client.login.user.clone(), client.login.database.clone());
+                self.startup = Some(Box::new(Startup { user, database }));
+                self.protocol = Some("mysql");
+                self.mysql = Some(client);
+            }
+        }
     }
 
     /// How long ago it was accepted.
@@ -151,7 +166,7 @@ impl TcpxConn {
 
     /// Passes on what both sides send, until both have ended; first what the client has said already.
     pub async fn relay(&mut self, dialed: Dialed, relay: Relay) {
-        let Dialed { link: mut other, target, pick: _pick } = dialed;
+        let Dialed { link: mut other, target, pick: _pick, .. } = dialed;
         self.node = Some(target);
         let early = self.take_early();
         let ended = relay.run(&mut self.link, &mut other, early, &mut self.passed).await;

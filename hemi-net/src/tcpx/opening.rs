@@ -1,20 +1,33 @@
 //! What is settled with a client before it is known what it wants: in some protocols TLS is asked for first.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use hemi_core::io::{Io, Socket, receive, send};
 use hemi_proto::pgsql::{self, Opening as Asked, Startup};
 
+use super::mysql::{self, Client};
+
 /// How connections begin.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Opening {
     /// At once.
     #[default]
     AsIs,
     /// As those of PostgreSQL: TLS is asked for, then a start-up names a user and a database.
     Pgsql,
+    /// As those of MySQL: the server greets, by this version, and the client may ask for TLS before it names a user.
+    Mysql(Arc<str>),
+}
+
+/// What a client has begun with.
+#[derive(Debug)]
+pub(super) enum Begun {
+    /// Its start-up, if it has one, is still to be read by the server.
+    Pgsql(Option<Startup>),
+    Mysql(Box<Client>),
 }
 
 /// What comes after the opening.
@@ -22,16 +35,43 @@ pub enum Opening {
 pub(super) enum Opened {
     /// The handshake of TLS.
     Tls,
-    /// What the client wants; its start-up, if it has one, is still to be read by the server.
-    Going(Option<Startup>),
+    /// What the client wants.
+    Going(Begun),
 }
 
 /// Who may not go on.
 const UNSAFE: &str = "28000";
 
+/// Settles with a client how it goes on. None if that comes to nothing.
+pub(super) async fn open(
+    opening: &Opening,
+    io: &mut impl Io,
+    buf: &mut BytesMut,
+    has_tls: bool,
+    limit: Duration,
+) -> Option<Opened> {
+    match opening {
+        Opening::Mysql(version) => mysql::open(io, buf, version, has_tls, limit).await,
+        Opening::AsIs | Opening::Pgsql => open_pgsql(io, buf, has_tls, limit).await,
+    }
+}
+
+/// The same now that TLS is spoken.
+pub(super) async fn open_secret(
+    opening: &Opening,
+    io: &mut impl Io,
+    buf: &mut BytesMut,
+    limit: Duration,
+) -> Option<Opened> {
+    match opening {
+        Opening::Mysql(_) => mysql::open_secret(io, buf, limit).await,
+        Opening::AsIs | Opening::Pgsql => open_pgsql(io, buf, false, limit).await,
+    }
+}
+
 /// Settles with a client of PostgreSQL whether TLS is spoken; where it can be, it must, but for requests to cancel
 /// another. None if that comes to nothing.
-pub(super) async fn open_pgsql(
+async fn open_pgsql(
     io: &mut impl Io,
     buf: &mut BytesMut,
     has_tls: bool,
@@ -44,14 +84,14 @@ pub(super) async fn open_pgsql(
             Asked::Tls => has_tls,
             Asked::Gss => false,
             Asked::DirectTls => return has_tls.then_some(Opened::Tls),
-            Asked::Cancel => return Some(Opened::Going(None)),
+            Asked::Cancel => return Some(Opened::Going(Begun::Pgsql(None))),
             Asked::Startup(_) if has_tls => {
                 let mut out = BytesMut::new();
                 pgsql::put_error(&mut out, UNSAFE, "connections are taken over TLS only");
                 let _ = send(io, &out, limit).await;
                 return None;
             }
-            Asked::Startup(startup) => return Some(Opened::Going(Some(startup))),
+            Asked::Startup(startup) => return Some(Opened::Going(Begun::Pgsql(Some(startup)))),
         };
         let _ = buf.split_to(pgsql::len(buf).min(buf.len()));
         if granted && !buf.is_empty() {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use hemi_core::backend::Pick;
 use hemi_core::config::Lookup;
 use hemi_core::datagrams::Burst;
+use hemi_proto::client_hello::ClientHello;
 
 use super::Home;
 use super::session::{Passing, Session, Table};
@@ -19,6 +20,10 @@ pub struct UdpxFlow<'a> {
     pub(super) burst: Burst<'a>,
     pub(super) home: &'a Arc<Home>,
     pub(super) table: &'a mut Table,
+    /// What has come before, and is part of it, if that had to be waited for; then the burst is among them.
+    pub(super) early: Vec<Box<[u8]>>,
+    /// There if it begins a connection of QUIC, and somebody wants to know.
+    pub(super) hello: Option<Box<ClientHello>>,
     pub(super) case: usize,
     pub(super) held: Vec<Box<dyn Any + Send + Sync>>,
     pub(super) reason: &'static str,
@@ -102,8 +107,14 @@ impl UdpxFlow<'_> {
         }
         let client = (self.burst.from, self.burst.to);
         let session = Arc::new(Session::new(port, node, client, self.reached()));
-        self.home.shared.counters.opened.add(1);
-        session.pass(&self.burst, &self.home.shared.counters);
+        let counters = &self.home.shared.counters;
+        counters.opened.add(1);
+        for bytes in &self.early {
+            session.pass(&Burst { bytes, size: bytes.len(), ..self.burst }, counters);
+        }
+        if self.early.is_empty() {
+            session.pass(&self.burst, counters);
+        }
         self.table.add(session.clone());
         let held = std::mem::take(&mut self.held);
         let passing = Passing { pick, how, held, case: self.case };
@@ -127,6 +138,17 @@ impl Lookup<NetVar> for UdpxFlow<'_> {
             NetVar::SrcPort => text(self.peer().port().to_string()),
             NetVar::DstHost => text(self.reached().ip().to_string()),
             NetVar::DstPort => text(self.reached().port().to_string()),
+            NetVar::ServerName => {
+                let name = self.hello.as_ref().and_then(|hello| hello.server_name.as_deref());
+                name.unwrap_or_default().as_bytes().into()
+            }
+            NetVar::NextProto => {
+                self.hello.as_ref().map(|hello| &*hello.protocols).unwrap_or_default().into()
+            }
+            NetVar::Protocol => match self.hello {
+                Some(_) => b"quic"[..].into(),
+                None => Cow::default(),
+            },
             NetVar::Reason => self.reason.as_bytes().into(),
             _ => Cow::default(),
         }

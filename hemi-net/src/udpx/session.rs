@@ -15,6 +15,7 @@ use hemi_core::clock::{self, Moment};
 use hemi_core::config::Lookup;
 use hemi_core::datagrams::{Batch, Burst, Port};
 use hemi_core::deadline::Patience;
+use hemi_core::quic::peek::Peek;
 use tokio::sync::Notify;
 
 use super::flow::UdpxRelay;
@@ -25,6 +26,9 @@ use crate::record::Closed;
 /// Batches passed on in a row, before others of the core get their turn.
 const TURN: usize = 8;
 
+/// Clients of a core of which more must come, at most: further ones take the places of the first.
+const WAITING: usize = 256;
+
 /// Who has sent, and the address of this machine that it was to.
 pub(super) type Client = (SocketAddr, Option<IpAddr>);
 
@@ -34,6 +38,15 @@ pub(crate) struct Table {
     sessions: HashMap<Client, Arc<Session>>,
     /// In the order in which they were begun, some that no node has answered.
     unanswered: VecDeque<Weak<Session>>,
+    /// Clients of which more must come before it is known what they want, in the order in which they came.
+    waiting: VecDeque<(Client, Waiting)>,
+}
+
+/// What has come of a client.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) peek: Peek,
+    pub(super) datagrams: Vec<Box<[u8]>>,
 }
 
 /// A client, and the node that it was given.
@@ -68,6 +81,20 @@ pub(super) struct Passing {
 impl Table {
     pub(super) fn find(&self, client: &Client) -> Option<&Arc<Session>> {
         self.sessions.get(client)
+    }
+
+    /// What has come of a client before.
+    pub(super) fn waiting(&mut self, client: &Client) -> Waiting {
+        let place = self.waiting.iter().position(|(known, _)| known == client);
+        place.and_then(|place| self.waiting.remove(place)).map(|(_, it)| it).unwrap_or_default()
+    }
+
+    /// More of it must come.
+    pub(super) fn wait(&mut self, client: Client, waiting: Waiting) {
+        if self.waiting.len() >= WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back((client, waiting));
     }
 
     /// Whether there may be one more, when there may be so many: for a new one the eldest of those ends that no

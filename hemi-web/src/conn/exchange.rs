@@ -6,7 +6,7 @@ use std::time::Instant;
 use hemi_core::clock;
 use hemi_core::listen::Peer;
 use hemi_core::panics::{Panicked, catch, catch_call};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use tracing::{debug, error};
 
 use crate::http_config::Limit;
@@ -75,6 +75,13 @@ impl Shared {
         if status.is_informational() && !upgrades {
             error!(request = %req.id(), "a handlet answered {status}, which is no answer");
             *response = StatusCode::INTERNAL_SERVER_ERROR.into();
+        }
+        if req.head().method == Method::CONNECT && !upgrades {
+            // Any 2xx would tell the client that it has a tunnel (RFC 9110, 9.3.6).
+            let status = response.status();
+            if status.is_success() || status == StatusCode::NOT_FOUND {
+                *response = StatusCode::NOT_IMPLEMENTED.into();
+            }
         }
         if response.status().is_server_error() {
             self.counters.errors.add(1);

@@ -44,10 +44,6 @@ impl<I: Io> Conn<I> {
         server.counters.requests.add(1);
         self.limit_requests(server);
         let head = self.req.head();
-        if head.method == Method::CONNECT {
-            // Any 2xx would tell the client that it has a tunnel (RFC 9110, 9.3.6).
-            return self.refuse(id, StatusCode::NOT_IMPLEMENTED);
-        }
         let webapp = server.route(&self.req);
         let began = webapp.filter(|webapp| webapp.is_timed()).map(|_| clock::exact());
         let mut upload = None;

@@ -251,10 +251,6 @@ impl Stream {
 
     /// With which status a request is refused, whose head is as it should be.
     fn judge(&mut self, server: &Shared) -> Option<StatusCode> {
-        if self.req.head().method == Method::CONNECT {
-            // Any 2xx would tell the client that it has a tunnel (RFC 9110, 9.3.6).
-            return Some(StatusCode::NOT_IMPLEMENTED);
-        }
         if server.is_misdirected(&self.req, &self.link.tls) {
             self.link.hit(Limit::Misdirected);
             return Some(StatusCode::MISDIRECTED_REQUEST);
