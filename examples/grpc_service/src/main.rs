@@ -14,7 +14,7 @@ use self::proto::greeter_client::GreeterClient;
 use self::proto::greeter_server::{Greeter, GreeterServer};
 use self::proto::{HelloReply, HelloRequest};
 
-#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "it is generated")]
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "it is generated")]
 mod proto {
     tonic::include_proto!("greeter");
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hemi_core::Lifecycle;
 use hemi_core::clock;
 use hemi_core::clock::Moment;
+use hemi_proto::path::push_encoded;
 use hemi_proto::query;
 use hemi_proto::rpcx::{CodecId, Metadata, gunzip};
 use hemi_web::{Handlet, Reply, Request, Response};
@@ -255,19 +256,14 @@ fn failed(mut response: Response, text: &str) -> Response {
 
 /// Metadata as a query, which is how the gateway has it in a field.
 fn as_query(metadata: &Metadata) -> String {
-    let pairs = metadata.pairs();
-    let pairs = pairs.iter().map(|(key, value)| format!("{}={}", escape(key), escape(value)));
-    pairs.collect::<Vec<_>>().join("&")
-}
-
-fn escape(bytes: &[u8]) -> String {
-    let mut escaped = String::new();
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            escaped.push(byte.into());
-        } else {
-            escaped += &format!("%{byte:02X}");
+    let mut query = String::new();
+    for (key, value) in metadata.pairs().iter() {
+        if !query.is_empty() {
+            query.push('&');
         }
+        push_encoded(&mut query, &String::from_utf8_lossy(key));
+        query.push('=');
+        push_encoded(&mut query, &String::from_utf8_lossy(value));
     }
-    escaped
+    query
 }

@@ -20,7 +20,14 @@ use self::proto::{ServerCompatRequest, ServerCompatResponse};
 use self::service::Conformance;
 
 /// Made of the `.proto` files.
-#[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, reason = "it is generated")]
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "it is generated"
+)]
 mod proto {
     tonic::include_proto!("connectrpc.conformance.v1");
 
