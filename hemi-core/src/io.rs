@@ -83,7 +83,7 @@ pub trait Io: Send + Unpin + 'static {
         0
     }
 
-    /// Tells that what is sent next is the last: an end that has bytes of its own goes with it.
+    /// Tells that what is sent next is the last: the end goes with it, and is told when all of it is sent.
     fn last(&mut self) {}
 
     /// Says that nothing more will be sent. What was sent still arrives.

@@ -6,7 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 use socket2::SockRef;
@@ -59,23 +58,20 @@ impl Socket {
             be_transparent(&socket, from.is_ipv4())?;
             bind(&socket, &SocketAddr::new(from, 0))?;
         }
-        match connect(&socket, &to) {
-            Ok(()) => {}
-            Err(Errno::INPROGRESS) => {
-                let mut asked = [PollFd::new(&socket, PollFlags::OUT)];
-                let ready = poll(&mut asked, Some(&Timespec::default()))? > 0;
-                let events = asked[0].revents();
-                if !ready {
-                    let stream = TcpStream::from_std(socket.into())?;
-                    stream.ready(Interest::WRITABLE).await?;
-                    return match stream.take_error()? {
-                        Some(e) => Err(e),
-                        None => Ok(stream.into()),
-                    };
-                }
-                if events.intersects(PollFlags::ERR | PollFlags::HUP) {
-                    sockopt::socket_error(&socket)??;
-                }
+        let connected = match connect(&socket, &to) {
+            // On one machine it most often is there already, which is told when asked again.
+            Err(Errno::INPROGRESS) => connect(&socket, &to),
+            done => done,
+        };
+        match connected {
+            Ok(()) | Err(Errno::ISCONN) => {}
+            Err(Errno::INPROGRESS | Errno::ALREADY) => {
+                let stream = TcpStream::from_std(socket.into())?;
+                stream.ready(Interest::WRITABLE).await?;
+                return match stream.take_error()? {
+                    Some(e) => Err(e),
+                    None => Ok(stream.into()),
+                };
             }
             Err(e) => return Err(e.into()),
         }

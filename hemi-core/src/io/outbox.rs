@@ -138,9 +138,14 @@ impl Outbox {
         }
     }
 
+    /// Whether there are small things only.
+    pub(super) fn is_small(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// Takes all there is, if it is small things only and up to `most` bytes.
     pub(super) fn take_small(&mut self, most: usize) -> Option<BytesMut> {
-        let small = self.rest.is_empty() && (1..=most).contains(&self.front.len());
+        let small = self.is_small() && (1..=most).contains(&self.front.len());
         small.then(|| std::mem::take(&mut self.front))
     }
 

@@ -202,6 +202,10 @@ impl Way {
                     if let Some(allowance) = &mut self.allowance {
                         allowance.take(got);
                     }
+                    // Whose end is known already, sends it with his last bytes.
+                    if from.socket().is_some_and(|from| from.has_ended()) {
+                        to.last();
+                    }
                 }
                 Poll::Pending => {
                     // Who is idle holds no buffer.

@@ -20,6 +20,7 @@ use super::outbox::{Next, Outbox};
 use super::pipe::Pipe;
 use super::uring::{Conn, Left};
 use crate::backend::Target;
+use crate::sys::uring::Room;
 
 /// Slices in one `writev`.
 const SLICES: usize = 32;
@@ -48,6 +49,20 @@ pub struct Socket {
     driver: Driver,
     /// What another driver received and nobody took, if this one is not the first.
     early: Option<Box<BytesMut>>,
+    /// A fresh one had no more to receive.
+    dry: bool,
+    end: End,
+}
+
+/// How far a socket is with its own end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum End {
+    #[default]
+    Open,
+    /// It goes with what is sent next.
+    Near,
+    /// It has gone, or goes with what a ring sends.
+    Told,
 }
 
 #[derive(Debug)]
@@ -73,7 +88,7 @@ pub(crate) enum Family {
 impl Socket {
     /// Takes a socket that was accepted as not blocking.
     pub(crate) fn fresh(fd: OwnedFd, family: Family) -> Self {
-        Self { driver: Driver::Fresh(fd, family), early: None }
+        Driver::Fresh(fd, family).into()
     }
 
     /// Connects to a node.
@@ -89,7 +104,7 @@ impl Socket {
             }
             Target::Unix(path) => Driver::Unix(UnixStream::connect(path).await?),
         };
-        Ok(Self { driver, early: None })
+        Ok(driver.into())
     }
 
     /// Whether nothing has come since all was received, not even the end: asked of an idle connection
@@ -323,11 +338,13 @@ impl Socket {
 
     /// Sends once; false if not all of it was taken.
     fn send_next(&self, out: &mut Outbox) -> io::Result<bool> {
+        let mut flags = SendFlags::NOSIGNAL;
+        // The end that follows goes with it.
+        flags.set(SendFlags::MORE, self.end == End::Near && out.is_small());
         let (sent, offered) = match out.next() {
             Next::Nothing => return Ok(true),
             Next::Bytes(bytes) => {
-                let sent = self.try_send(|fd| rustix::net::send(fd, bytes, SendFlags::NOSIGNAL))?;
-                (sent, bytes.len())
+                (self.try_send(|fd| rustix::net::send(fd, bytes, flags))?, bytes.len())
             }
             Next::Slices => self.send_slices(out)?,
             Next::File(file, range) => {
@@ -346,6 +363,16 @@ impl Socket {
         Ok(sent == offered)
     }
 
+    /// All was sent; the end goes at once, if it was to go with it.
+    fn sent_all(&mut self) -> io::Result<()> {
+        if self.end == End::Near { self.shutdown() } else { Ok(()) }
+    }
+
+    /// Whether the peer has ended, and all was received, if that is known without a system call.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(&self.driver, Driver::Ring(conn) if conn.has_ended())
+    }
+
     /// Sends from these slices; returns how much, which is more than nothing.
     pub(crate) fn poll_send_slices(
         &mut self,
@@ -359,7 +386,7 @@ impl Socket {
             if !slow && offered <= COPIED {
                 let mut out = Outbox::default();
                 slices.iter().for_each(|slice| out.small().extend_from_slice(slice));
-                return conn.poll_send(cx, &mut out).map_ok(|_| offered);
+                return conn.poll_send(cx, &mut out, Room::AsItIs).map_ok(|_| offered);
             }
         }
         loop {
@@ -411,6 +438,7 @@ impl Io for Socket {
         }
         loop {
             let received = match &mut self.driver {
+                Driver::Fresh(..) if self.dry => Err(io::ErrorKind::WouldBlock.into()),
                 Driver::Fresh(fd, _) => recv_small(fd.as_fd(), buf),
                 // Much is expected: no detour by the stack.
                 Driver::Tcp(s) if room(buf) > LARGE => {
@@ -430,6 +458,7 @@ impl Io for Socket {
                 Ok((got, all)) => {
                     if all {
                         self.exhausted(Interest::READABLE);
+                        self.dry = got > 0;
                     }
                     return Poll::Ready(Ok(got));
                 }
@@ -442,14 +471,19 @@ impl Io for Socket {
 
     fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> Poll<io::Result<()>> {
         ready!(self.poll_here(cx))?;
-        if let Driver::Ring(conn) = &mut self.driver
-            && ready!(conn.poll_send(cx, out))?
-        {
-            return Poll::Ready(Ok(()));
+        if let Driver::Ring(conn) = &mut self.driver {
+            let is_last = self.end == End::Near && !out.is_empty();
+            let room = if is_last { Room::Last } else { Room::AsItIs };
+            if ready!(conn.poll_send(cx, out, room))? {
+                if is_last {
+                    self.end = End::Told;
+                }
+                return Poll::Ready(Ok(()));
+            }
         }
         for _ in 0..TURN {
             match self.send_next(out) {
-                Ok(_) if out.is_empty() => return Poll::Ready(Ok(())),
+                Ok(_) if out.is_empty() => return Poll::Ready(self.sent_all()),
                 Ok(true) => {}
                 Ok(false) => {
                     self.exhausted(Interest::WRITABLE);
@@ -465,7 +499,16 @@ impl Io for Socket {
         Poll::Pending
     }
 
+    fn last(&mut self) {
+        if self.end == End::Open {
+            self.end = End::Near;
+        }
+    }
+
     fn shutdown(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.end, End::Told) == End::Told {
+            return Ok(());
+        }
         if let Driver::Ring(conn) = &mut self.driver {
             return conn.shutdown();
         }
@@ -487,17 +530,23 @@ impl Io for Socket {
     }
 }
 
+impl From<Driver> for Socket {
+    fn from(driver: Driver) -> Self {
+        Self { driver, early: None, dry: false, end: End::Open }
+    }
+}
+
 /// A connection that was made, not accepted.
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Self {
-        Self { driver: Driver::Tcp(stream), early: None }
+        Driver::Tcp(stream).into()
     }
 }
 
 /// The same.
 impl From<UnixStream> for Socket {
     fn from(stream: UnixStream) -> Self {
-        Self { driver: Driver::Unix(stream), early: None }
+        Driver::Unix(stream).into()
     }
 }
 

@@ -102,6 +102,8 @@ enum Recv {
     /// It has none, as far as is known: the ring receives.
     #[default]
     Awaited,
+    /// The peer has ended.
+    Ended,
     Failed(Errno),
 }
 
@@ -269,7 +271,8 @@ fn completed(ring: &mut Ring<State>, done: Done, woken: &mut Vec<Waker>) {
             match (done.result, done.received) {
                 _ if done.removed => {}
                 (Ok(1..), Some(received)) => state.received.push_back(received),
-                // The end, or no buffer was free: the connection sees for itself.
+                (Ok(0), _) => next = Recv::Ended,
+                // No buffer was free: the connection sees for itself.
                 (Ok(_) | Err(Errno::NOBUFS | Errno::INTR | Errno::CANCELED), _) => {}
                 (Err(e), _) => next = Recv::Failed(e),
             }
@@ -299,7 +302,7 @@ fn completed(ring: &mut Ring<State>, done: Done, woken: &mut Vec<Waker>) {
 fn sent(ring: &mut Ring<State>, done: Done, woken: &mut Vec<Waker>) {
     let (key, mut bytes) = (done.key, done.bytes);
     let state = ring.value(key);
-    if matches!(state.recv, Recv::Untried) {
+    if matches!(state.recv, Recv::Ended) {
         // A reader at the end waits for what becomes of this.
         woken.extend(state.reader.take());
     }
@@ -364,7 +367,7 @@ impl Conn {
             match state.recv {
                 _ if !state.received.is_empty() => Some(false),
                 Recv::Awaited if receives && !state.full => Some(true),
-                Recv::Failed(_) => Some(false),
+                Recv::Failed(_) | Recv::Ended => Some(false),
                 Recv::Awaited | Recv::Untried => None,
             }
         })
@@ -417,19 +420,7 @@ impl Conn {
                             recv_small(fd, buf)
                         };
                         match received {
-                            // An end after what could not be sent is none: of why that
-                            // was, the socket has told the ring, and tells it nobody else.
-                            Ok((0, _)) => {
-                                if let Some(e) = state.failed {
-                                    return Poll::Ready(Err(e.into()));
-                                }
-                                if !state.slow && core.ring.is_under_way(key, Op::Send) {
-                                    let state = core.ring.value(key);
-                                    *replaced = await_by(&mut state.reader, cx);
-                                    return Poll::Pending;
-                                }
-                                return Poll::Ready(Ok(0));
-                            }
+                            Ok((0, _)) if most > 0 => state.recv = Recv::Ended,
                             // What was less than asked for was all.
                             Ok((got, all)) => {
                                 if all {
@@ -443,6 +434,18 @@ impl Conn {
                             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                             Err(e) => return Poll::Ready(Err(e)),
                         }
+                    }
+                    // An end after what could not be sent is none: of why that was, the socket has
+                    // told the ring, and tells it nobody else.
+                    Recv::Ended => {
+                        if let Some(e) = state.failed {
+                            return Poll::Ready(Err(e.into()));
+                        }
+                        if !state.slow && core.ring.is_under_way(key, Op::Send) {
+                            *replaced = await_by(&mut core.ring.value(key).reader, cx);
+                            return Poll::Pending;
+                        }
+                        return Poll::Ready(Ok(0));
                     }
                     Recv::Awaited => {
                         *replaced = await_by(&mut state.reader, cx);
@@ -467,11 +470,19 @@ impl Conn {
         });
     }
 
-    /// Has the ring send what is small; `false` if the rest can be sent by system calls now.
+    /// Whether the peer has ended, and all that it has sent was received, as far as is known.
+    pub(super) fn has_ended(&self) -> bool {
+        let ended = |state: &State| state.received.is_empty() && matches!(state.recv, Recv::Ended);
+        self.at_home(|core, key| ended(core.ring.value(key))).unwrap_or(false)
+    }
+
+    /// Has the ring send what is small, and end after it if it is sent with [`Room::Last`]; `false` if the
+    /// rest can be sent by system calls now.
     pub(super) fn poll_send(
         &self,
         cx: &mut Context<'_>,
         out: &mut Outbox,
+        room: Room,
     ) -> Poll<io::Result<bool>> {
         if out.is_empty() {
             return Poll::Ready(Ok(true));
@@ -479,7 +490,8 @@ impl Conn {
         let slow = ready!(self.poll_sent(cx))?;
         self.poll(|core, key, _| {
             if !slow && let Some(bytes) = out.take_small(SMALL) {
-                core.ring.send(key, bytes, Room::AsItIs);
+                core.ring.value(key).shut |= room == Room::Last;
+                core.ring.send(key, bytes, room);
                 core.stir();
                 return Poll::Ready(Ok(true));
             }
@@ -526,7 +538,7 @@ impl Conn {
     pub(super) fn shutdown(&self) -> io::Result<()> {
         let later = self.at_home(|core, key| {
             let under_way = core.ring.is_under_way(key, Op::Send);
-            core.ring.value(key).shut = under_way;
+            core.ring.value(key).shut |= under_way;
             under_way
         });
         match later {

@@ -76,6 +76,8 @@ pub(crate) enum Op {
 pub(crate) enum Room {
     /// It sends what there is room for at once, maybe nothing.
     AsItIs,
+    /// The same, and the end that follows goes with it.
+    Last,
     /// It waits until there is some.
     Awaited,
 }
@@ -225,7 +227,11 @@ impl<T> Ring<T> {
         let socket = self.socket(key);
         socket.bytes = bytes;
         let (from, len) = (socket.bytes.as_ptr(), socket.bytes.len());
-        let wait = if room == Room::AsItIs { libc::MSG_DONTWAIT } else { 0 };
+        let wait = match room {
+            Room::AsItIs => libc::MSG_DONTWAIT,
+            Room::Last => libc::MSG_DONTWAIT | libc::MSG_MORE,
+            Room::Awaited => 0,
+        };
         let send = opcode::Send::new(fd, from, u32::try_from(len).unwrap_or(u32::MAX));
         let send = send.flags(libc::MSG_NOSIGNAL | wait).build();
         self.push(send.user_data(Op::Send.tag(key)));

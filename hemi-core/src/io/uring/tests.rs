@@ -387,3 +387,36 @@ fn without_a_ring_there_is_epoll_unless_a_ring_is_insisted_on() {
     let addr = rig.serve(echo);
     exchange(&mut connect(addr), 0, 1000);
 }
+
+/// Answers once, ends with that, and says what comes after.
+async fn answer_and_end(mut socket: Socket, told: mpsc::Sender<Vec<u8>>) {
+    let (mut buf, mut out) = (BytesMut::with_capacity(1000), Outbox::default());
+    recv(&mut socket, &mut buf).await.unwrap();
+    out.small().extend_from_slice(&buf);
+    socket.last();
+    send(&mut socket, &mut out).await.unwrap();
+    Io::shutdown(&mut socket).unwrap();
+    let mut rest = BytesMut::with_capacity(1000);
+    while let Ok(1..) = recv(&mut socket, &mut rest).await {}
+    told.send(rest.to_vec()).unwrap();
+}
+
+#[test]
+fn an_end_goes_with_the_last_bytes_and_the_other_way_stays_open() {
+    for driver in [IoDriver::Epoll, IoDriver::Uring] {
+        let rig = Rig(Cores::start(NonZeroUsize::MIN).unwrap());
+        if rig.0.drive(driver).is_err() {
+            continue;
+        }
+        let (tell, told) = mpsc::channel();
+        let addr = rig.serve(move |socket| answer_and_end(socket, tell.clone()));
+        let mut client = connect(addr);
+        client.write_all(b"first").unwrap();
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).unwrap();
+        assert_eq!(all, b"first");
+        client.write_all(b"second").unwrap();
+        drop(client);
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), b"second");
+    }
+}
