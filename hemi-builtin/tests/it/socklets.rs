@@ -4,6 +4,7 @@ mod sock_proxy;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use hemi_proto::websocket::{Header, Opcode};
 use hemi_test::TempDir;
@@ -13,6 +14,8 @@ use hemi_web::CloseCode;
 use hemi_web::testing::TestSocket;
 
 use crate::server::{load, mistake, site};
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const RULES: &str = r#"
     rule $path == "/echo" { echo {} }
@@ -48,7 +51,15 @@ async fn what_comes_goes_to_the_others_in_the_room() {
     eve.close(CloseCode::NORMAL).await.unwrap();
     eve.closed().await.unwrap();
     eve.ended().await.unwrap();
-    let mut eve = enter("/rooms/c").await.unwrap();
+    // It is left after the client has seen the end.
+    let entered = async {
+        loop {
+            if let Ok(eve) = enter("/rooms/c").await {
+                return eve;
+            }
+        }
+    };
+    let mut eve = tokio::time::timeout(PATIENCE, entered).await.unwrap();
     eve.frame(Header::whole(Opcode::Ping), b"").await.unwrap();
     eve.incoming().await.unwrap();
     ann.send("still here").await.unwrap();

@@ -386,6 +386,37 @@ pub(super) const ROWS: &[Row] = &[
             1.2,
         ),
     },
+    Row {
+        name: "proxy-nodes",
+        what: "12-byte answer of three nodes that are checked, against one that is not",
+        subject: "gorox-nodes",
+        measure: Measure::Cpu {
+            load: Load::get("/hello"),
+            bar: Bar::Ratio(0.97),
+            against: &[OURS],
+        },
+    },
+    Row {
+        name: "fcgi-hello",
+        what: "12-byte answer of PHP-FPM, passed on by FastCGI",
+        subject: OURS,
+        // Each connection that is kept has a worker of PHP-FPM.
+        measure: Measure::Cpu {
+            load: Load { connections: 16, ..Load::get("/hello.php") },
+            bar: Bar::Ratio(1.2),
+            against: &["nginx"],
+        },
+    },
+    Row {
+        name: "relay-sni",
+        what: "TLS relayed by the name that is asked for, against the same without a look, one connection per request",
+        subject: "gorox-sni",
+        measure: Measure::Cpu {
+            load: Load { style: Style::OneEach, over: Over::Tls, ..Load::get("/hello") },
+            bar: Bar::Adds(10.0),
+            against: &[OURS],
+        },
+    },
 ];
 
 impl Load {

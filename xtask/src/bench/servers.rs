@@ -32,7 +32,8 @@ pub(super) struct Server {
     /// Its best config for each row, in `bench/`. It takes no part in the others. In a config,
     /// `@PORT@` is the port to listen on, `@ROOT@` the directory of the files, and `@ECDSA@`, `@ECDSA_KEY@`,
     /// `@RSA@` and `@RSA_KEY@` are certificates and their keys. Where it says `@ORIGIN@`, an origin runs, whose
-    /// address that is; `@BOTH@` is a file with certificate and key.
+    /// address that is, and `@ORIGIN_PORT@` its port; where `@FPM@`, PHP-FPM does; `@BOTH@` is a file with
+    /// certificate and key.
     configs: &'static [(&'static [&'static str], &'static str)],
 }
 
@@ -95,7 +96,24 @@ const SERVERS: &[Server] = &[
             (RELAY, "gorox-relay.conf"),
             (&["proxy-tls"], "gorox-proxy-tls.conf"),
             (&["proxy-http2-32"], "gorox-proxy-http2.conf"),
+            (&["proxy-nodes"], "gorox-proxy.conf"),
+            (&["fcgi-hello"], "gorox-fcgi.conf"),
+            (&["relay-sni"], "gorox-relay-tls.conf"),
         ],
+    },
+    Server {
+        name: "gorox-nodes",
+        source: Source::Package("gorox"),
+        arguments: &["serve", "--single", "--config", "@CONFIG@"],
+        version: &["version"],
+        configs: &[(&["proxy-nodes"], "gorox-nodes.conf")],
+    },
+    Server {
+        name: "gorox-sni",
+        source: Source::Package("gorox"),
+        arguments: &["serve", "--single", "--config", "@CONFIG@"],
+        version: &["version"],
+        configs: &[(&["relay-sni"], "gorox-sni.conf")],
     },
     Server {
         name: "gorox-log",
@@ -202,6 +220,7 @@ const SERVERS: &[Server] = &[
             (RELAY, "peers/nginx-relay.conf"),
             (&["proxy-tls"], "peers/nginx-proxy-tls.conf"),
             (&["proxy-http2-32"], "peers/nginx-proxy-http2.conf"),
+            (&["fcgi-hello"], "peers/nginx-fcgi.conf"),
         ],
     },
     Server {
@@ -252,6 +271,8 @@ pub(super) struct Bench {
     rsa: Identity,
     /// Where requests are passed on to, once a row has needed it.
     origin: OnceCell<(Program, TempDir)>,
+    /// Who runs scripts, the same way.
+    fpm: OnceCell<(Program, TempDir)>,
 }
 
 /// A server that can be started.
@@ -287,13 +308,15 @@ impl Bench {
         let site = Site::new()?
             .file("1k.txt", "x".repeat(1 << 10))?
             .file("100k.txt", "x".repeat(100 << 10))?
-            .file("10m.bin", "x".repeat(10 << 20))?;
+            .file("10m.bin", "x".repeat(10 << 20))?
+            .file("hello.php", "<?php echo \"Hello, World\";")?;
         let site = ["gzip", "gzip-1", "gzip-6"]
             .iter()
             .try_fold(site, |site, dir| site.file(format!("{dir}/page.html"), page(20 << 10)))?;
         let ca = Authority::new("bench");
         let [ecdsa, rsa] = [KeyKind::Ecdsa, KeyKind::Rsa].map(|kind| ca.server(&["bench"], kind));
-        Ok(Self { ready, missing, site, ca, ecdsa, rsa, origin: OnceCell::new() })
+        let (origin, fpm) = (OnceCell::new(), OnceCell::new());
+        Ok(Self { ready, missing, site, ca, ecdsa, rsa, origin, fpm })
     }
 
     /// What clients over TLS need.
@@ -354,8 +377,13 @@ impl Bench {
     fn fill_in(&self, file: &str, dir: &TempDir, port: u16) -> Result<String> {
         let mut text = fs::read_to_string(root().join("bench").join(file))?;
         let Identity { certificate, key, .. } = &self.ecdsa;
-        if text.contains("@ORIGIN@") {
-            text = text.replace("@ORIGIN@", &self.origin()?.to_string());
+        if text.contains("@ORIGIN") {
+            let origin = self.origin()?;
+            text = text.replace("@ORIGIN@", &origin.to_string());
+            text = text.replace("@ORIGIN_PORT@", &origin.port().to_string());
+        }
+        if text.contains("@FPM@") {
+            text = text.replace("@FPM@", &self.fpm()?.to_string());
         }
         if text.contains("@BOTH@") {
             let both = [fs::read_to_string(certificate)?, fs::read_to_string(key)?].concat();
@@ -371,19 +399,38 @@ impl Bench {
             .replace("@RSA_KEY@", &self.rsa.key.display().to_string()))
     }
 
-    /// Where nginx answers what is passed on, on the client's core.
+    /// Where nginx answers what is passed on.
     fn origin(&self) -> Result<SocketAddr> {
-        if let Some((program, _)) = self.origin.get() {
+        let arguments = ["-e", "stderr", "-p", "@DIR@", "-c"];
+        self.behind(&self.origin, "nginx", &arguments, "peers/nginx-origin.conf")
+    }
+
+    /// Where PHP-FPM runs scripts.
+    fn fpm(&self) -> Result<SocketAddr> {
+        self.behind(&self.fpm, "php-fpm8.2", &["-nRF", "-y"], "peers/php-fpm.conf")
+    }
+
+    /// Where a program answers what is passed on, on the client's core; it is started if it does not run yet.
+    fn behind(
+        &self,
+        place: &OnceCell<(Program, TempDir)>,
+        name: &str,
+        arguments: &[&str],
+        config: &str,
+    ) -> Result<SocketAddr> {
+        if let Some((program, _)) = place.get() {
             return Ok(program.addr());
         }
-        let nginx = peer::find("nginx").ok_or("the rows about proxies need nginx as the origin")?;
+        let binary = peer::find(name).ok_or_else(|| format!("rows about proxies need {name}"))?;
         let (dir, port) = (TempDir::new()?, free_port()?);
-        let text = self.fill_in("peers/nginx-origin.conf", &dir, port)?;
-        let config = dir.write("origin.conf", text)?;
+        let config = dir.write("origin.conf", self.fill_in(config, &dir, port)?)?;
         let mut command = pinned(CLIENT_CORE);
-        command.arg(nginx).args(["-e", "stderr", "-p"]).arg(dir.path()).arg("-c").arg(config);
-        let program = Program::start(command, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-        Ok(self.origin.get_or_init(|| (program, dir)).0.addr())
+        let path = dir.path().display().to_string();
+        command.arg(binary).args(arguments.iter().map(|arg| arg.replace("@DIR@", &path)));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        command.arg(config);
+        let program = Program::start(command, address)?;
+        Ok(place.get_or_init(|| (program, dir)).0.addr())
     }
 }
 
