@@ -23,6 +23,10 @@ pub struct Outbox {
     /// Sent before `rest`; what is appended goes here for as long as `rest` is empty.
     front: BytesMut,
     rest: VecDeque<Chunk>,
+    /// Bytes in memory of `rest`, but for a small chunk at its end, which may still grow.
+    held: usize,
+    /// Bytes of files in it.
+    of_files: u64,
 }
 
 #[derive(Debug)]
@@ -49,7 +53,7 @@ pub(crate) enum Next<'a> {
     Bytes(&'a [u8]),
     /// Several: see [`Outbox::slices`].
     Slices,
-    File(&'a SharedFile, &'a mut Range<u64>),
+    File(&'a SharedFile, &'a Range<u64>),
 }
 
 impl Outbox {
@@ -62,25 +66,32 @@ impl Outbox {
     /// Bytes that wait here, those of files too.
     #[must_use]
     pub fn len(&self) -> u64 {
-        let rest = self.rest.iter().map(|chunk| match chunk {
-            Chunk::Small(buf) => buf.len() as u64,
-            Chunk::Large(bytes) => bytes.len() as u64,
-            Chunk::Framed(head, bytes) => (head.len() + bytes.len()) as u64,
-            Chunk::File(_, range) => range.end - range.start,
-        });
-        self.front.len() as u64 + rest.sum::<u64>()
+        self.in_memory() as u64 + self.of_files
     }
 
     /// Bytes in memory that wait here; files count nothing.
     #[must_use]
     pub fn in_memory(&self) -> usize {
-        let rest = self.rest.iter().map(|chunk| match chunk {
-            Chunk::Small(buf) => buf.len(),
-            Chunk::Large(bytes) => bytes.len(),
-            Chunk::Framed(head, bytes) => head.len() + bytes.len(),
-            Chunk::File(..) => 0,
-        });
-        self.front.len() + rest.sum::<usize>()
+        self.front.len() + self.held + self.at_end()
+    }
+
+    /// Bytes of the small chunk at the end of `rest`, if there is one.
+    fn at_end(&self) -> usize {
+        match self.rest.back() {
+            Some(Chunk::Small(buf)) => buf.len(),
+            _ => 0,
+        }
+    }
+
+    fn append(&mut self, chunk: Chunk) {
+        self.held += self.at_end();
+        match &chunk {
+            Chunk::Small(_) => {}
+            Chunk::Large(bytes) => self.held += bytes.len(),
+            Chunk::Framed(head, bytes) => self.held += head.len() + bytes.len(),
+            Chunk::File(_, range) => self.of_files += range.end - range.start,
+        }
+        self.rest.push_back(chunk);
     }
 
     /// The buffer to append heads and other small things to.
@@ -92,7 +103,7 @@ impl Outbox {
             return &mut self.front;
         }
         if !matches!(self.rest.back(), Some(Chunk::Small(_))) {
-            self.rest.push_back(Chunk::Small(super::pool::take()));
+            self.append(Chunk::Small(super::pool::take()));
         }
         match self.rest.back_mut() {
             Some(Chunk::Small(buf)) => buf,
@@ -105,7 +116,7 @@ impl Outbox {
         if bytes.len() <= COPIED {
             self.small().extend_from_slice(&bytes);
         } else {
-            self.rest.push_back(Chunk::Large(bytes));
+            self.append(Chunk::Large(bytes));
         }
     }
 
@@ -114,7 +125,7 @@ impl Outbox {
         let is_large = bytes.len() > COPIED;
         match Head::new(head) {
             Some(head) if is_large && !matches!(self.rest.back(), None | Some(Chunk::Small(_))) => {
-                self.rest.push_back(Chunk::Framed(head, bytes));
+                self.append(Chunk::Framed(head, bytes));
             }
             _ => {
                 self.small().extend_from_slice(head);
@@ -126,7 +137,7 @@ impl Outbox {
     /// Appends a range of a file.
     pub fn push_file(&mut self, file: SharedFile, range: Range<u64>) {
         if !range.is_empty() {
-            self.rest.push_back(Chunk::File(file, range));
+            self.append(Chunk::File(file, range));
         }
     }
 
@@ -149,8 +160,8 @@ impl Outbox {
         small.then(|| std::mem::take(&mut self.front))
     }
 
-    pub(crate) fn next(&mut self) -> Next<'_> {
-        match self.rest.front_mut() {
+    pub(crate) fn next(&self) -> Next<'_> {
+        match self.rest.front() {
             None if self.front.is_empty() => Next::Nothing,
             None | Some(Chunk::File(..)) if !self.front.is_empty() => Next::Bytes(&self.front),
             Some(Chunk::File(file, range)) => Next::File(file, range),
@@ -184,7 +195,9 @@ impl Outbox {
             self.front.advance(here as usize);
         }
         sent -= here;
-        while let Some(chunk) = self.rest.front_mut() {
+        loop {
+            let is_last = self.rest.len() == 1;
+            let Some(chunk) = self.rest.front_mut() else { return };
             let (used, left) = match chunk {
                 Chunk::Small(buf) => consume(buf, sent),
                 Chunk::Large(bytes) => consume(bytes, sent),
@@ -199,6 +212,11 @@ impl Outbox {
                     (used, range.end - range.start)
                 }
             };
+            match chunk {
+                Chunk::Small(_) if is_last => {}
+                Chunk::File(..) => self.of_files -= used,
+                _ => self.held -= used as usize,
+            }
             sent -= used;
             if left > 0 {
                 return;
@@ -274,6 +292,7 @@ mod tests {
         expected.extend(b"head2");
         for step in [1, 5, 7, COPIED as u64, 100] {
             assert_eq!(gathered(&out), expected);
+            assert_eq!((out.len(), out.in_memory()), (expected.len() as u64, expected.len()));
             out.advance(step);
             expected.drain(..(step as usize).min(expected.len()));
         }
@@ -293,6 +312,7 @@ mod tests {
         for step in [1, 7, COPIED as u64, 5, 5, 2 * COPIED as u64, 9, 4000, 5000] {
             let left = gathered(&out);
             assert_eq!(left, expected[..left.len()]);
+            assert_eq!(out.len(), expected.len() as u64);
             out.advance(step);
             expected.drain(..(step as usize).min(expected.len()));
         }
@@ -306,13 +326,16 @@ mod tests {
         out.push_file(File::open("/dev/null").unwrap().into(), 10..14);
         out.small().extend_from_slice(b"after");
         assert_eq!(gathered(&out), b"before");
+        assert_eq!((out.len(), out.in_memory()), (15, 11));
         out.advance(6);
         assert!(matches!(out.next(), Next::File(_, r) if *r == (10..14)));
         out.advance(3);
         assert!(matches!(out.next(), Next::File(_, r) if *r == (13..14)));
+        assert_eq!((out.len(), out.in_memory()), (6, 5));
         out.advance(1);
         assert_eq!(gathered(&out), b"after");
         out.advance(5);
         assert!(matches!(out.next(), Next::Nothing));
+        assert_eq!((out.len(), out.in_memory()), (0, 0));
     }
 }

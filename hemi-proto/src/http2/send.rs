@@ -50,7 +50,10 @@ impl Connection {
             let Stream { priority, served, id, .. } = stream;
             // Those that are of use only as a whole go first, one after the other.
             let order = if priority.incremental { *served } else { *id };
-            (priority.urgency, priority.incremental, order)
+            // In one number, for this is asked before each frame.
+            u64::from(priority.urgency) << 33
+                | u64::from(priority.incremental) << 32
+                | u64::from(order)
         };
         let next = self.streams.iter().filter(may_send).min_by_key(rank)?;
         let most = self.room(next);
