@@ -231,9 +231,7 @@ impl Outbox {
                 }
                 Some(Chunk::File(..)) | None => {}
             }
-            if sent == 0 {
-                return;
-            }
+            // Nothing is left of buffers behind it either to which nothing was appended.
         }
     }
 }
@@ -278,6 +276,15 @@ mod tests {
         let mut slices = [IoSlice::new(&[]); 8];
         let count = out.slices(&mut slices);
         slices[..count].iter().flat_map(|s| s.to_vec()).collect()
+    }
+
+    #[test]
+    fn what_nothing_was_appended_to_is_nothing() {
+        let mut out = Outbox::default();
+        out.push(Bytes::from(vec![b'x'; COPIED + 1]));
+        out.small();
+        out.advance(COPIED as u64 + 1);
+        assert!(out.is_empty() && matches!(out.next(), Next::Nothing));
     }
 
     #[test]
