@@ -81,7 +81,7 @@ impl Lifecycle for AjpBackend {
     }
 
     fn measure(&self, out: &mut Measures) {
-        self.group.nodes.measure(out);
+        self.group.measure(out);
     }
 }
 

@@ -157,6 +157,11 @@ impl Conns {
         }
     }
 
+    /// How many are kept to a node, by all cores.
+    pub(super) fn kept(&self, endpoint: &Arc<Endpoint>) -> usize {
+        self.idle.each().map(|idle| idle.get(&key(endpoint)).map_or(0, VecDeque::len)).sum()
+    }
+
     /// Closes all idle connections to a node, which has closed one of them.
     pub(super) fn forget(&self, endpoint: &Arc<Endpoint>) {
         self.idle.mine().remove(&key(endpoint));
@@ -184,6 +189,6 @@ impl Conns {
     }
 }
 
-fn key(endpoint: &Arc<Endpoint>) -> usize {
+pub(super) fn key(endpoint: &Arc<Endpoint>) -> usize {
     Arc::as_ptr(endpoint).addr()
 }

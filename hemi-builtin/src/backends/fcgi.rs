@@ -70,7 +70,7 @@ impl Lifecycle for FcgiBackend {
     }
 
     fn measure(&self, out: &mut Measures) {
-        self.group.nodes.measure(out);
+        self.group.measure(out);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hemi_core::backend::{BackendConfig, Nodes};
+use hemi_core::metrics::Measures;
 use hemi_core::tls::Connector;
 use hemi_core::{CreateCx, Prepare, Result, Run};
 
@@ -39,5 +40,9 @@ impl Group {
     /// Watches over nodes and connections, until the stage ends.
     pub(super) async fn run(&self, cx: &Run) {
         tokio::join!(self.nodes.run(cx), self.shared.conns.run(cx));
+    }
+    /// Tells what is known of them.
+    pub(super) fn measure(&self, out: &mut Measures) {
+        self.nodes.measure_with_conns(out, |endpoint| self.shared.conns.kept(endpoint));
     }
 }

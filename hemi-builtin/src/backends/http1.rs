@@ -66,7 +66,7 @@ impl Lifecycle for Http1Backend {
     }
 
     fn measure(&self, out: &mut Measures) {
-        self.group.nodes.measure(out);
+        self.group.measure(out);
     }
 }
 

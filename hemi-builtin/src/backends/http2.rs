@@ -85,7 +85,7 @@ impl Lifecycle for Http2Backend {
     }
 
     fn measure(&self, out: &mut Measures) {
-        self.nodes.measure(out);
+        self.nodes.measure_with_conns(out, |endpoint| self.shared.conns.kept(endpoint));
     }
 }
 

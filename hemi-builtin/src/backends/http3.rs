@@ -100,7 +100,7 @@ impl Lifecycle for Http3Backend {
     }
 
     fn measure(&self, out: &mut Measures) {
-        self.nodes.measure(out);
+        self.nodes.measure_with_conns(out, |endpoint| self.shared.conns.kept(endpoint));
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
@@ -18,7 +18,7 @@ use hemi_web::{Body, Response, SendError, Undelivered};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::conns::ConnsConfig;
+use super::conns::{ConnsConfig, key};
 
 /// Properties of connections that many requests share.
 #[derive(Clone, Debug, Deserialize, Explain)]
@@ -180,7 +180,7 @@ impl<M: Multiplex> Conns<M> {
 
     fn group(&self, endpoint: &Arc<Endpoint>) -> Arc<Group<M::Conn>> {
         let mut groups = self.groups.mine();
-        let group = groups.entry(Arc::as_ptr(endpoint).addr()).or_insert_with(|| {
+        let group = groups.entry(key(endpoint)).or_insert_with(|| {
             Arc::new(Group {
                 conns: Mutex::default(),
                 connecting: tokio::sync::Mutex::default(),
@@ -219,6 +219,15 @@ impl<M: Multiplex> Conns<M> {
         let mut conns = group.conns.lock().unwrap_or_else(PoisonError::into_inner);
         conns.push(conn.clone());
         Ok(Lease::of(conn, true))
+    }
+
+    /// How many there are to a node, of all cores.
+    pub(super) fn kept(&self, endpoint: &Arc<Endpoint>) -> usize {
+        let count = |groups: MutexGuard<'_, Groups<M::Conn>>| {
+            let group = groups.get(&key(endpoint))?;
+            Some(group.conns.lock().unwrap_or_else(PoisonError::into_inner).len())
+        };
+        self.groups.each().filter_map(count).sum()
     }
 
     /// Closes connections that have been idle for too long, until the stage ends; then those that are idle,

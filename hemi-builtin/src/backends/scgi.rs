@@ -47,7 +47,7 @@ impl Lifecycle for ScgiBackend {
     }
 
     fn measure(&self, out: &mut Measures) {
-        self.group.nodes.measure(out);
+        self.group.measure(out);
     }
 }
 

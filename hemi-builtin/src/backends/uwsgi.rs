@@ -63,7 +63,7 @@ impl Lifecycle for UwsgiBackend {
     }
 
     fn measure(&self, out: &mut Measures) {
-        self.group.nodes.measure(out);
+        self.group.measure(out);
     }
 }
 

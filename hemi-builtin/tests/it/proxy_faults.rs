@@ -146,10 +146,13 @@ fn nothing_is_left(server: &Running, tasks: usize) {
     assert!(eventually(PATIENCE, || count() == [0; 4]), "something is left: {:?}", count());
 }
 
-/// Ends the server, and with it all connections to nodes.
+/// Connections to nodes are open only that are known, and none when the server has ended.
 fn no_connection_is_left(server: Running, nodes: &[&Upstream]) {
-    server.quit();
     let open = || nodes.iter().map(|node| node.open_connections()).sum::<usize>();
+    let known = || measured(&server, "hemi_backend_conns") as usize;
+    let all_known = eventually(PATIENCE, || open() <= known());
+    assert!(all_known, "{} connections to nodes are open, {} known", open(), known());
+    server.quit();
     assert!(eventually(PATIENCE, || open() == 0), "{} connections to nodes are left", open());
 }
 

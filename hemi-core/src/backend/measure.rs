@@ -8,9 +8,21 @@ use super::{Endpoint, Health, Nodes, Place};
 use crate::clock;
 use crate::metrics::Measures;
 
+/// Tells how many connections there are to a node.
+type CountConns<'a> = &'a dyn Fn(&Arc<Endpoint>) -> usize;
+
 impl Nodes {
     /// Tells what is known of the nodes, for the backend that they are of.
     pub fn measure(&self, out: &mut Measures) {
+        self.tell(out, None);
+    }
+
+    /// The same for a backend that keeps so many connections to a node open for further requests.
+    pub fn measure_with_conns(&self, out: &mut Measures, conns: impl Fn(&Arc<Endpoint>) -> usize) {
+        self.tell(out, Some(&conns));
+    }
+
+    fn tell(&self, out: &mut Measures, conns: Option<CountConns<'_>>) {
         self.measure_queues(out);
         let now = clock::now();
         let places = self.table().clone();
@@ -31,6 +43,10 @@ impl Nodes {
             let help =
                 "Requests that may wait for it to answer, as all cores let; 0 for any number.";
             out.gauge("hemi_backend_limit", help, &labels, sum.limit);
+            if let Some(conns) = conns {
+                let help = "Connections to the node that are open for further requests.";
+                out.gauge("hemi_backend_conns", help, &labels, conns(endpoint) as u64);
+            }
             let state = match (endpoint.health(), endpoint.is_ejected(now)) {
                 _ if endpoint.is_drained() => "drained",
                 (Health::Down, _) => "down",
