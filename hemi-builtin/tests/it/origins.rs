@@ -150,8 +150,8 @@ async fn an_origin_in_javascript() {
     assert_eq!(socket.closed().await.unwrap().map(|close| close.code), Some(CloseCode::NORMAL));
 }
 
-/// A page with what belongs to it, what its script sends, and a WebSocket. Not by HTTP/3: there the script is kept
-/// waiting now and then, which is to be found out about.
+/// A page with what belongs to it, what its script sends, and a WebSocket. Not by HTTP/3: there Chromium takes an
+/// answer with trailers for broken now and then, if they come in one packet with its last bytes and its end.
 #[test]
 fn a_browser_sees_no_proxy() {
     let (Some(chromium), Some(origin)) = (peer::peer("chromium"), node()) else { return };

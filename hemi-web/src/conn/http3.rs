@@ -143,6 +143,8 @@ struct Out {
 impl OutStream {
     async fn open(quic: &Connection, start: &[u8]) -> Result<Self, Cut> {
         let stream = quic.open_uni().await.map_err(std::io::Error::from)?;
+        // Answers can't be read without it.
+        let _ = stream.set_priority(i32::MAX);
         Ok(Self { stream, waiting: start.into() })
     }
 
@@ -218,13 +220,17 @@ impl Conn {
                 tokio::spawn(uni::read(self.link.clone(), recv));
                 others.set(quic.accept_uni());
             }
-            for _ in 0..TURN {
+            for turn in 0.. {
                 if !self.link.has_flows() {
                     break;
                 }
                 let Poll::Ready(datagram) = datagrams.as_mut().poll(cx) else { break };
                 self.link.deliver(datagram.map_err(std::io::Error::from)?)?;
                 datagrams.set(quic.read_datagram());
+                if turn == TURN {
+                    cx.waker().wake_by_ref();
+                    break;
+                }
             }
             for turn in 0.. {
                 let Poll::Ready(accepted) = requests.as_mut().poll(cx) else { break };
