@@ -40,8 +40,8 @@ pub(super) async fn open(
     put(io, 0, &greeting.encode(), limit).await.ok()?;
     let packet = next(io, buf, limit).await.ok()?;
     match Reply::read(&packet.payload).ok()? {
-        // What somebody has put behind it would be taken for what is said in secret.
-        Reply::Tls => (has_tls && buf.is_empty()).then_some(Opened::Tls),
+        // The handshake follows without an answer, and may have come already.
+        Reply::Tls => has_tls.then_some(Opened::Tls),
         Reply::Login(_) if has_tls => {
             let error = encode_error(3159, b"HY000", "connections are taken over TLS only");
             let _ = put(io, packet.number.wrapping_add(1), &error, limit).await;
