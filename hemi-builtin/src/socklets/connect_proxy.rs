@@ -269,6 +269,8 @@ async fn connect(to: SocketAddr) -> io::Result<UdpSocket> {
     };
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(to).await?;
+    // Until that was told, nothing would be sent.
+    socket.writable().await?;
     Ok(socket)
 }
 
