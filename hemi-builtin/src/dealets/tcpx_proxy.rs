@@ -122,7 +122,8 @@ impl Dealet for TcpxProxy {
 impl TcpxProxy {
     /// Passes a connection on until it is over; none if there is nobody to pass it on to.
     pub(super) async fn pass(&self, conn: &mut TcpxConn, opening: &Opening) -> Option<()> {
-        let dialed = self.dial(conn, opening).await?;
+        // In a box: else sessions would hold its room to their end.
+        let dialed = Box::pin(self.dial(conn, opening)).await?;
         self.relay(conn, dialed).await;
         Some(())
     }
