@@ -213,7 +213,9 @@ impl Login {
     #[must_use]
     pub fn encode(&self, can: u32, proof: &[u8], plugin: &str) -> Vec<u8> {
         let proof = &proof[..proof.len().min(250)];
-        let mut out = (self.can & !can::TLS | can & can::TLS).to_le_bytes().to_vec();
+        // The proof says how long it is, however the client's did.
+        let own = self.can & !can::TLS | can::SECURE_CONNECTION;
+        let mut out = (own | can & can::TLS).to_le_bytes().to_vec();
         out.extend_from_slice(&self.fixed);
         out.extend_from_slice(self.user.as_bytes());
         out.push(0);
