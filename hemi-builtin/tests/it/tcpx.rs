@@ -215,7 +215,7 @@ fn bandwidth_is_what_there_may_be() {
     let router = router_to(echo.addr(), ".bandwidth = 64K");
     let began = clock::now();
     let mut client = router.connect().with_timeout(Duration::from_secs(60));
-    talk(&mut client, &[b'x'; 160 << 10]);
+    talk(&mut client, &[b'x'; 320 << 10]);
     let took = clock::now().since(began);
     // What may pass at once, and a last piece, do not have to wait.
     assert!(took >= Duration::from_millis(900), "{took:?}");

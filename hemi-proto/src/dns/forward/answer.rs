@@ -75,11 +75,15 @@ impl Answer {
                 }
             }
         }
+        let end = cursor.at;
         if let Some((start, before)) = cut {
             message.truncate(start);
             if let Some(count) = message.get_mut(10..12) {
                 count.copy_from_slice(&before.to_be_bytes());
             }
+        } else {
+            // What is behind all records is none, and what is appended would stand behind it.
+            message.truncate(end);
         }
         let code = Code(code);
         let ttl = match (code, answers) {
