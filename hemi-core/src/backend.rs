@@ -13,6 +13,7 @@ mod endpoint;
 mod measure;
 mod node;
 mod numbers;
+mod pace;
 mod pick;
 mod proxied;
 mod queue;

@@ -44,10 +44,7 @@ impl Served {
         let in_use = |e: &std::io::Error| e.kind() == std::io::ErrorKind::AddrInUse;
         let (program, dir) =
             attempt().or_else(|e| if in_use(&e) { attempt() } else { Err(e) }).unwrap();
-        let served = Self { program, dir, config: Box::new(config) };
-        // It listens before it answers.
-        assert!(eventually(PATIENCE, || served.ask(&["pids"]).code == Some(0)));
-        served
+        Self { program, dir, config: Box::new(config) }
     }
 
     /// Writes the config anew, to serve this text.

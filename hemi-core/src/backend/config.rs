@@ -37,7 +37,7 @@ pub struct BackendConfig {
     /// Requests that all nodes together work on at once, at most. Divided among the cores; 0 for any number.
     pub max_requests: usize,
     /// Whether a node gets fewer requests at once while its answers come later than usual because it has too
-    /// many: fewer than 8 of a core never are too many.
+    /// many: fewer than 8 never are too many, and each core may send one.
     pub adaptive: bool,
     /// Requests that wait while all nodes have as many as they may, at most: others are answered 503 at once.
     /// Divided among the cores.

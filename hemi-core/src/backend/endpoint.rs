@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::balancer::hash;
+use super::pace::Pace;
 use crate::clock::Moment;
 
 /// Where connections go.
@@ -48,6 +49,8 @@ pub struct Endpoint {
     fit_since: AtomicU64,
     /// Told by the operator to get no new requests.
     drained: AtomicBool,
+    /// How much it can be given at once.
+    pub(super) pace: Pace,
 }
 
 /// What is known of a node.
@@ -75,6 +78,7 @@ impl Endpoint {
             ejections: AtomicU32::new(0),
             fit_since: AtomicU64::new(0),
             drained: AtomicBool::new(false),
+            pace: Pace::default(),
         }
     }
 

@@ -40,9 +40,9 @@ impl Nodes {
             out.counter("hemi_backend_failures", help, &labels, sum.failed);
             let help = "Requests that the node works on now.";
             out.gauge("hemi_backend_active", help, &labels, sum.active);
-            let help =
-                "Requests that may wait for it to answer, as all cores let; 0 for any number.";
-            out.gauge("hemi_backend_limit", help, &labels, sum.limit);
+            let help = "Requests that may wait for it to answer; 0 for any number.";
+            let limit = endpoint.pace.limit().unwrap_or(0);
+            out.gauge("hemi_backend_limit", help, &labels, u64::from(limit));
             if let Some(conns) = conns {
                 let help = "Connections to the node that are open for further requests.";
                 out.gauge("hemi_backend_conns", help, &labels, conns(endpoint) as u64);
@@ -77,7 +77,6 @@ impl Nodes {
             sum.failed += seat.failed.load(Ordering::Relaxed);
             sum.active += u64::from(seat.active.load(Ordering::Relaxed));
             sum.latency = sum.latency.max(seat.latency());
-            sum.limit += seat.limit().map_or(0, u64::from);
         }
         sum
     }
@@ -108,7 +107,6 @@ struct Sum {
     requests: u64,
     failed: u64,
     active: u64,
-    limit: u64,
     /// As the core sees it that waits longest.
     latency: Option<Duration>,
 }

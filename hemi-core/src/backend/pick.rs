@@ -63,7 +63,6 @@ impl Pick {
 
     fn stop_waiting(&self) {
         if self.waits.swap(false, Ordering::Relaxed) {
-            self.seat.adapt();
             self.seat.stop_waiting();
         }
     }

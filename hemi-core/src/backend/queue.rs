@@ -31,11 +31,13 @@ impl Drop for Waiting<'_> {
 }
 
 impl Queue {
-    /// Somebody may have a place now.
-    pub(super) fn wake(&self) {
-        if self.waiting.load(Ordering::Relaxed) > 0 {
+    /// Somebody may have a place now. Tells whether anybody waits for one.
+    pub(super) fn wake(&self) -> bool {
+        let any = self.waiting.load(Ordering::Relaxed) > 0;
+        if any {
             self.place.notify_one();
         }
+        any
     }
 
     /// Tries again each time that there may be a place; gives up when the time is over, or at once if too many

@@ -22,6 +22,7 @@ const WAITING: usize = 64;
 const REPORT: Duration = Duration::from_secs(1);
 
 /// Asks a leader from other threads.
+#[derive(Clone)]
 pub(super) struct Asker {
     asks: mpsc::Sender<Asked>,
     events: broadcast::Sender<Event>,

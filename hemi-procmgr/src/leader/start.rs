@@ -90,6 +90,11 @@ async fn begin(
     let mut signals = Signals::watch()?;
     let leader = Rc::new(Leader::new(call, recent)?);
     leader.take_over(estate)?;
+    let (asker, asked) = Asker::new(leader.events.clone());
+    if !leader.predecessor.get() {
+        // Who has had an answer from the worker can ask for more: what is asked until then waits.
+        leader.open_control(asker.clone(), call.options);
+    }
     let starting = leader.clone();
     let mut finding = pin!(starting.find_worker());
     let begun = tokio::select! {
@@ -111,8 +116,9 @@ async fn begin(
         }
         return Err(refused.message.into());
     }
-    let (asker, asked) = Asker::new(leader.events.clone());
-    leader.open_control(asker, call.options);
+    if leader.predecessor.get() {
+        leader.open_control(asker, call.options);
+    }
     Ok((leader, signals, asked))
 }
 
