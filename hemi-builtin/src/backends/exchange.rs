@@ -1,6 +1,7 @@
 //! One request and its answer on a connection to a node: both contents flow at the same time, each no
 //! faster than the other side takes it. How they are framed is the business of a [`Codec`].
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -171,6 +172,10 @@ pub(super) struct Exchange<C> {
     rbuf: BytesMut,
     out: Outbox,
     upload: Upload,
+    /// Content that came with the head,
+    ahead: VecDeque<Bytes>,
+    /// and what came of reading on.
+    then: Option<Result<Decoded, BoxError>>,
 }
 
 /// The content of the request.
@@ -196,7 +201,17 @@ impl<C: Codec> Exchange<C> {
     ) -> Box<Self> {
         let left = body.len();
         let upload = Upload { body, left, begun: false, ended: false };
-        Box::new(Self { shared, conn, pick, codec, rbuf: BytesMut::new(), out, upload })
+        Box::new(Self {
+            shared,
+            conn,
+            pick,
+            codec,
+            rbuf: BytesMut::new(),
+            out,
+            upload,
+            ahead: VecDeque::new(),
+            then: None,
+        })
     }
 
     /// Sends the request, and receives the head of the answer.
@@ -334,20 +349,31 @@ impl<C: Codec> Exchange<C> {
 
     /// The content of the answer: at once, if all of it has come.
     fn into_body(mut self: Box<Self>) -> Body {
-        let len = self.codec.remaining();
-        self.conn.long = len.is_some_and(|len| len > pool::BUFFER as u64);
-        if len.is_none_or(|len| len > self.rbuf.len() as u64) {
-            return Body::passed_on(Answer { left: len, exchange: Some(self) });
+        let left = self.codec.remaining();
+        self.conn.long = left.is_some_and(|left| left > pool::BUFFER as u64);
+        if left.is_some_and(|left| left > self.rbuf.len() as u64) {
+            return Body::passed_on(Answer { left, exchange: Some(self) });
         }
-        match self.codec.decode(&mut self.rbuf) {
-            Ok(Decoded::Data(content)) if Some(content.len() as u64) == len => {
-                self.finish();
-                content.into()
+        loop {
+            match self.codec.decode(&mut self.rbuf) {
+                Ok(Decoded::Data(piece)) => self.ahead.push_back(piece),
+                // What has no content may still have a length, in answer to HEAD.
+                Ok(Decoded::End(None)) if left.is_some() || !self.ahead.is_empty() => break,
+                step => {
+                    self.then = Some(step).filter(|step| !matches!(step, Ok(Decoded::NeedMore)));
+                    return Body::passed_on(Answer { left, exchange: Some(self) });
+                }
             }
-            _ => {
-                self.finish();
-                Body::empty()
+            if self.codec.is_ended() {
+                break;
             }
+        }
+        let pieces = std::mem::take(&mut self.ahead);
+        self.finish();
+        match pieces.len() {
+            0 => Body::empty(),
+            1 => pieces.into_iter().next().unwrap_or_default().into(),
+            _ => Bytes::from(pieces.iter().flatten().copied().collect::<Vec<u8>>()).into(),
         }
     }
 
@@ -374,12 +400,16 @@ impl<C: Codec> Exchange<C> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Frame<Bytes>>, BoxError>> {
+        if let Some(piece) = self.ahead.pop_front() {
+            return Poll::Ready(Ok(Some(Frame::data(piece))));
+        }
         // Whether the node takes the rest of the request is its business now.
         if !self.upload.ended || !self.out.is_empty() || self.codec.is_asked() {
             let _ = self.poll_upload(cx);
         }
         loop {
-            match self.codec.decode(&mut self.rbuf)? {
+            let then = self.then.take();
+            match then.unwrap_or_else(|| self.codec.decode(&mut self.rbuf))? {
                 Decoded::Data(data) => return Poll::Ready(Ok(Some(Frame::data(data)))),
                 Decoded::End(trailers) => return Poll::Ready(Ok(trailers.map(Frame::trailers))),
                 Decoded::NeedMore if self.codec.is_asked() => {
@@ -478,7 +508,8 @@ impl<C: Codec> HttpBody for Answer<C> {
         if let (Ok(Some(frame)), Some(left)) = (&frame, &mut this.left) {
             *left -= frame.data_ref().map_or(0, |data| data.len() as u64);
         }
-        let over = exchange.codec.is_ended() && frame.is_ok();
+        let nothing_ahead = exchange.ahead.is_empty() && exchange.then.is_none();
+        let over = nothing_ahead && exchange.codec.is_ended() && frame.is_ok();
         if over && let Some(exchange) = this.exchange.take() {
             exchange.finish();
         }
@@ -496,8 +527,10 @@ impl<C: Codec> HttpBody for Answer<C> {
 
 impl<C: Codec> Passed for Answer<C> {
     fn source(&mut self) -> Option<(&mut Socket, u64)> {
-        let Exchange { conn, codec, rbuf, out, upload, .. } = self.exchange.as_deref_mut()?;
-        let quiet = rbuf.is_empty() && out.is_empty() && upload.ended;
+        let Exchange { conn, codec, rbuf, out, upload, ahead, then, .. } =
+            self.exchange.as_deref_mut()?;
+        let nothing_ahead = rbuf.is_empty() && ahead.is_empty() && then.is_none();
+        let quiet = nothing_ahead && out.is_empty() && upload.ended;
         let left = codec.unframed().filter(|_| quiet)?;
         Some((conn.socket.socket()?, left))
     }

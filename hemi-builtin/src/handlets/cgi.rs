@@ -197,6 +197,10 @@ impl Cgi {
         for (name, value) in &self.params {
             put(name, value.render(req).into_owned());
         }
+        let owned = |(name, value): (Cow<'_, str>, Cow<'_, [u8]>)| {
+            (name.into_owned().into(), value.into_owned().into())
+        };
+        let variables = variables.into_iter().map(owned).collect();
         let interpreter = self.interpreter.clone();
         let program = Program { path: path.into(), interpreter, variables };
         let running = program.start(place, deadline, req.id().into_owned()).await?;

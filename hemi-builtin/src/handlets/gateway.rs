@@ -141,7 +141,7 @@ impl Passing {
         let params: Vec<(Cow<'_, str>, Cow<'_, [u8]>)> = params
             .map(|(name, value)| (name.as_str().into(), value.render(req).into_owned().into()))
             .collect();
-        let mut variables: Vec<(Cow<'_, str>, Cow<'_, [u8]>)> = variables(req, script, body.len());
+        let mut variables = variables(req, script, body.len());
         for (name, value) in &params {
             variables.retain(|(other, _)| other != name);
             variables.push((name.clone(), value.clone()));

@@ -13,7 +13,7 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::socket::{Family, Socket};
-use super::{Io as _, Outbox, Via};
+use super::{Io as _, Outbox, Via, unpace};
 use crate::backend::Target;
 
 /// How a connection to a node is made.
@@ -53,6 +53,7 @@ impl Socket {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = socket_with(family, SocketType::STREAM, flags, None)?;
         sockopt::set_tcp_nodelay(&socket, true)?;
+        unpace(&socket, to.ip());
         keep_alive(&socket, how.keep_alive)?;
         if let Some(from) = how.from.filter(|from| from.is_ipv4() == to.is_ipv4()) {
             be_transparent(&socket, from.is_ipv4())?;

@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::{Address, Binder, Bound, Endpoint, ListenOptions};
-use crate::io::{be_transparent, keep_alive};
+use crate::io::{be_transparent, keep_alive, unpace};
 
 /// Binds in this process.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,7 @@ impl Binder for Here {
                 for socket in &bound.1 {
                     // Accepted connections inherit it: answers leave at once.
                     socket.set_tcp_nodelay(true)?;
+                    unpace(socket, wanted.ip());
                     if !options.defer.is_zero() {
                         crate::sys::defer_accept(socket, options.defer)?;
                     }

@@ -5,6 +5,7 @@ use std::io;
 use socket2::{Socket, Type};
 
 use super::{Address, Binder, Bound, Endpoint, Here, ListenOptions};
+use crate::io::unpace;
 use crate::sys;
 
 /// Gives the sockets that the process was started with to who asks for their addresses, and binds all others.
@@ -96,6 +97,7 @@ fn prepared(socket: Socket) -> io::Result<(Endpoint, Address, Socket)> {
     let (endpoint, address) = match (ip, path) {
         (Some(ip), _) if listens => {
             socket.set_tcp_nodelay(true)?;
+            unpace(&socket, ip.ip());
             (Endpoint::Streams(Address::Tcp(ip)), Address::Tcp(ip))
         }
         (_, Some(path)) if listens => {

@@ -94,7 +94,7 @@ impl Processes {
 pub(super) struct Program {
     pub(super) path: PathBuf,
     pub(super) interpreter: Option<PathBuf>,
-    pub(super) variables: Variables,
+    pub(super) variables: Variables<'static>,
 }
 
 /// A program that runs, and our ends of its streams.
