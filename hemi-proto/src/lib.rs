@@ -27,6 +27,7 @@ pub mod fields;
 pub mod grpc;
 pub mod grpc_health;
 pub mod gzip;
+pub mod hrpc;
 pub mod http1;
 pub mod http2;
 pub mod http3;

@@ -16,6 +16,7 @@ pub use crate::gzip::{GunzipError, gunzip};
 pub use connect::{CONNECT, CONNECTED, read_connect, read_connected};
 pub use frame::{Decoded, Frame, FrameError, Limits, Open, decode, echo, encode};
 pub use head::{CodecId, Compression, HEAD_LEN, Head, MAGIC, Mode};
+pub(crate) use metadata::split;
 pub use metadata::{Metadata, Pairs};
 
 /// A payload of more bytes than this is compressed, where both sides want that.

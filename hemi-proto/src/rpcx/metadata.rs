@@ -47,13 +47,13 @@ impl<'a> Pairs<'a> {
         std::str::from_utf8(self.find(key)?).ok()
     }
 
-    pub(super) fn block(self) -> &'a [u8] {
+    pub(crate) fn block(self) -> &'a [u8] {
         self.0
     }
 }
 
 /// Takes what stands behind a length.
-pub(super) fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = bytes.split_first_chunk::<4>()?;
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*len)).ok()?)
 }
