@@ -1,14 +1,16 @@
 //! What a method may know of the call that it answers, and what it can say to its caller besides.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use hemi_core::clock::{self, Moment};
 use hemi_core::listen::Peer;
-use hemi_proto::rpcx::{CodecId, Compression, Head, Metadata, Mode, Open};
+use hemi_proto::hrpc::{self, Asked, CHUNK, Flags};
+use hemi_proto::rpcx::{CodecId, Compression, Head, Metadata, Mode, Open, Pairs};
 
+use crate::exchange::Wire;
 use crate::{CodecError, Payload};
 
 /// Bytes of pushes that wait for a client to take them, at most.
@@ -68,14 +70,18 @@ pub enum PushError {
     /// The client does not take what was sent before.
     #[error("the client does not take what was pushed before")]
     Full,
+    /// The message has more than the 16 KiB that may be pushed by HRPC.
+    #[error("the message is too long to be pushed")]
+    TooLong,
     /// The message can't be written.
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
 
 /// What is to be pushed on one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pushes {
+    wire: Wire,
     pub(crate) frames: BytesMut,
     pub(crate) waker: Option<Waker>,
     pub(crate) gone: bool,
@@ -83,8 +89,26 @@ pub(crate) struct Pushes {
 }
 
 impl Pusher {
-    pub(crate) fn new() -> Self {
-        Self(Arc::default())
+    pub(crate) fn new(wire: Wire) -> Self {
+        let frames = BytesMut::new();
+        Self(Arc::new(Mutex::new(Pushes { wire, frames, waker: None, gone: false, seq: 0 })))
+    }
+
+    /// What is to be pushed.
+    pub(crate) fn take(&self) -> Option<BytesMut> {
+        let frames = &mut self.lock().frames;
+        (!frames.is_empty()).then(|| frames.split())
+    }
+
+    /// Has the connection's task woken when something is to be pushed that there is room for.
+    pub(crate) fn wakes(&self, cx: &Context<'_>, has_room: bool) {
+        let mut pushes = self.lock();
+        if has_room && !pushes.frames.is_empty() {
+            cx.waker().wake_by_ref();
+        }
+        if !pushes.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            pushes.waker = Some(cx.waker().clone());
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Pushes> {
@@ -108,7 +132,8 @@ impl Pusher {
         codec: CodecId,
         message: &T,
     ) -> Result<(), PushError> {
-        let mut pushes = self.lock();
+        let mut guard = self.lock();
+        let pushes = &mut *guard;
         if pushes.gone {
             return Err(PushError::Gone);
         }
@@ -116,16 +141,30 @@ impl Pusher {
             return Err(PushError::Full);
         }
         pushes.seq += 1;
-        let (mode, seq, compression) = (Mode::OneWay, pushes.seq, Compression::NONE);
-        let head = Head { version: 0, mode, compression, codec, seq };
-        let none = Metadata::new();
-        let out = &mut pushes.frames;
-        let open = Open::begin(out, &head, service.as_bytes(), method.as_bytes(), none.pairs());
-        if let Err(e) = message.encode(codec, out) {
-            open.cancel(out);
-            return Err(e.into());
+        let (seq, compression, metadata) = (pushes.seq, Compression::NONE, Pairs::NONE);
+        let (service, method, out) = (service.as_bytes(), method.as_bytes(), &mut pushes.frames);
+        let start = out.len();
+        let done = match pushes.wire {
+            Wire::Rpcx => {
+                let head = Head { version: 0, mode: Mode::OneWay, compression, codec, seq };
+                let open = Open::begin(out, &head, service, method, metadata);
+                let written = message.encode(codec, out);
+                open.end(out, compression);
+                written.map_err(PushError::from)
+            }
+            Wire::Hrpc => {
+                let asked = Asked { codec, timeout: 0, service, method, metadata };
+                let open = hrpc::Open::push(out, &asked);
+                let written = message.encode(codec, out);
+                let fits = open.written(out) <= CHUNK;
+                open.end(out, Flags::MESSAGE, compression);
+                written.map_err(PushError::from).and(fits.then_some(()).ok_or(PushError::TooLong))
+            }
+        };
+        if let Err(e) = done {
+            out.truncate(start);
+            return Err(e);
         }
-        open.end(out, Compression::NONE);
         if let Some(waker) = pushes.waker.take() {
             waker.wake();
         }

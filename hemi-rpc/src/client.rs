@@ -1,10 +1,11 @@
-//! Calls services elsewhere that speak rpcx: many calls at once on a few connections.
+//! Calls services elsewhere that speak rpcx or HRPC: many calls at once on a few connections.
 
 mod ask;
 mod conn;
 mod dial;
 mod driver;
 mod endpoint;
+mod hrpc;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,13 +14,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hemi_core::tls::Connector;
-use hemi_proto::rpcx::{CodecId, Compression, Limits, Metadata, TIMEOUT_KEY};
+use hemi_proto::rpcx::{CodecId, Compression, Limits, Metadata, Pairs, TIMEOUT_KEY};
 use tokio::sync::mpsc;
 
 pub(crate) use self::ask::Options;
 pub use self::ask::{Ask, Remote, Via};
-use self::dial::Slot;
+use self::dial::{Line, Slot};
 pub use self::endpoint::{BadEndpoint, Endpoint};
+use self::hrpc::Saying;
+use crate::RpcError;
+use crate::hrpc::Pipe;
 
 /// How a client calls.
 #[derive(Clone, Debug)]
@@ -69,6 +73,12 @@ impl ClientConfig {
         Limits { message: self.max_message_size, metadata: self.max_message_size }
     }
 
+    /// Those of HRPC.
+    fn messages(&self) -> hemi_proto::hrpc::Limits {
+        let Limits { message, metadata } = self.frames();
+        hemi_proto::hrpc::Limits { message, metadata: metadata.min(64 << 10) }
+    }
+
     fn compression(&self) -> Compression {
         if self.gzip { Compression::GZIP } else { Compression::NONE }
     }
@@ -110,9 +120,34 @@ struct Shared {
     pushes: Option<mpsc::Sender<Push>>,
 }
 
+impl Push {
+    fn new(
+        service: &[u8],
+        method: &[u8],
+        metadata: Pairs<'_>,
+        codec: CodecId,
+        payload: Bytes,
+    ) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (service, method) = (text(service), text(method));
+        Self { service, method, metadata: metadata.into(), codec, payload }
+    }
+}
+
+impl Shared {
+    /// Gives a push to who takes them, if somebody does.
+    fn push(&self, push: Push) {
+        if let Some(pushes) = &self.pushes
+            && pushes.try_send(push).is_err()
+        {
+            tracing::debug!("a push was lost: nobody takes those before it");
+        }
+    }
+}
+
 impl Client {
     /// A client of the server at this address: `"127.0.0.1:8972"`, `"host:8972"`, `"tcp@host:8972"`, `"http@host:8972"`
-    /// for a way in by HTTP, or the path of a Unix socket.
+    /// for a way in by HTTP, the path of a Unix socket, or `"hrpc@host:8972"` for HRPC.
     ///
     /// # Errors
     /// When that is none.
@@ -156,12 +191,29 @@ impl Client {
         Ask::new(self, service, method)
     }
 
+    /// Begins a call whose messages go both ways; it is one of gRPC.
+    ///
+    /// # Errors
+    /// When it can't be sent: the server has not seen it.
+    pub(crate) async fn open(
+        &self,
+        service: &str,
+        method: &str,
+        metadata: &Metadata,
+        limit: Option<Duration>,
+    ) -> Result<Pipe, RpcError> {
+        let Line::Hrpc(conn) = self.conn().await? else { return Err(RpcError::Refused) };
+        let (codec, compression, one_way) = (CodecId::PROTOBUF, Compression::NONE, false);
+        let saying = Saying { service, method, metadata, codec, compression, limit, one_way };
+        conn.open(&saying).await
+    }
+
     fn config(&self) -> &ClientConfig {
         &self.0.shared.config
     }
 
     /// A connection, made now if need be.
-    async fn conn(&self) -> Result<Arc<conn::Conn>, crate::RpcError> {
+    async fn conn(&self) -> Result<Line, RpcError> {
         let next = match &self.0.slots[..] {
             [_] => 0,
             slots => self.0.next.fetch_add(1, Ordering::Relaxed) % slots.len(),

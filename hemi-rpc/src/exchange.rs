@@ -13,17 +13,23 @@ use hemi_core::deadline::{Deadline, Group};
 use hemi_core::io::pool;
 use hemi_core::listen::Peer;
 use hemi_core::panics::{Panicked, catch, catch_call};
+use hemi_proto::hrpc::{self, Code, Flags, Replied};
 use hemi_proto::rpcx::{Compression, ERROR_KEY, Frame, Head, Metadata, Mode, Open, Pairs};
 use tracing::error;
 
 use crate::server::Shared;
 use crate::{Call, CodecError, DynService, Fault, Payload, Pusher};
 
-/// What a caller is told whose time is over.
-const TOO_LATE: &str = "deadline exceeded";
-
 /// Bytes of a payload that a frame has room for, whatever stands before it.
 const MOST: usize = u32::MAX as usize - (1 << 20);
+
+/// In what frames an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    Rpcx,
+    /// The number of a call is that of its stream; frames may be longer than they may be there.
+    Hrpc,
+}
 
 /// A service, as one connection knows it.
 #[derive(Debug)]
@@ -42,6 +48,7 @@ pub struct Exchange<'a> {
     pub(crate) route: &'a Arc<Route>,
     pub(crate) pusher: &'a Pusher,
     pub(crate) server: &'a Arc<Shared>,
+    pub(crate) wire: Wire,
     pub(crate) out: &'a mut BytesMut,
 }
 
@@ -59,6 +66,7 @@ pub(crate) enum Done {
 /// What an answer needs to know of its call.
 #[derive(Clone)]
 pub(crate) struct Asked {
+    wire: Wire,
     head: Head,
     route: Arc<Route>,
     method: &'static str,
@@ -76,6 +84,7 @@ pub(crate) struct Pending {
 
 /// What an answer is made of, but for the reply.
 struct Answer<'a> {
+    wire: Wire,
     head: Head,
     service: &'a str,
     method: &'a [u8],
@@ -99,7 +108,7 @@ impl<'a> Exchange<'a> {
     {
         let answer = self.answer(method);
         let read = A::decode(self.frame.head.codec, &self.payload);
-        let result = read.map_err(Fault::from).and_then(|args| {
+        let result = read.map_err(unreadable).and_then(|args| {
             let done = catch_call(|| work(args).map_err(Into::into));
             done.unwrap_or_else(|panic| Err(self.server.panicked(&panic)))
         });
@@ -118,7 +127,7 @@ impl<'a> Exchange<'a> {
         let mut call = self.call();
         let answer = self.answer(method);
         let read = A::decode(self.frame.head.codec, &self.payload);
-        let result = read.map_err(Fault::from).and_then(|args| {
+        let result = read.map_err(unreadable).and_then(|args| {
             let done = catch_call(|| work(&mut call, args).map_err(Into::into));
             done.unwrap_or_else(|panic| Err(self.server.panicked(&panic)))
         });
@@ -140,7 +149,7 @@ impl<'a> Exchange<'a> {
                 let work = work(args);
                 self.later(method, async move { (Metadata::new(), work.await.map_err(Into::into)) })
             }
-            Err(e) => self.fail(method.as_bytes(), e.into()),
+            Err(e) => self.fail(method.as_bytes(), unreadable(e)),
         }
     }
 
@@ -161,7 +170,7 @@ impl<'a> Exchange<'a> {
                     (call.reply, result.map_err(Into::into))
                 })
             }
-            Err(e) => self.fail(method.as_bytes(), e.into()),
+            Err(e) => self.fail(method.as_bytes(), unreadable(e)),
         }
     }
 
@@ -169,6 +178,7 @@ impl<'a> Exchange<'a> {
     pub fn unknown_method(self) -> Outcome {
         let method = String::from_utf8_lossy(self.frame.method);
         let fault = Fault::new(format!("rpcx: can't find method {method}"));
+        let fault = fault.with_code(Code::UNIMPLEMENTED);
         let method = self.frame.method;
         self.fail(method, fault)
     }
@@ -185,7 +195,7 @@ impl<'a> Exchange<'a> {
         F: Future<Output = (Metadata, Result<R, Fault>)> + Send + 'static,
     {
         let (route, server) = (self.route.clone(), self.server.clone());
-        let asked = Asked { head: self.frame.head, route, method, server };
+        let asked = Asked { wire: self.wire, head: self.frame.head, route, method, server };
         let own = asked.clone();
         let work = Box::pin(async move {
             let (metadata, result) = match catch(pin!(work)).await {
@@ -211,6 +221,7 @@ impl<'a> Exchange<'a> {
     fn answer(&self, method: &'static str) -> Answer<'a> {
         let head = self.frame.head;
         Answer {
+            wire: self.wire,
             head,
             service: &self.route.name,
             method: method.as_bytes(),
@@ -227,6 +238,7 @@ impl Asked {
         }
         let mut out = pool::take();
         let answer = Answer {
+            wire: self.wire,
             head: self.head,
             service: &self.route.name,
             method: self.method.as_bytes(),
@@ -256,7 +268,8 @@ impl Answer<'_> {
             Err(fault) => fault,
         };
         server.counters.faults.add(1);
-        write_fault(out, &self.head, self.service.as_bytes(), self.method, &fault, metadata);
+        let service = self.service.as_bytes();
+        write_fault(self.wire, out, &self.head, service, self.method, &fault, metadata);
     }
 
     fn write_reply<R: Payload>(
@@ -266,21 +279,46 @@ impl Answer<'_> {
         metadata: Pairs<'_>,
     ) -> Result<(), CodecError> {
         let head = self.head.answer(Mode::Answer);
-        let open = Open::begin(out, &head, self.service.as_bytes(), self.method, metadata);
-        let written = reply.encode(head.codec, out).and_then(|()| match open.written(out) {
+        let fits = |written| match written {
             0..=MOST => Ok(()),
             _ => Err(CodecError::Unwritable("a reply of 4 GiB".to_owned())),
-        });
-        match written {
-            Ok(()) => open.end(out, self.compression),
-            Err(_) => open.cancel(out),
+        };
+        match self.wire {
+            Wire::Rpcx => {
+                let open = Open::begin(out, &head, self.service.as_bytes(), self.method, metadata);
+                let written = reply.encode(head.codec, out).and_then(|()| fits(open.written(out)));
+                match written {
+                    Ok(()) => open.end(out, self.compression),
+                    Err(_) => open.cancel(out),
+                }
+                written
+            }
+            Wire::Hrpc => {
+                let replied = Replied { code: Code::OK, metadata };
+                let open = hrpc::Open::reply(out, head.seq as u32, &replied);
+                let written = reply.encode(head.codec, out).and_then(|()| fits(open.written(out)));
+                match written {
+                    Ok(()) => open.end(out, Flags::MESSAGE.and(Flags::END), self.compression),
+                    Err(_) => open.cancel(out),
+                }
+                written
+            }
         }
-        written
     }
+}
+
+/// What the caller is told whose argument is not understood.
+fn unreadable(e: CodecError) -> Fault {
+    let code = match e {
+        CodecError::Unknown(_) => Code::UNIMPLEMENTED,
+        _ => Code::INVALID_ARGUMENT,
+    };
+    Fault::from(e).with_code(code)
 }
 
 /// Writes the answer to a call that has failed.
 pub(crate) fn write_fault(
+    wire: Wire,
     out: &mut BytesMut,
     asked: &Head,
     service: &[u8],
@@ -290,10 +328,21 @@ pub(crate) fn write_fault(
 ) {
     let mut metadata = Metadata::from(metadata);
     metadata.set(ERROR_KEY, fault.text());
-    let head = asked.answer(Mode::Failure);
-    let open = Open::begin(out, &head, service, method, metadata.pairs());
-    out.extend_from_slice(fault.payload());
-    open.end(out, asked.compression);
+    match wire {
+        Wire::Rpcx => {
+            let head = asked.answer(Mode::Failure);
+            let open = Open::begin(out, &head, service, method, metadata.pairs());
+            out.extend_from_slice(fault.payload());
+            open.end(out, asked.compression);
+        }
+        Wire::Hrpc => {
+            let replied = Replied { code: fault.code(), metadata: metadata.pairs() };
+            let open = hrpc::Open::reply(out, asked.seq as u32, &replied);
+            out.extend_from_slice(fault.payload());
+            let message = if fault.payload().is_empty() { Flags::NONE } else { Flags::MESSAGE };
+            open.end(out, message.and(Flags::END), asked.compression);
+        }
+    }
 }
 
 impl Pending {
@@ -316,7 +365,7 @@ impl Future for Pending {
         }
         if clock::now() >= this.deadline {
             this.asked.server.counters.timeouts.add(1);
-            let late = Err::<(), _>(Fault::new(TOO_LATE));
+            let late = Err::<(), _>(Fault::too_late());
             return Poll::Ready(this.asked.frame(late, &Metadata::new()));
         }
         this.alarm.get_or_insert_with(|| Deadline::new(Group::NONE, cx.waker())).set(this.deadline);
@@ -333,5 +382,6 @@ impl Shared {
             Some(text) => Fault::new(text.clone()),
             None => Fault::new(panic.to_string()),
         }
+        .with_code(Code::INTERNAL)
     }
 }

@@ -2,6 +2,7 @@
 
 use hemi_core::config::Secret;
 use hemi_core::listen::Peer;
+use hemi_proto::hrpc::Code;
 use hemi_proto::rpcx::{AUTH_KEY, Pairs};
 
 use crate::Fault;
@@ -70,7 +71,8 @@ impl Guard for Tokens {
         if self.have(asking.token().unwrap_or_default()) {
             Ok(())
         } else {
-            Err(Refusal::Connection(Fault::new("not authorized")))
+            let fault = Fault::new("not authorized").with_code(Code::UNAUTHENTICATED);
+            Err(Refusal::Connection(fault))
         }
     }
 }

@@ -1,4 +1,5 @@
-//! RPC servers, services and clients on the Hemi engine, which understand those of rpcx, in Go, and of gRPC.
+//! RPC servers, services and clients on the Hemi engine, which understand those of rpcx, in Go, and of gRPC, and speak HRPC
+//! among themselves.
 //!
 //! A service is an `impl` block with [`#[service]`](macro@service); what it is sent and sends back are structs with
 //! [`#[message]`](macro@message). A [`RpcxServer`] serves any number of them; a [`Client`] calls
@@ -42,6 +43,7 @@ mod exchange;
 mod fault;
 mod grpc;
 mod guard;
+mod hrpc;
 mod local;
 mod rpc_error;
 mod server;
@@ -64,6 +66,7 @@ pub use grpc::{
 };
 pub use guard::{Asking, Guard, Refusal};
 pub use hemi_derive::{message, service};
+pub use hemi_proto::hrpc::Code;
 pub use hemi_proto::rpcx::{CodecId, Metadata};
 pub use rpc_error::{Failure, RpcError};
 pub use serde;

@@ -12,7 +12,7 @@ use hemi_proto::rpcx::{
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::exchange::{Done, Exchange, Outcome, Route};
+use crate::exchange::{Done, Exchange, Outcome, Route, Wire};
 use crate::server::Shared;
 use crate::{Asking, Fault, Pusher, Refusal};
 
@@ -67,7 +67,7 @@ impl LocalCall<'_> {
             metadata: metadata.pairs(),
             payload: message,
         };
-        let (pusher, mut out) = (Pusher::new(), BytesMut::new());
+        let (pusher, mut out) = (Pusher::new(Wire::Rpcx), BytesMut::new());
         // Nobody is there to take what is pushed.
         pusher.lock().gone = true;
         let payload = Cow::Borrowed(message);
@@ -79,6 +79,7 @@ impl LocalCall<'_> {
             route,
             pusher: &pusher,
             server,
+            wire: Wire::Rpcx,
             out: &mut out,
         };
         let Outcome(done) = route.service.call(exchange);

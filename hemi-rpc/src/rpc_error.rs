@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hemi_proto::hrpc::Code;
 use hemi_proto::rpcx::{CodecId, ERROR_KEY, Metadata};
 
 use crate::{CodecError, Payload};
@@ -24,6 +25,9 @@ pub enum RpcError {
     /// There is no connection to be had: nothing was sent.
     #[error("cannot connect to {0}")]
     Unreachable(Arc<str>),
+    /// The server has not looked at the call, and will not: it is about to end, or has too much to do.
+    #[error("the server does not take the call")]
+    Refused,
     /// The connection has ended before the answer came.
     #[error("the connection was lost: {0}")]
     Lost(Arc<str>),
@@ -39,7 +43,7 @@ impl RpcError {
     /// Whether the service can't have seen the call.
     #[must_use]
     pub fn is_unsent(&self) -> bool {
-        matches!(self, Self::NoNode | Self::Unreachable(_) | Self::Unwritable(_))
+        matches!(self, Self::NoNode | Self::Unreachable(_) | Self::Refused | Self::Unwritable(_))
     }
 
     pub(crate) fn lost(why: impl fmt::Display) -> Self {
@@ -50,6 +54,7 @@ impl RpcError {
 /// What a service has answered to a call that has failed there.
 #[derive(Clone, Debug)]
 pub struct Failure {
+    pub(crate) code: Code,
     pub(crate) codec: CodecId,
     pub(crate) metadata: Metadata,
     pub(crate) payload: Bytes,
@@ -60,6 +65,12 @@ impl Failure {
     #[must_use]
     pub fn text(&self) -> &str {
         self.metadata.text(ERROR_KEY).unwrap_or("the service has failed")
+    }
+
+    /// What kind of error it is: [`Code::UNKNOWN`] by rpcx, which has no such thing.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
     }
 
     /// What it says besides.

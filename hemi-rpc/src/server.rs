@@ -9,6 +9,7 @@
 
 mod conn;
 mod gateway;
+mod hrpc;
 mod limits;
 mod tls;
 
@@ -31,10 +32,12 @@ use self::gateway::Gateway;
 pub use self::limits::RpcxLimits;
 use self::tls::Tls;
 use crate::exchange::Route;
-use crate::grpc::within;
+use crate::grpc::{guarded, mount, within};
 use crate::guard::Tokens;
 use crate::service::erase;
-use crate::{Asking, DynService, GrpcLimits, GrpcServices, Guard, Refusal, Service, ServiceKind};
+use crate::{
+    Asking, DynService, GrpcLimits, GrpcService, GrpcServices, Guard, Refusal, Service, ServiceKind,
+};
 
 /// Serves services to callers that speak rpcx.
 #[derive(Debug, Deserialize, Explain)]
@@ -42,7 +45,8 @@ use crate::{Asking, DynService, GrpcLimits, GrpcServices, Guard, Refusal, Servic
 pub struct RpcxConfig {
     /// Where to listen: `"127.0.0.1:8972"`, `":8972"`, or the path of a Unix socket.
     pub address: Spanned<Address>,
-    /// The services it serves, by their names, which are those that callers ask for.
+    /// The services it serves, by their names, which are those that callers ask for. Those that tonic-build has made have
+    /// the name of their package for callers, and are there for callers by HRPC and HTTP.
     pub services: Spanned<Vec<Ref<ServiceKind>>>,
     /// Tokens, one of which callers have to show (as `__AUTH` in metadata), or a list; none for calls from anybody. Who
     /// shows none of them is answered with an error, and his connection closed.
@@ -138,12 +142,8 @@ impl Component for RpcxServer {
         let found = cx.follow_all(&own.services.value)?;
         let mut services = HashMap::new();
         for (service, name) in found.into_iter().zip(&own.services.value) {
-            if service.grpc().is_some() {
-                let message = format!("the service \"{}\" speaks gRPC only", name.name());
-                let help = "serve it by a `grpcServer`";
-                return Err(Diagnostic::new(name.span(), message).help(help).into());
-            }
-            if services.insert(name.name().to_owned(), service).is_some() {
+            let called = service.grpc().map_or(name.name(), GrpcService::name).to_owned();
+            if services.insert(called, service).is_some() {
                 let message = format!("the service \"{}\" is named twice", name.name());
                 return Err(Diagnostic::new(name.span(), message).into());
             }
@@ -210,6 +210,13 @@ impl RpcxServer {
         self
     }
 
+    /// The same with a service that tonic-build has made, for callers by HRPC and HTTP.
+    #[must_use]
+    pub fn grpc_service(mut self, service: GrpcService) -> Self {
+        self.services.insert(service.name().to_owned(), mount(service));
+        self
+    }
+
     /// The same with a guard more, which is asked after those before it.
     #[must_use]
     pub fn guard(mut self, guard: impl Guard) -> Self {
@@ -235,7 +242,10 @@ impl RpcxServer {
         };
         let mut grpc = GrpcServices::with_limits(limits);
         for (name, service) in &self.services {
-            grpc = grpc.service(within(name, service, &shared));
+            grpc = grpc.service(match service.grpc() {
+                Some(service) => guarded(service, &shared),
+                None => within(name, service, &shared),
+            });
         }
         let rule = Rule::new().handlet(Gateway(shared)).handlet(grpc);
         let webapp = Webapp::new("rpcx").max_body_size(u64::MAX).rule(rule);

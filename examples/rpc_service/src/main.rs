@@ -1,5 +1,5 @@
 //! An RPC service, and a client of it: the wire is that of rpcx, so that programs in Go may be either.
-//! Usage: `rpc_service server|client [ADDRESS]`.
+//! Usage: `rpc_service server|client [ADDRESS]`; to the client `hrpc@127.0.0.1:8972` is the same server by HRPC.
 
 #![expect(clippy::print_stdout, reason = "the client says what it was told")]
 

@@ -12,6 +12,8 @@ use tokio::time::timeout;
 
 use super::Client;
 use super::conn::{Answer, Conn, Seq, Then};
+use super::dial::Line;
+use super::hrpc::{Saying, Written};
 use crate::rpc_error::Failure;
 use crate::{Cluster, Payload, RpcError};
 
@@ -93,14 +95,26 @@ impl<'a> Ask<'a> {
     pub async fn answer<A: Payload, R: Payload>(self, args: &A) -> Result<(R, Metadata), RpcError> {
         let limit = self.timeout.unwrap_or(self.client.config().call_timeout);
         let until = clock::now().after(limit);
-        let conn = self.client.conn().await?;
-        let seq = self.begin(&conn, args, Mode::Call, Then::Wait(until), limit).await?;
-        let mut waiting = Waiting { conn: &conn, seq, answered: false };
-        let answer = poll_fn(|cx| conn.poll_answer(cx, seq)).await;
-        waiting.answered = true;
-        let Answer { failed, codec, metadata, payload } = answer?;
+        let answer = match self.client.conn().await? {
+            Line::Rpcx(conn) => {
+                let seq = self.begin(&conn, args, Mode::Call, Then::Wait(until), limit).await?;
+                let mut waiting = Waiting { conn: &conn, seq, answered: false };
+                let answer = poll_fn(|cx| conn.poll_answer(cx, seq)).await;
+                waiting.answered = true;
+                answer
+            }
+            Line::Hrpc(conn) => match conn.call(self.written(args, limit, false)?, until).await {
+                // It was about to end: there may be another server by now.
+                Err(RpcError::Refused) if conn.is_over() => match self.client.conn().await? {
+                    Line::Hrpc(conn) => conn.call(self.written(args, limit, false)?, until).await,
+                    Line::Rpcx(_) => Err(RpcError::Refused),
+                },
+                answer => answer,
+            },
+        };
+        let Answer { failed, code, codec, metadata, payload } = answer?;
         if failed {
-            return Err(RpcError::Failed(Arc::new(Failure { codec, metadata, payload })));
+            return Err(RpcError::Failed(Arc::new(Failure { code, codec, metadata, payload })));
         }
         let reply = R::decode(codec, &payload).map_err(RpcError::Unreadable)?;
         Ok((reply, metadata))
@@ -112,8 +126,28 @@ impl<'a> Ask<'a> {
     /// When it can't be sent.
     pub async fn send<A: Payload>(self, args: &A) -> Result<(), RpcError> {
         let limit = self.timeout.unwrap_or(self.client.config().call_timeout);
-        let conn = self.client.conn().await?;
-        self.begin(&conn, args, Mode::OneWay, Then::Forget, limit).await.map(|_| ())
+        match self.client.conn().await? {
+            Line::Rpcx(conn) => {
+                self.begin(&conn, args, Mode::OneWay, Then::Forget, limit).await.map(|_| ())
+            }
+            Line::Hrpc(conn) => {
+                let until = clock::now().after(limit);
+                conn.send(self.written(args, limit, true)?, until).await
+            }
+        }
+    }
+
+    /// The call as HRPC has it.
+    fn written<A: Payload>(
+        &self,
+        args: &A,
+        limit: Duration,
+        one_way: bool,
+    ) -> Result<Written, RpcError> {
+        let &Self { service, method, codec, compression, .. } = self;
+        let (metadata, limit) = (&self.metadata, Some(limit));
+        let saying = Saying { service, method, metadata, codec, compression, limit, one_way };
+        Written::new(&saying, args).map_err(RpcError::Unwritable)
     }
 
     async fn begin<A: Payload>(

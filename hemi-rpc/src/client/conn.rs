@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use hemi_core::clock::Moment;
+use hemi_proto::hrpc::Code;
 use hemi_proto::rpcx::{CodecId, Metadata};
 use slab::Slab;
 
@@ -43,6 +44,8 @@ struct Waiting {
 /// What came back.
 pub(super) struct Answer {
     pub(super) failed: bool,
+    /// Of a failure, where that is told.
+    pub(super) code: Code,
     pub(super) codec: CodecId,
     pub(super) metadata: Metadata,
     pub(super) payload: Bytes,

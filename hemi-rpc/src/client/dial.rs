@@ -7,12 +7,36 @@ use tokio::time::timeout;
 use super::Shared;
 use super::conn::Conn;
 use super::driver::Driver;
+use super::{Endpoint, hrpc};
 use crate::RpcError;
+
+/// A connection.
+#[derive(Clone)]
+pub(super) enum Line {
+    Rpcx(Arc<Conn>),
+    Hrpc(Arc<hrpc::Conn>),
+}
+
+impl Line {
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Rpcx(conn) => conn.has_ended(),
+            Self::Hrpc(conn) => conn.is_over(),
+        }
+    }
+
+    fn close(&self) {
+        match self {
+            Self::Rpcx(conn) => conn.close(),
+            Self::Hrpc(conn) => conn.close(),
+        }
+    }
+}
 
 /// Has a connection, or not.
 #[derive(Default)]
 pub(super) struct Slot {
-    conn: Mutex<Option<Arc<Conn>>>,
+    conn: Mutex<Option<Line>>,
     /// Held by the one who connects; others wait for what comes of it.
     dialing: tokio::sync::Mutex<Dialed>,
 }
@@ -22,7 +46,7 @@ type Dialed = Option<RpcError>;
 
 impl Slot {
     /// The connection; made now, if there is none that works.
-    pub(super) async fn conn(&self, shared: &Arc<Shared>) -> Result<Arc<Conn>, RpcError> {
+    pub(super) async fn conn(&self, shared: &Arc<Shared>) -> Result<Line, RpcError> {
         if let Some(conn) = self.working() {
             return Ok(conn);
         }
@@ -48,10 +72,20 @@ impl Slot {
             e
         })?;
         *dialed = None;
-        let conn = Arc::new(Conn::new(shared.config.max_unsent));
-        tokio::spawn(Driver::new(socket, conn.clone(), shared.clone()).run());
-        *self.lock() = Some(conn.clone());
-        Ok(conn)
+        let line = match shared.endpoint {
+            Endpoint::Hrpc(_) => {
+                let conn = Arc::new(hrpc::Conn::new(&shared.config));
+                tokio::spawn(hrpc::Driver::new(socket, conn.clone(), shared.clone()).run());
+                Line::Hrpc(conn)
+            }
+            _ => {
+                let conn = Arc::new(Conn::new(shared.config.max_unsent));
+                tokio::spawn(Driver::new(socket, conn.clone(), shared.clone()).run());
+                Line::Rpcx(conn)
+            }
+        };
+        *self.lock() = Some(line.clone());
+        Ok(line)
     }
 
     /// Nobody will call any more.
@@ -61,11 +95,11 @@ impl Slot {
         }
     }
 
-    fn working(&self) -> Option<Arc<Conn>> {
-        self.lock().as_ref().filter(|conn| !conn.has_ended()).cloned()
+    fn working(&self) -> Option<Line> {
+        self.lock().as_ref().filter(|conn| !conn.is_over()).cloned()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Conn>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Line>> {
         self.conn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

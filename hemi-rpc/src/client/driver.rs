@@ -4,12 +4,14 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use hemi_core::clock::{self, Moment};
 use hemi_core::io::{Io, Outbox, pool};
 use hemi_core::panics::catch;
 use hemi_core::tls::Link;
+use hemi_proto::hrpc::Code;
 use hemi_proto::rpcx::{
     self, CodecId, Compression, Decoded, Frame, Head, Limits, Mode, Open, Pairs,
 };
@@ -21,7 +23,7 @@ use super::{Push, Shared};
 use crate::{CodecError, RpcError};
 
 /// Times that the connection is looked after in a row, before others get their turn.
-const TURNS: usize = 32;
+pub(super) const TURNS: usize = 32;
 
 pub(super) struct Driver {
     io: Link,
@@ -31,8 +33,7 @@ pub(super) struct Driver {
     rbuf: BytesMut,
     out: Outbox,
     sending: bool,
-    alarm: Pin<Box<Sleep>>,
-    alarm_at: Moment,
+    alarm: Alarm,
     /// When something has come last, or a sign of life was asked for.
     heard: Moment,
     /// A sign of life was asked for, and nothing has come since.
@@ -45,12 +46,11 @@ impl Driver {
             io,
             conn,
             limits: shared.config.frames(),
-            alarm: Box::pin(sleep(shared.config.heartbeat)),
+            alarm: Alarm::new(shared.config.heartbeat),
             shared,
             rbuf: BytesMut::new(),
             out: Outbox::default(),
             sending: false,
-            alarm_at: Moment::NEVER,
             heard: clock::now(),
             asked: false,
         }
@@ -164,6 +164,7 @@ impl Driver {
     fn answer(&self, frame: &Frame<'_>) -> Result<Answer, RpcError> {
         Ok(Answer {
             failed: frame.head.mode == Mode::Failure,
+            code: Code::UNKNOWN,
             codec: frame.head.codec,
             metadata: frame.metadata.into(),
             payload: self.payload(frame).map_err(RpcError::Unreadable)?,
@@ -183,19 +184,9 @@ impl Driver {
     }
 
     fn push(&self, frame: &Frame<'_>) {
-        let Some(pushes) = &self.shared.pushes else { return };
         let Ok(payload) = self.payload(frame) else { return };
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let push = Push {
-            service: text(frame.service),
-            method: text(frame.method),
-            metadata: frame.metadata.into(),
-            codec: frame.head.codec,
-            payload,
-        };
-        if pushes.try_send(push).is_err() {
-            debug!("a push was lost: nobody takes those before it");
-        }
+        let &Frame { head, service, method, metadata, .. } = frame;
+        self.shared.push(Push::new(service, method, metadata, head.codec, payload));
     }
 
     /// Sees to those whose time is over, and to signs of life.
@@ -220,21 +211,8 @@ impl Driver {
             due = due.min(state.earliest);
             drop(state);
         }
-        loop {
-            if due != self.alarm_at {
-                self.alarm_at = due;
-                // The clock may lag behind the alarm by a tick.
-                let wait = due.since(now).max(std::time::Duration::from_millis(4));
-                self.alarm.as_mut().reset(Instant::now() + wait);
-            }
-            if self.alarm.as_mut().poll(cx).is_pending() {
-                return Ok(());
-            }
-            self.alarm_at = Moment::NEVER;
-            if due == Moment::NEVER {
-                return Ok(());
-            }
-        }
+        self.alarm.set(cx, now, due);
+        Ok(())
     }
 
     fn ask_for_life(&self) {
@@ -242,5 +220,36 @@ impl Driver {
         let head = Head { version: 0, mode, compression, codec, seq: Seq::NONE.0 };
         let out = &mut self.conn.lock().out;
         Open::begin(out, &head, b"", b"", Pairs::NONE).end(out, Compression::NONE);
+    }
+}
+
+/// Wakes a connection's task in time.
+pub(super) struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    at: Moment,
+}
+
+impl Alarm {
+    pub(super) fn new(first: Duration) -> Self {
+        Self { sleep: Box::pin(sleep(first)), at: Moment::NEVER }
+    }
+
+    /// Wakes it then, or soon if that is over.
+    pub(super) fn set(&mut self, cx: &mut Context<'_>, now: Moment, due: Moment) {
+        loop {
+            if due != self.at {
+                self.at = due;
+                // The clock may lag behind the alarm by a tick.
+                let wait = due.since(now).max(Duration::from_millis(4));
+                self.sleep.as_mut().reset(Instant::now() + wait);
+            }
+            if self.sleep.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.at = Moment::NEVER;
+            if due == Moment::NEVER {
+                return;
+            }
+        }
     }
 }

@@ -20,6 +20,8 @@ pub enum Endpoint {
     Http(String),
     /// The path of a Unix socket.
     Unix(PathBuf),
+    /// A host and port, or the path of a Unix socket, where HRPC is spoken.
+    Hrpc(String),
 }
 
 /// A text that says of no place where a server may be.
@@ -33,19 +35,24 @@ impl FromStr for Endpoint {
     type Err = BadEndpoint;
 
     /// Reads `host:port` or a path; in front of them there may be `tcp@`, `http@` or `unix@`, as in
-    /// registries of rpcx.
+    /// registries of rpcx, or `hrpc@`.
     fn from_str(text: &str) -> Result<Self, BadEndpoint> {
         let bad = || BadEndpoint(text.to_owned());
         let (network, address) = text.split_once('@').unwrap_or(("", text));
         match network {
             "unix" => Ok(Self::Unix(address.into())),
-            "" if address.starts_with(['/', '.']) => Ok(Self::Unix(address.into())),
-            "" | "tcp" | "tcp4" | "tcp6" | "http" => {
+            "" if is_path(address) => Ok(Self::Unix(address.into())),
+            "hrpc" if is_path(address) => Ok(Self::Hrpc(address.to_owned())),
+            "" | "tcp" | "tcp4" | "tcp6" | "http" | "hrpc" => {
                 let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
                 port.parse::<u16>().map_err(|_| bad())?;
                 let host = if host.is_empty() { "127.0.0.1" } else { host };
                 let address = format!("{host}:{port}");
-                Ok(if network == "http" { Self::Http(address) } else { Self::Tcp(address) })
+                Ok(match network {
+                    "http" => Self::Http(address),
+                    "hrpc" => Self::Hrpc(address),
+                    _ => Self::Tcp(address),
+                })
             }
             _ => Err(bad()),
         }
@@ -57,6 +64,7 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Tcp(address) => f.write_str(address),
             Self::Http(address) => write!(f, "http@{address}"),
+            Self::Hrpc(address) => write!(f, "hrpc@{address}"),
             Self::Unix(path) => write!(f, "{}", path.display()),
         }
     }
@@ -65,7 +73,8 @@ impl fmt::Display for Endpoint {
 impl Endpoint {
     pub(crate) async fn connect(&self, tls: Option<&Arc<Connector>>) -> io::Result<Link> {
         let socket: Socket = match self {
-            Self::Tcp(address) | Self::Http(address) => {
+            Self::Hrpc(path) if is_path(path) => UnixStream::connect(path).await?.into(),
+            Self::Tcp(address) | Self::Http(address) | Self::Hrpc(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
                 stream.into()
@@ -94,12 +103,17 @@ impl Endpoint {
     /// Whose certificate is expected.
     fn host(&self) -> &str {
         match self {
-            Self::Tcp(address) | Self::Http(address) => {
+            Self::Hrpc(path) if is_path(path) => "localhost",
+            Self::Tcp(address) | Self::Http(address) | Self::Hrpc(address) => {
                 address.rsplit_once(':').map_or(address, |(host, _)| host)
             }
             Self::Unix(_) => "localhost",
         }
     }
+}
+
+fn is_path(address: &str) -> bool {
+    address.starts_with(['/', '.'])
 }
 
 #[cfg(test)]
@@ -116,6 +130,9 @@ mod tests {
             ("/run/a.sock", Some("/run/a.sock")),
             ("unix@run/a.sock", Some("run/a.sock")),
             ("http@node:1", Some("http@node:1")),
+            ("hrpc@:1", Some("hrpc@127.0.0.1:1")),
+            ("hrpc@/run/a.sock", Some("hrpc@/run/a.sock")),
+            ("hrpc@node", None),
             ("quic@node:1", None),
             ("node", None),
             ("node:70000", None),

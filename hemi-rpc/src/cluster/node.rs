@@ -133,7 +133,7 @@ impl Node {
                 self.breaker.failed(clock::now());
             }
             // It was not the node's fault.
-            Err(RpcError::Unwritable(_)) => self.breaker.abandoned(),
+            Err(RpcError::Unwritable(_) | RpcError::Refused) => self.breaker.abandoned(),
             _ => {
                 self.breaker.succeeded(clock::now());
                 self.note(began.elapsed());

@@ -2,6 +2,7 @@
 
 mod body;
 mod conn;
+mod hrpc;
 mod retry;
 
 use std::fmt;
@@ -38,7 +39,7 @@ pub struct GrpcChannelConfig {
     pub conns: usize,
     /// How long connecting may take: five seconds by default.
     pub connect_timeout: Duration,
-    /// What connections are encrypted by, if they are: one for the protocol `h2`.
+    /// What connections are encrypted by, if they are: one for the protocol `h2`, or none where HRPC is spoken.
     pub tls: Option<Arc<Connector>>,
     /// How long a call may take that does not say so itself: no such limit by default, for streams may go on for long.
     pub call_timeout: Option<Duration>,
@@ -84,7 +85,8 @@ struct View {
 }
 
 impl GrpcChannel {
-    /// The way to the server at this address: a host and port, or the path of a Unix socket.
+    /// The way to the server at this address: a host and port, or the path of a Unix socket;
+    /// after `hrpc@` it is called by HRPC.
     ///
     /// # Errors
     /// When that is none.
@@ -143,8 +145,12 @@ impl Inner {
         match until {
             None => calling.await,
             Some(until) => {
-                let in_time = tokio::time::timeout_at(until, calling).await;
-                in_time.unwrap_or_else(|_| Err(too_late()))
+                match tokio::time::timeout_at(until, calling).await {
+                    // A server gives a call up at about the same time.
+                    Ok(Err(_)) if Instant::now() >= until => Err(too_late()),
+                    Ok(answered) => answered,
+                    Err(_) => Err(too_late()),
+                }
             }
         }
     }
@@ -244,7 +250,7 @@ impl Inner {
             let wanted = found.into_iter().filter(|info| !info.inactive);
             let nodes = wanted.filter_map(|info| {
                 let known = before.iter().find(|node| node.address() == info.address).cloned();
-                known.or_else(|| Node::new(&info.address, self.config.conns).map(Arc::new))
+                known.or_else(|| Node::new(&info.address, &self.config).map(Arc::new))
             });
             view.nodes = nodes.collect();
         }

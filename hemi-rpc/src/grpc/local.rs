@@ -19,10 +19,10 @@ use tonic::body::Body as TonicBody;
 use super::messages::{Messages, framed};
 use super::replies::trailers_of;
 use super::service::{Answering, Calls, GrpcService};
-use crate::DynService;
 use crate::exchange::Route;
 use crate::local::{LocalCall, Refused, metadata_of};
 use crate::server::Shared;
+use crate::{Asking, DynService, Refusal};
 
 /// A service of that kind.
 struct Local {
@@ -43,6 +43,41 @@ pub(crate) fn within(
 ) -> GrpcService {
     let route = Arc::new(Route { name: name.to_owned(), service: service.clone() });
     GrpcService::of(name, Local { route, server: server.clone() })
+}
+
+/// A service of gRPC, for who is let pass by the guards of this server.
+struct Guarded {
+    service: GrpcService,
+    server: Arc<Shared>,
+}
+
+/// Has the guards of a server asked before a service of gRPC.
+pub(crate) fn guarded(service: &GrpcService, server: &Arc<Shared>) -> GrpcService {
+    service.through(Guarded { service: service.clone(), server: server.clone() })
+}
+
+impl Calls for Guarded {
+    fn call(&self, request: http::Request<Messages>) -> Answering {
+        let metadata = metadata_of(request.headers());
+        let asking = Asking {
+            peer: request.extensions().get().unwrap_or(&Peer::Unix),
+            service: self.service.name().as_bytes(),
+            method: request.uri().path().rsplit('/').next().unwrap_or_default().as_bytes(),
+            metadata: metadata.pairs(),
+        };
+        match self.server.admit(&asking) {
+            Ok(()) => self.service.call(request),
+            Err(Refusal::Call(fault) | Refusal::Connection(fault)) => {
+                self.server.counters.refused.add(1);
+                let refused = Status::unauthenticated(fault.text()).into_http();
+                Box::pin(std::future::ready(refused))
+            }
+        }
+    }
+
+    fn speaks_json(&self) -> bool {
+        self.service.speaks_json()
+    }
 }
 
 impl Calls for Local {

@@ -81,6 +81,11 @@ impl GrpcService {
         Self { name: name.into(), calls: Arc::new(calls), descriptors: &[], methods: None }
     }
 
+    /// The same, asked by way of this.
+    pub(super) fn through(&self, calls: impl Calls + 'static) -> Self {
+        Self { calls: Arc::new(calls), ..self.clone() }
+    }
+
     /// The same, with the encoded `FileDescriptorSet` of its `.proto` file: for reflection, and for messages in JSON.
     #[must_use]
     pub fn described_by(mut self, descriptors: &'static [u8]) -> Self {
@@ -134,11 +139,15 @@ pub trait GrpcRegistry {
 
 impl GrpcRegistry for Registry {
     fn grpc_service<S: GrpcComponent>(&mut self) -> &mut Self {
-        self.add::<ServiceKind, S>(|component: Arc<S>| Arc::new(Mounted(component.service())))
+        self.add::<ServiceKind, S>(|component: Arc<S>| mount(component.service()))
     }
 }
 
-/// The same among services of other protocols.
+/// A service of gRPC among those of other protocols.
+pub(crate) fn mount(service: GrpcService) -> Arc<dyn DynService> {
+    Arc::new(Mounted(service))
+}
+
 struct Mounted(GrpcService);
 
 impl DynService for Mounted {

@@ -16,8 +16,9 @@ use hemi_core::deadline::Deadline;
 use hemi_core::gate::{Phase, Ticket};
 use hemi_core::io::{Io, Outbox, pool};
 use hemi_core::listen::Peer;
-use hemi_core::panics::catch;
+use hemi_core::panics::{Panicked, catch};
 use hemi_core::tls::TlsInfo;
+use hemi_proto::hrpc::{self, Begun};
 use hemi_proto::rpcx::{
     self, Compression, Decoded, Frame, FrameError, GunzipError, Limits, Mode, Pairs, TIMEOUT_KEY,
 };
@@ -26,18 +27,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, error};
 
 use super::Shared;
-use crate::exchange::{Done, Exchange, Outcome, Pending, write_fault};
+use crate::exchange::{Done, Exchange, Outcome, Pending, Wire, write_fault};
 use crate::{Asking, Fault, Pusher, Refusal};
 
 /// Times that a connection is looked after in a row, before others of the core get their turn.
-const TURNS: usize = 32;
+pub(super) const TURNS: usize = 32;
 
 /// Bytes that room is made for when more of a long message is expected.
-const ROOM: usize = 64 << 10;
+pub(super) const ROOM: usize = 64 << 10;
 
 /// A caller that is still sending may go on for this long before the connection is closed under it, so that it gets
 /// to read its last answers.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves one connection to its end.
 pub(super) async fn serve<I: Io + AsyncRead + AsyncWrite>(
@@ -51,35 +52,47 @@ pub(super) async fn serve<I: Io + AsyncRead + AsyncWrite>(
     let mut conn = Conn::new(io, peer, ticket, server, web.is_some());
     let served = catch(poll_fn(|cx| conn.poll(cx))).await;
     match served {
-        Ok(Ok(())) => {}
-        Ok(Err(End::Gone(e))) => debug!(%peer, "connection lost: {e}"),
-        Ok(Err(End::Bad(e))) => {
-            conn.server.counters.malformed.add(1);
-            debug!(%peer, "connection closed: {e}");
-        }
-        Ok(Err(End::Late(what))) => {
-            conn.server.counters.cuts.add(1);
-            debug!(%peer, "connection closed: {what}");
-        }
-        Ok(Err(End::Shut)) => {}
         Ok(Err(End::Http)) => {
             let Conn { io, rbuf, ticket, .. } = conn;
             if let Some(web) = web {
                 Box::pin(web.go_on(io, rbuf, tls, peer, ticket)).await;
             }
         }
+        Ok(Err(End::Hrpc)) => {
+            let Conn { io, rbuf, ticket, server, .. } = conn;
+            Box::pin(super::hrpc::serve(io, rbuf, peer, ticket, server)).await;
+        }
+        ended => note(ended, &peer, &conn.server),
+    }
+}
+
+/// Notes how a connection has ended.
+pub(super) fn note(ended: Result<Result<(), End>, Panicked>, peer: &Peer, server: &Shared) {
+    match ended {
+        Ok(Ok(()) | Err(End::Shut | End::Http | End::Hrpc)) => {}
+        Ok(Err(End::Gone(e))) => debug!(%peer, "connection lost: {e}"),
+        Ok(Err(End::Bad(e))) => {
+            server.counters.malformed.add(1);
+            debug!(%peer, "connection closed: {e}");
+        }
+        Ok(Err(End::Late(what))) => {
+            server.counters.cuts.add(1);
+            debug!(%peer, "connection closed: {what}");
+        }
         Err(panic) => error!(%peer, "connection panicked: {panic}"),
     }
 }
 
 /// Why a connection ends before its time.
-enum End {
+pub(super) enum End {
     Gone(io::Error),
     Bad(String),
     Late(&'static str),
     Shut,
     /// It is HTTP that the caller speaks.
     Http,
+    /// It is HRPC.
+    Hrpc,
 }
 
 impl From<io::Error> for End {
@@ -90,7 +103,7 @@ impl From<io::Error> for End {
 
 /// How far it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Open,
     /// Nothing more is read; what is under way is answered.
     Closing,
@@ -138,7 +151,7 @@ impl<I: Io> Conn<I> {
             limits: server.limits.frames(),
             rate: Rate::new(server.limits.max_call_rate, now),
             server,
-            pusher: Pushing(Pusher::new()),
+            pusher: Pushing(Pusher::new(Wire::Rpcx)),
             peer,
             ticket,
             deadline: None,
@@ -209,11 +222,10 @@ impl<I: Io> Conn<I> {
         {
             put(&mut self.out, frame);
         }
-        if self.has_room() {
-            let mut pushes = self.pusher.0.lock();
-            if !pushes.frames.is_empty() {
-                put(&mut self.out, pushes.frames.split());
-            }
+        if self.has_room()
+            && let Some(pushes) = self.pusher.0.take()
+        {
+            put(&mut self.out, pushes);
         }
     }
 
@@ -232,6 +244,16 @@ impl<I: Io> Conn<I> {
             if !self.takes_calls() {
                 held_back = true;
                 break;
+            }
+            if self.fresh {
+                match hrpc::begun(rest) {
+                    Begun::Other => {}
+                    Begun::Partly => {
+                        self.midway.get_or_insert(self.now);
+                        break;
+                    }
+                    Begun::Hrpc => return Err(End::Hrpc),
+                }
             }
             if self.fresh && self.http && !rest.starts_with(b"\x08") {
                 match rpcx::read_connect(rest) {
@@ -293,7 +315,7 @@ impl<I: Io> Conn<I> {
                 debug!(peer = %self.peer, "connection closed: {e}");
                 self.server.counters.malformed.add(1);
                 let fault = Fault::new(e.to_string());
-                write_fault(self.out.small(), head, b"", b"", &fault, Pairs::NONE);
+                write_fault(Wire::Rpcx, self.out.small(), head, b"", b"", &fault, Pairs::NONE);
                 self.state = State::Closing;
                 Ok(())
             }
@@ -391,14 +413,7 @@ impl<I: Io> Conn<I> {
             }
             return Err(End::Late(due.1));
         }
-        let has_room = self.has_room();
-        let mut pushes = self.pusher.0.lock();
-        if has_room && !pushes.frames.is_empty() {
-            cx.waker().wake_by_ref();
-        }
-        if !pushes.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            pushes.waker = Some(cx.waker().clone());
-        }
+        self.pusher.0.wakes(cx, self.has_room());
         let group = self.ticket.group();
         self.deadline.get_or_insert_with(|| Deadline::new(group, cx.waker())).set(due.0);
         Ok(())
@@ -406,7 +421,7 @@ impl<I: Io> Conn<I> {
 }
 
 /// Those who push hear of the connection's end.
-struct Pushing(Pusher);
+pub(super) struct Pushing(pub(super) Pusher);
 
 impl Drop for Pushing {
     fn drop(&mut self) {
@@ -415,7 +430,7 @@ impl Drop for Pushing {
 }
 
 /// Appends a frame that has a buffer of its own.
-fn put(out: &mut Outbox, frame: BytesMut) {
+pub(super) fn put(out: &mut Outbox, frame: BytesMut) {
     if frame.len() > pool::BUFFER / 4 {
         out.push(frame.freeze());
     } else {
@@ -425,7 +440,7 @@ fn put(out: &mut Outbox, frame: BytesMut) {
 }
 
 /// Calls that a connection has left.
-struct Rate {
+pub(super) struct Rate {
     per_second: u32,
     /// Thousandths.
     left: u64,
@@ -433,11 +448,11 @@ struct Rate {
 }
 
 impl Rate {
-    fn new(per_second: u32, now: Moment) -> Self {
+    pub(super) fn new(per_second: u32, now: Moment) -> Self {
         Self { per_second, left: u64::from(per_second) * 2000, since: now }
     }
 
-    fn spend(&mut self, now: Moment) -> bool {
+    pub(super) fn spend(&mut self, now: Moment) -> bool {
         if self.per_second == 0 {
             return true;
         }
@@ -538,7 +553,9 @@ impl Taking<'_> {
         }
         let (server, pusher, peer) = (self.server, self.pusher, self.peer);
         let out = self.out.small();
-        let exchange = Exchange { frame, payload, deadline, peer, route, pusher, server, out };
+        let wire = Wire::Rpcx;
+        let exchange =
+            Exchange { frame, payload, deadline, peer, route, pusher, server, wire, out };
         let Outcome(Done::Later(mut pending)) = route.service.call(exchange) else { return };
         match pending.start(cx) {
             Poll::Ready(answer) => put(self.out, answer),
@@ -550,7 +567,8 @@ impl Taking<'_> {
         if frame.head.mode == Mode::Call {
             self.server.counters.faults.add(1);
             let (head, out) = (&frame.head, self.out.small());
-            write_fault(out, head, frame.service, frame.method, &fault, Pairs::NONE);
+            let wire = Wire::Rpcx;
+            write_fault(wire, out, head, frame.service, frame.method, &fault, Pairs::NONE);
         }
     }
 }

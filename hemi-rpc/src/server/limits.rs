@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hemi_core::Explain;
 use hemi_core::config::Size;
+use hemi_proto::hrpc;
 use hemi_proto::rpcx::Limits;
 use serde::Deserialize;
 
@@ -59,6 +60,12 @@ impl Default for RpcxLimits {
 impl RpcxLimits {
     pub(super) fn frames(&self) -> Limits {
         Limits { message: bytes(self.max_message_size), metadata: bytes(self.max_metadata_size) }
+    }
+
+    /// Those of HRPC.
+    pub(super) fn messages(&self) -> hrpc::Limits {
+        let Limits { message, metadata } = self.frames();
+        hrpc::Limits { message, metadata }
     }
 
     pub(super) fn decompressed(&self) -> usize {

@@ -9,6 +9,7 @@ mod cluster;
 mod gateway;
 mod go;
 mod grpc;
+mod hrpc;
 mod limits;
 mod server;
 mod services;

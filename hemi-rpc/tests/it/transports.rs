@@ -55,6 +55,9 @@ fn connections_may_be_encrypted() {
         let client = Client::new(endpoint.clone(), trusting(&ca.certificate()));
         assert_eq!(echo(&client, "secret").await.unwrap(), "secret");
         assert_eq!(echo(&client, &"x".repeat(100_000)).await.unwrap().len(), 100_000);
+        let hrpc = format!("hrpc@{endpoint}").parse().unwrap();
+        let client = Client::new(hrpc, trusting(&ca.certificate()));
+        assert_eq!(echo(&client, &"x".repeat(1_000_000)).await.unwrap().len(), 1_000_000);
         let stranger = Authority::new("stranger");
         let client = Client::new(endpoint.clone(), trusting(&stranger.certificate()));
         let refused = echo(&client, "secret").await.unwrap_err();
@@ -93,6 +96,8 @@ fn sockets_may_be_files() {
     ));
     let client = Client::to(&format!("unix@{}", path.display())).unwrap();
     assert_eq!(block_on(echo(&client, "here")).unwrap(), "here");
+    let client = Client::to(&format!("hrpc@{}", path.display())).unwrap();
+    assert_eq!(block_on(echo(&client, "there")).unwrap(), "there");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is sent for a call, and what comes back.
 
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
@@ -13,7 +13,9 @@ use tonic::body::Body as TonicBody;
 use tonic::{Code, Status};
 
 use super::conn::Busy;
+use super::hrpc::Wanted;
 use super::too_late;
+use crate::grpc::hrpc::Incoming;
 
 /// A call on its way.
 pub(super) struct Asked {
@@ -73,7 +75,11 @@ pub(super) struct Pump(AbortHandle);
 
 impl Pump {
     pub(super) fn start(stream: SendStream<Bytes>, first: Bytes, body: TonicBody) -> Self {
-        Self(tokio::spawn(pump(stream, first, body)).abort_handle())
+        Self::spawn(pump(stream, first, body))
+    }
+
+    pub(super) fn spawn(sending: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(sending).abort_handle())
     }
 }
 
@@ -130,11 +136,16 @@ async fn send(stream: &mut SendStream<Bytes>, mut bytes: Bytes) -> Result<(), ()
 
 /// The content of an answer.
 pub struct AnswerBody {
-    stream: RecvStream,
+    source: Source,
     _pump: Option<Pump>,
     deadline: Option<Pin<Box<Sleep>>>,
     ended: bool,
-    _busy: Busy,
+}
+
+/// Where it comes from.
+enum Source {
+    Http2(RecvStream, #[expect(dead_code, reason = "it counts")] Busy),
+    Hrpc(Incoming, #[expect(dead_code, reason = "it gives up")] Wanted),
 }
 
 impl AnswerBody {
@@ -145,9 +156,58 @@ impl AnswerBody {
         busy: Busy,
     ) -> Self {
         let whole = stream.is_end_stream();
-        let deadline =
-            until.filter(|_| !whole).map(|until| Box::pin(tokio::time::sleep_until(until)));
-        Self { stream, _pump: pump, deadline, ended: false, _busy: busy }
+        let source = Source::Http2(stream, busy);
+        Self { source, _pump: pump, deadline: deadline(until.filter(|_| !whole)), ended: false }
+    }
+
+    pub(super) fn hrpc(
+        incoming: Incoming,
+        wanted: Wanted,
+        pump: Option<Pump>,
+        until: Option<Instant>,
+    ) -> Self {
+        let source = Source::Hrpc(incoming, wanted);
+        Self { source, _pump: pump, deadline: deadline(until), ended: false }
+    }
+}
+
+fn deadline(until: Option<Instant>) -> Option<Pin<Box<Sleep>>> {
+    until.map(|until| Box::pin(tokio::time::sleep_until(until)))
+}
+
+impl Source {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        ended: &mut bool,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let stream = match self {
+            Self::Http2(stream, _) => stream,
+            Self::Hrpc(incoming, _) => {
+                let next = ready!(Pin::new(incoming).poll_frame(cx));
+                *ended = !matches!(&next, Some(Ok(frame)) if frame.is_data());
+                return Poll::Ready(next);
+            }
+        };
+        match stream.poll_data(cx) {
+            Poll::Ready(Some(Ok(data))) => {
+                let _ = stream.flow_control().release_capacity(data.len());
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Poll::Ready(Some(Err(e))) => {
+                *ended = true;
+                Poll::Ready(Some(Err(status_of(&e))))
+            }
+            Poll::Ready(None) => {
+                let trailers = ready!(stream.poll_trailers(cx));
+                *ended = true;
+                Poll::Ready(match trailers {
+                    Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
+                    Err(e) => Some(Err(status_of(&e))),
+                })
+            }
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 
@@ -162,31 +222,21 @@ impl HttpBody for AnswerBody {
         if self.ended {
             return Poll::Ready(None);
         }
-        let next = match self.stream.poll_data(cx) {
-            Poll::Ready(Some(Ok(data))) => {
-                let _ = self.stream.flow_control().release_capacity(data.len());
-                return Poll::Ready(Some(Ok(Frame::data(data))));
-            }
-            Poll::Ready(Some(Err(e))) => Poll::Ready(Some(Err(status_of(&e)))),
-            Poll::Ready(None) => match self.stream.poll_trailers(cx) {
-                Poll::Ready(Ok(trailers)) => Poll::Ready(trailers.map(|t| Ok(Frame::trailers(t)))),
-                Poll::Ready(Err(e)) => Poll::Ready(Some(Err(status_of(&e)))),
-                Poll::Pending => Poll::Pending,
-            },
-            Poll::Pending => Poll::Pending,
-        };
-        if next.is_pending() {
-            let Some(deadline) = &mut self.deadline else { return Poll::Pending };
-            ready!(pin!(deadline).poll(cx));
-            self.ended = true;
-            return Poll::Ready(Some(Err(too_late())));
+        let this = &mut *self;
+        let next = this.source.poll_frame(cx, &mut this.ended);
+        let Some(deadline) = &mut this.deadline else { return next };
+        match &next {
+            Poll::Pending => ready!(pin!(deadline).poll(cx)),
+            // A server gives a call up at about the same time.
+            Poll::Ready(Some(Err(_))) if Instant::now() >= deadline.deadline() => {}
+            Poll::Ready(_) => return next,
         }
-        self.ended = true;
-        next
+        this.ended = true;
+        Poll::Ready(Some(Err(too_late())))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.stream.is_end_stream()
+        self.ended || matches!(&self.source, Source::Http2(stream, _) if stream.is_end_stream())
     }
 }
 

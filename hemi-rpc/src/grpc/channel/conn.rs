@@ -14,7 +14,8 @@ use tracing::debug;
 
 use super::GrpcChannelConfig;
 use super::body::{AnswerBody, Asked, Content, Pump, status_of};
-use crate::Endpoint;
+use super::hrpc;
+use crate::{Client, ClientConfig, CodecId, Endpoint};
 
 /// Bytes of an answer that a node may send before they are taken,
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -42,6 +43,8 @@ pub(super) enum Sent {
 pub(super) struct Node {
     address: String,
     endpoint: Endpoint,
+    /// There if it is called by HRPC.
+    hrpc: Option<Client>,
     slots: Box<[Slot]>,
     next: AtomicUsize,
     trouble: Mutex<Trouble>,
@@ -87,9 +90,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Node {
     /// None for an address that can't be called from here.
-    pub(super) fn new(address: &str, conns: usize) -> Option<Self> {
+    pub(super) fn new(address: &str, config: &GrpcChannelConfig) -> Option<Self> {
         let endpoint = match address.parse() {
-            Ok(endpoint @ (Endpoint::Tcp(_) | Endpoint::Unix(_))) => endpoint,
+            Ok(endpoint @ (Endpoint::Tcp(_) | Endpoint::Unix(_) | Endpoint::Hrpc(_))) => endpoint,
             _ => {
                 tracing::warn!("a node is left out: {address} is no address of gRPC");
                 return None;
@@ -97,8 +100,22 @@ impl Node {
         };
         Some(Self {
             address: address.to_owned(),
+            hrpc: match endpoint {
+                Endpoint::Hrpc(_) => Some(Client::new(
+                    endpoint.clone(),
+                    ClientConfig {
+                        codec: CodecId::PROTOBUF,
+                        conns: config.conns,
+                        connect_timeout: config.connect_timeout,
+                        tls: config.tls.clone(),
+                        max_message_size: hrpc::LONGEST,
+                        ..ClientConfig::default()
+                    },
+                )),
+                _ => None,
+            },
             endpoint,
-            slots: (0..conns.max(1)).map(|_| Slot::default()).collect(),
+            slots: (0..config.conns.max(1)).map(|_| Slot::default()).collect(),
             next: AtomicUsize::new(0),
             trouble: Mutex::new(Trouble { until: None, pause: LEFT.0 }),
         })
@@ -111,7 +128,7 @@ impl Node {
     /// What is asked for.
     pub(super) fn authority(&self) -> &str {
         match &self.endpoint {
-            Endpoint::Tcp(address) | Endpoint::Http(address) => address,
+            Endpoint::Tcp(address) | Endpoint::Http(address) | Endpoint::Hrpc(address) => address,
             Endpoint::Unix(_) => "localhost",
         }
     }
@@ -126,6 +143,11 @@ impl Node {
 
     /// Sends a call, and waits for the head of its answer.
     pub(super) async fn send(&self, config: &GrpcChannelConfig, asked: Asked) -> Sent {
+        if let Some(client) = &self.hrpc {
+            let sent = hrpc::send(client, asked).await;
+            self.note(!matches!(sent, Sent::Unseen(..)));
+            return sent;
+        }
         let Asked { head, content, until } = asked;
         let conn = match self.conn(config).await {
             Ok(conn) => conn,
@@ -200,20 +222,19 @@ impl Node {
             Ok(connected) => connected.map_err(|e| e.to_string()),
             Err(_) => Err("connecting takes too long".to_owned()),
         };
+        self.note(connected.is_ok());
+        connected.inspect(|conn| *lock(&slot.conn) = Some(conn.clone()))
+    }
+
+    /// It could be connected to, or is left alone for a while.
+    fn note(&self, works: bool) {
         let mut trouble = lock(&self.trouble);
-        match connected {
-            Ok(conn) => {
-                *trouble = Trouble { until: None, pause: LEFT.0 };
-                *lock(&slot.conn) = Some(conn.clone());
-                Ok(conn)
-            }
-            Err(e) => {
-                let pause = trouble.pause;
-                *trouble =
-                    Trouble { until: Some(Instant::now() + pause), pause: (pause * 2).min(LEFT.1) };
-                Err(e)
-            }
-        }
+        let pause = trouble.pause;
+        *trouble = if works {
+            Trouble { until: None, pause: LEFT.0 }
+        } else {
+            Trouble { until: Some(Instant::now() + pause), pause: (pause * 2).min(LEFT.1) }
+        };
     }
 
     async fn connect(&self, config: &GrpcChannelConfig) -> std::io::Result<Conn> {

@@ -7,7 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use hemi_rpc::{GrpcChannel, GrpcChannelConfig, GrpcLimits, Retry, Several};
+use hemi_rpc::{
+    Asking, Fault, GrpcChannel, GrpcChannelConfig, GrpcLimits, Refusal, Retry, RpcxServer, Several,
+};
 use rpc_interop::proto::test_service_client::TestServiceClient;
 use rpc_interop::proto::unimplemented_service_client::UnimplementedServiceClient;
 use rpc_interop::proto::{
@@ -19,7 +21,8 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
 
 use super::peers::go_peer;
-use super::serve_grpc;
+use super::{interop, serve_grpc};
+use crate::server::serve_this;
 
 type Client = TestServiceClient<GrpcChannel>;
 
@@ -155,6 +158,51 @@ async fn metadata_and_errors(client: &mut Client, channel: GrpcChannel) {
 async fn every_case_of_our_server_is_good() {
     let server = serve_grpc(GrpcLimits::default());
     every_case(GrpcChannel::to(&server.addr().to_string()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn every_case_is_good_at_the_port_of_rpcx() {
+    let server = RpcxServer::new("127.0.0.1:0".parse().unwrap()).grpc_service(interop()).http();
+    let server = serve_this(server);
+    every_case(GrpcChannel::to(&format!("hrpc@{}", server.addr())).unwrap()).await;
+    every_case(GrpcChannel::to(&server.addr().to_string()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_read_holds_up_no_other() {
+    let server = RpcxServer::new("127.0.0.1:0".parse().unwrap()).grpc_service(interop());
+    let server = serve_this(server);
+    let channel = GrpcChannel::to(&format!("hrpc@{}", server.addr())).unwrap();
+    let mut client = Client::new(channel);
+    let sizes = [50_000; 100];
+    let replies = client.streaming_output_call(outputs(&sizes, 0)).await;
+    let mut replies = replies.unwrap().into_inner();
+    for _ in 0..20 {
+        client.empty_call(Empty {}).await.unwrap();
+    }
+    for size in sizes {
+        let reply = replies.message().await.unwrap().unwrap();
+        assert_eq!(reply.payload.unwrap().body.len(), size as usize);
+    }
+    assert!(replies.message().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn guards_are_asked_at_the_port_of_rpcx() {
+    let guard = |asking: &Asking<'_>| match asking.token() {
+        Some(b"Bearer tok") => Ok(()),
+        _ => Err(Refusal::Call(Fault::new("who are you?"))),
+    };
+    let server = RpcxServer::new("127.0.0.1:0".parse().unwrap()).grpc_service(interop());
+    let server = serve_this(server.http().guard(guard));
+    for address in [format!("hrpc@{}", server.addr()), server.addr().to_string()] {
+        let mut client = Client::new(GrpcChannel::to(&address).unwrap());
+        let refused = client.empty_call(Empty {}).await.unwrap_err();
+        assert_eq!((refused.code(), refused.message()), (Code::Unauthenticated, "who are you?"));
+        let mut request = Request::new(Empty {});
+        request.metadata_mut().insert("authorization", "Bearer tok".parse().unwrap());
+        client.empty_call(request).await.unwrap();
+    }
 }
 
 /// The server in Go.
