@@ -1,5 +1,6 @@
 //! The server and the client of the rows about RPC: `bench-rpc serve FILE` runs a config, `bench-rpc load ADDRESS
 //! CONNECTIONS CALLERS SECONDS` has so many callers at once send a message of 581 bytes each, and looks at what comes back.
+//! `bench-rpc load-hrpc …` does so by HRPC, where the server speaks it, or else by rpcx.
 //! `bench-rpc write FILE` writes the message as gRPC sends it, for h2load.
 //!
 //! Ends with a line like that of `wrk.lua`, where requests are calls.
@@ -71,12 +72,20 @@ async fn main() -> Result<()> {
             hemi_core::serve(registry, &std::fs::read_to_string(file)?).await?;
         }
         ["load", address, conns, callers, seconds] => {
-            load(address, conns.parse()?, callers.parse()?, seconds.parse()?).await?;
+            let client = client(address, conns.parse()?)?;
+            load(client, conns.parse()?, callers.parse()?, seconds.parse()?).await?;
+        }
+        ["load-hrpc", address, conns, callers, seconds] => {
+            let mut client = self::client(&format!("hrpc@{address}"), conns.parse()?)?;
+            if let Err(RpcError::Lost(_)) = call(&client, &message()).await {
+                client = self::client(address, conns.parse()?)?;
+            }
+            load(client, conns.parse()?, callers.parse()?, seconds.parse()?).await?;
         }
         ["write", file] => std::fs::write(file, framed())?,
         _ => {
             return Err(
-                "usage: bench-rpc serve FILE | load ADDRESS CONNECTIONS CALLERS SECONDS | write FILE"
+                "usage: bench-rpc serve FILE | load[-hrpc] ADDRESS CONNECTIONS CALLERS SECONDS | write FILE"
                     .into(),
             );
         }
@@ -84,9 +93,12 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-async fn load(address: &str, conns: usize, callers: usize, seconds: u64) -> Result<()> {
+fn client(address: &str, conns: usize) -> Result<Client> {
     let config = ClientConfig { codec: CodecId::PROTOBUF, conns, ..ClientConfig::default() };
-    let client = Client::new(address.parse()?, config);
+    Ok(Client::new(address.parse()?, config))
+}
+
+async fn load(client: Client, conns: usize, callers: usize, seconds: u64) -> Result<()> {
     for _ in 0..5 * conns {
         call(&client, &message()).await?;
     }

@@ -33,7 +33,8 @@ pub(super) fn run(addr: SocketAddr, load: &Load, seconds: u32) -> Result<Done> {
         Style::Http2(streams) => return run_http2(addr, load, streams, None, seconds),
         Style::Grpc(streams) => return run_grpc(addr, load, streams, seconds),
         Style::Http3(streams) => return run_http3(addr, load, streams, seconds),
-        Style::Rpcx(callers) => return run_rpcx(addr, load, callers, seconds),
+        Style::Rpcx(callers) => return run_rpc(addr, load, "load", callers, seconds),
+        Style::Hrpc(callers) => return run_rpc(addr, load, "load-hrpc", callers, seconds),
         _ => {}
     }
     let mut wrk = pinned(CLIENT_CORE);
@@ -124,11 +125,11 @@ fn run_http3(addr: SocketAddr, load: &Load, streams: u32, seconds: u32) -> Resul
 }
 
 /// Load from `bench-rpc`, which takes its calls for requests.
-fn run_rpcx(addr: SocketAddr, load: &Load, callers: u32, seconds: u32) -> Result<Done> {
+fn run_rpc(addr: SocketAddr, load: &Load, what: &str, callers: u32, seconds: u32) -> Result<Done> {
     static CLIENT: OnceLock<PathBuf> = OnceLock::new();
     let client = client(&CLIENT, "bench-rpc")?;
     let mut command = pinned(CLIENT_CORE);
-    command.arg(client).args(["load", &addr.to_string()]);
+    command.arg(client).args([what, &addr.to_string()]);
     command.args([load.connections, callers, seconds].map(|number| number.to_string()));
     stdout_of(&mut command)?.parse()
 }

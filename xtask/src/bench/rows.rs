@@ -74,6 +74,8 @@ pub(super) enum Style {
     Http3(u32),
     /// Calls of rpcx instead, by this many callers who share the connections, each after the answer to the one before.
     Rpcx(u32),
+    /// The same by HRPC, from servers that speak it.
+    Hrpc(u32),
     /// Calls of gRPC, by this many callers on each connection, each after the answer to the one before, by h2load.
     Grpc(u32),
 }
@@ -318,6 +320,18 @@ pub(super) const ROWS: &[Row] = &[
         measure: rpcx(500, 500),
     },
     Row {
+        name: "hrpc-50",
+        what: "call of 581 bytes both ways by HRPC, against rpcx in Go, 50 callers on 10 connections",
+        subject: "rpc",
+        measure: hrpc(10, 50),
+    },
+    Row {
+        name: "hrpc-500",
+        what: "call of 581 bytes both ways by HRPC, against rpcx in Go, 500 callers on 10 connections",
+        subject: "rpc",
+        measure: hrpc(10, 500),
+    },
+    Row {
         name: "grpc-50",
         what: "call of 581 bytes both ways by gRPC, 50 callers on 10 connections",
         subject: "rpc",
@@ -453,6 +467,11 @@ const fn websocket(at_once: u32) -> Measure {
 
 const fn rpcx(connections: u32, callers: u32) -> Measure {
     let load = Load { style: Style::Rpcx(callers), connections, ..Load::get("") };
+    Measure::Cpu { load, bar: Bar::Ratio(2.5), against: &["rpcx"] }
+}
+
+const fn hrpc(connections: u32, callers: u32) -> Measure {
+    let load = Load { style: Style::Hrpc(callers), connections, ..Load::get("") };
     Measure::Cpu { load, bar: Bar::Ratio(2.5), against: &["rpcx"] }
 }
 

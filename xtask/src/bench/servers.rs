@@ -50,7 +50,7 @@ enum Source {
 const STATIC: &[&str] = &["static-1k", "static-100k", "static-10m"];
 
 /// The rows about RPC.
-const RPCX: &[&str] = &["rpcx-50", "rpcx-500", "rpcx-500-each"];
+const RPCX: &[&str] = &["rpcx-50", "rpcx-500", "rpcx-500-each", "hrpc-50", "hrpc-500"];
 
 /// The rows about gRPC.
 const GRPC: &[&str] = &["grpc-50", "grpc-500"];
