@@ -251,6 +251,28 @@ fn what_is_no_answer_is_a_502() {
 }
 
 #[test]
+fn an_answer_that_came_whole_is_passed_on_with_its_length() {
+    for (chunks, content, whole) in [
+        ("3\r\nabc\r\n0\r\n\r\n", "abc", true),
+        ("3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n", "abcdefg", true),
+        ("3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n", "abc", false),
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}");
+        let upstream = Upstream::start(move |_| Act::Answer(answer.clone().into_bytes()));
+        let server = proxy(&upstream);
+        let mut client = server.connect();
+        // The connection to the node is kept: nothing of the answer is left on it.
+        for _ in 0..3 {
+            let reply = ask(&mut client, "GET", "/", &[]).unwrap();
+            assert_eq!(reply.text(), content);
+            let length = reply.header("content-length").map(str::to_owned);
+            assert_eq!(length, whole.then(|| content.len().to_string()), "{chunks:?}");
+        }
+        assert_eq!(upstream.connections(), 1, "{chunks:?}");
+    }
+}
+
+#[test]
 fn an_answer_that_breaks_off_does_not_look_whole() {
     for bytes in [
         "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc",

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU16, Ordering, fence};
 
 use bytes::BytesMut;
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, Timespec};
-use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
+use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, squeue};
 use rustix::io::Errno;
 
 /// Bytes that are received at once, at most.
@@ -35,6 +35,9 @@ const IGNORED: u64 = u64::MAX;
 /// Whether a busy ring can do without its alarm: elsewhere the kernel lacks a barrier between noting that
 /// there is work and looking whether to signal it.
 const QUIET: bool = cfg!(target_arch = "x86_64");
+
+/// What has completed is reaped by the call that starts the next, even if the kernel has not said so before.
+const REAP: u32 = EnterFlags::GETEVENTS.bits();
 
 /// Turns of a ring that ends, if there is so much to do.
 const ROUNDS: usize = 64;
@@ -278,8 +281,10 @@ impl<T> Ring<T> {
         if QUIET {
             self.ring.completion().disable_eventfd();
         }
-        // If the kernel lacks memory for it, it is tried again.
-        let _ = self.ring.submit();
+        let started = self.ring.submission().len() as u32;
+        // SAFETY: it reads no more than the queue, which holds what it was given; what that points to is kept with
+        // the sockets. If the kernel lacks memory for it, it is tried again.
+        let _ = unsafe { self.ring.submitter().enter::<libc::sigset_t>(started, 0, REAP, None) };
         let mut completed = std::mem::take(&mut self.completed);
         completed.extend(self.ring.completion());
         for entry in completed.drain(..) {
