@@ -14,7 +14,7 @@ use quinn::udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
 };
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
 use crate::sys::{gather_datagrams, let_fragment_v6, watch_readable};
@@ -41,6 +41,8 @@ pub struct Port {
     socket: AsyncFd<OwnedFd>,
     /// Whether its addresses are those of IPv6, be they of IPv4 within.
     is_v6: bool,
+    /// Whether it has another end that may be told not to listen.
+    connected: bool,
     state: Arc<UdpSocketState>,
 }
 
@@ -86,7 +88,8 @@ impl Port {
             set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::WANT)?;
             let_fragment_v6(&socket)?;
         }
-        Ok(Self { socket: watch_readable(socket.into())?, is_v6, state: Arc::new(state) })
+        let (socket, state) = (watch_readable(socket.into())?, Arc::new(state));
+        Ok(Self { socket, is_v6, connected: false, state })
     }
 
     /// A new one that is connected to a node, with what is known of the system by this one.
@@ -100,17 +103,21 @@ impl Port {
         let _ = gather_datagrams(&socket);
         socket.connect(&to.into())?;
         let (is_v6, state) = (to.is_ipv6(), self.state.clone());
-        Ok(Self { socket: watch_readable(socket.into())?, is_v6, state })
+        Ok(Self { socket: watch_readable(socket.into())?, is_v6, connected: true, state })
     }
 
     /// Waits for datagrams, and receives as many as there are and have room.
     ///
     /// # Errors
-    /// When the system fails. That nobody listens at the other end of a connected port is told by sending.
+    /// When the system fails; of a connected port also when nobody listens at the other end, which is told once, here or
+    /// by sending.
     pub fn poll_recv(&self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<io::Result<()>> {
         batch.filled = 0;
         loop {
-            let mut ready = ready!(self.socket.poll_read_ready(cx))?;
+            let mut ready = match self.socket.poll_read_ready(cx) {
+                Poll::Ready(ready) => ready?,
+                Poll::Pending => return self.poll_error(cx),
+            };
             let Batch { room, metas, filled, .. } = batch;
             let mut pieces = room.chunks_mut(BURST);
             let mut bufs: [IoSliceMut<'_>; BURSTS] =
@@ -131,6 +138,17 @@ impl Port {
                 Err(e) => return Poll::Ready(Err(e)),
             }
         }
+    }
+
+    /// Waits for an error, which gives nothing to read, and is told as if nothing could be sent any more.
+    fn poll_error(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.connected {
+            let _told = ready!(self.socket.poll_write_ready(cx))?;
+            if let Some(error) = SockRef::from(self.socket.get_ref()).take_error()? {
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Pending
     }
 
     /// Sends datagrams of a size to an address, as from another one of this machine if one is named; what there is
@@ -259,6 +277,14 @@ impl<'a> Burst<'a> {
         self.bytes.chunks(self.size.max(1)).chain(empty)
     }
 
+    /// The first so many of them, and the others.
+    #[must_use]
+    pub fn split_at(self, count: usize) -> (Self, Self) {
+        let len = self.size.saturating_mul(count).min(self.bytes.len());
+        let (first, others) = self.bytes.split_at(len);
+        (Self { bytes: first, ..self }, Self { bytes: others, ..self })
+    }
+
     /// How many they are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -308,6 +334,21 @@ mod tests {
         }
         assert_eq!(all, sent.map(|(_, bytes)| bytes.to_vec()));
         assert!(bursts < sent.len(), "{bursts}");
+    }
+
+    #[tokio::test]
+    async fn that_nobody_listens_is_told_who_waits() {
+        let (server, _) = port("127.0.0.1:0");
+        // Hears one other only, and keeps its port.
+        let deaf = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        deaf.connect("127.0.0.1:9").unwrap();
+        let nobody = deaf.local_addr().unwrap();
+        let client = server.connect(nobody).unwrap();
+        let mut batch = Batch::default();
+        let told = poll_fn(|cx| client.poll_recv(cx, &mut batch));
+        let (told, sent) = tokio::join!(told, async { client.send(nobody, None, b"ping", 4) });
+        assert_eq!(sent.unwrap(), 1);
+        assert_eq!(told.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[tokio::test]
