@@ -1,13 +1,15 @@
 //! Routers below HTTP on the Hemi engine: TCP connections and datagrams of UDP go to backends as they are.
 //!
 //! A [`TcpxRouter`] accepts connections, and asks its [`Case`]s, in the order written, whether they are for
-//! it; the [`Dealet`]s inside of that do what is to be done. So does a [`UdpxRouter`] with datagrams.
+//! it; the [`Dealet`]s inside of that do what is to be done. So does a [`UdpxRouter`] with datagrams, and a [`QuixRouter`]
+//! with connections of QUIC.
 
 #![forbid(unsafe_code)]
 
 mod backend;
 mod case;
 mod dealet;
+mod quix;
 mod record;
 mod tcpx;
 mod udpx;
@@ -16,6 +18,7 @@ mod vars;
 pub use backend::{Dialed, TcpxBackend, TcpxBackendConfig, TcpxBackendKind};
 pub use case::{Case, CaseConfig, CaseKind};
 pub use dealet::{AnyDealet, Deal, Dealet, DealetKind, DealetRegistry, DynDealet, UdpxDealet};
+pub use quix::QuixRouter;
 pub use tcpx::conn::TcpxConn;
 pub use tcpx::opening::Opening;
 pub use tcpx::{TcpxConfig, TcpxRouter, Transparent};
@@ -33,5 +36,6 @@ pub fn register(registry: &mut Registry) {
         .add::<CaseKind, Case>(|case| case)
         .add::<UdpxBackendKind, UdpxBackend>(|backend| backend)
         .server::<TcpxRouter>()
-        .server::<UdpxRouter>();
+        .server::<UdpxRouter>()
+        .server::<QuixRouter>();
 }

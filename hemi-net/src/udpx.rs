@@ -38,19 +38,25 @@ use hemi_core::quic::peek::Peeked;
 use hemi_core::server::Server;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run, Shut};
 use hemi_proto::client_hello::ClientHello;
+use hemi_proto::quic_head::QuicHead;
+use hemi_proto::quic_initial::Initial;
 use serde::Deserialize;
 use tokio::sync::Notify;
 use tracing::warn;
 
 pub use self::backend::{UdpxBackend, UdpxBackendKind};
-use self::flow::UdpxFlow;
-use self::session::Table;
+use self::flow::{Of, UdpxFlow};
+use self::session::{Start, Table, Waiting};
 use crate::NetVar;
 use crate::case::{Case, CaseKind};
 use crate::dealet::{Deal, UdpxDealet};
+use crate::quix::conns::{Conns, Id};
 
 /// Datagrams that a hello of QUIC may come in, at most.
 const HELLO: usize = 8;
+
+/// Bytes of a datagram of QUIC, at least, that anybody would answer (RFC 9000, 10.3).
+const SMALLEST: usize = 21;
 
 /// Batches received in a row, before others of the core get their turn.
 const TURN: usize = 8;
@@ -80,13 +86,20 @@ pub struct UdpxRouter {
     accepting: Mutex<Option<Box<dyn Send>>>,
     shared: Arc<Shared>,
     tables: Arc<PerCore<Table>>,
+    /// Stages that receive, or are about to.
+    readers: Arc<AtomicUsize>,
     active: Arc<Active>,
 }
+
+/// A stage that receives, until this is dropped.
+struct Reader(Arc<AtomicUsize>);
 
 /// What all cores share.
 struct Shared {
     name: String,
     branches: Vec<Branch>,
+    /// There if sessions are connections of QUIC.
+    conns: Option<Arc<Conns>>,
     /// Whether it must be known whom clients of QUIC ask for.
     peeks: bool,
     /// Sessions of a core, at most.
@@ -112,6 +125,15 @@ struct Home {
     close: Shut,
 }
 
+/// What is known of datagrams that are of no session.
+#[derive(Default)]
+struct Known {
+    /// What has come before, with them, if that had to be waited for.
+    early: Vec<Box<[u8]>>,
+    hello: Option<Arc<ClientHello>>,
+    of: Option<Of>,
+}
+
 /// The sessions of a stage.
 #[derive(Debug, Default)]
 struct Active {
@@ -128,6 +150,7 @@ struct Counters {
     opened: Counter,
     evicted: Counter,
     refused: Counter,
+    moved: Counter,
     unmatched: Counter,
     dropped: Counter,
     received: Counter,
@@ -141,6 +164,17 @@ impl Component for UdpxRouter {
     type Config = UdpxConfig;
 
     fn create(config: UdpxConfig, cx: &mut CreateCx<'_>) -> Result<Self> {
+        Self::of(config, None, cx)
+    }
+}
+
+impl UdpxRouter {
+    /// One whose sessions are connections of QUIC, if it has those.
+    pub(crate) fn of(
+        config: UdpxConfig,
+        conns: Option<Arc<Conns>>,
+        cx: &mut CreateCx<'_>,
+    ) -> Result<Self> {
         let wanted = cx.receive_on(config.address)?;
         let cores = cx.cores();
         let branch = |case: Arc<Case>| {
@@ -158,6 +192,7 @@ impl Component for UdpxRouter {
         };
         let shared = Shared {
             name: cx.name().to_owned(),
+            conns,
             peeks: branches.iter().any(peeks),
             branches,
             most: config.max_sessions.get().div_ceil(cores),
@@ -170,6 +205,7 @@ impl Component for UdpxRouter {
             accepting: Mutex::default(),
             shared: Arc::new(shared),
             tables: cx.keep(|| PerCore::new(cores, Table::default)),
+            readers: cx.keep(Default::default),
             active: Arc::default(),
         })
     }
@@ -180,7 +216,7 @@ impl Lifecycle for UdpxRouter {
         let datagrams = cx.listeners().open_datagrams(self.wanted, cx.cores())?;
         let _ = self.datagrams.set(datagrams);
         *self.accepting.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Box::new(cx.stage().accepting()));
+            Some(Box::new((cx.stage().accepting(), Reader::new(&self.readers))));
         Ok(())
     }
 
@@ -212,12 +248,13 @@ impl Lifecycle for UdpxRouter {
             let _ = ended.await;
         }
         drop(accepting);
-        // What follows this stage passes on what clients of its sessions send; else nobody does.
-        if !cx.linger().is_zero() {
-            tokio::select! {
-                () = self.active.all_ended() => {}
-                () = cx.stop().cancelled() => {}
-            }
+        // What follows this stage passes on what clients of its sessions send; else nobody does, and all that may still
+        // come are answers.
+        let followed = self.readers.load(Ordering::Acquire) > 0;
+        tokio::select! {
+            () = self.active.all_ended() => {}
+            () = cx.stop().cancelled() => {}
+            () = tokio::time::sleep(cx.linger()), if !followed => {}
         }
         close.cancel();
         self.active.all_ended().await;
@@ -281,18 +318,70 @@ impl Home {
         for burst in batch.bursts() {
             counters.received.add(burst.count() as u64);
             counters.bytes_received.add(burst.bytes.len() as u64);
-            match table.find(&(burst.from, burst.to)) {
+            if let Some(conns) = &self.shared.conns {
+                self.take_conns(burst, &mut table, conns);
+                continue;
+            }
+            let client = (burst.from, burst.to);
+            match table.find(&client) {
                 Some(session) => session.pass(&burst, counters),
-                None if self.shared.peeks => self.peek(burst, &mut table),
-                None => self.deal(burst, &mut table, Vec::new(), None),
+                None if self.shared.peeks => {
+                    let waiting = table.waiting(&(client, None)).unwrap_or_default();
+                    self.peek(burst, &mut table, (client, None), waiting);
+                }
+                None => self.deal(burst, &mut table, Known::default()),
             }
         }
     }
 
-    /// Has a flow be dealt with once it is known whom it asks for, if it is one of QUIC.
-    fn peek(self: &Arc<Self>, burst: Burst<'_>, table: &mut Table) {
+    /// The same for what is of connections of QUIC, or will be.
+    fn take_conns(self: &Arc<Self>, mut burst: Burst<'_>, table: &mut Table, conns: &Arc<Conns>) {
         let client = (burst.from, burst.to);
-        let mut waiting = table.waiting(&client);
+        while let Some(first) = burst.datagrams().next().filter(|first| !first.is_empty()) {
+            let Some(session) = table.find_conn(&client, first, conns) else {
+                let (one, others) = burst.split_at(1);
+                self.begin_conn(one, table, conns);
+                burst = others;
+                continue;
+            };
+            let is_of = |datagram: &&[u8]| {
+                table.find_conn(&client, datagram, conns).is_some_and(|of| Arc::ptr_eq(of, session))
+            };
+            let (of, others) = burst.split_at(burst.datagrams().take_while(is_of).count());
+            session.pass(&of, &self.shared.counters);
+            burst = others;
+        }
+    }
+
+    /// Deals with a datagram that is of no session of its core.
+    fn begin_conn(self: &Arc<Self>, one: Burst<'_>, table: &mut Table, conns: &Arc<Conns>) {
+        let Some(head) = QuicHead::read(one.bytes).filter(|_| one.bytes.len() >= SMALLEST) else {
+            return self.shared.counters.unmatched.add(1);
+        };
+        if let Some(conn) = conns.find(&head) {
+            let known =
+                Known { hello: conn.hello.clone(), of: Some(Of::Known(conn)), ..Known::default() };
+            return self.deal(one, table, known);
+        }
+        let first = Id::new(head.to());
+        if matches!(head, QuicHead::Long { .. }) && self.shared.peeks {
+            let start = ((one.from, one.to), Some(first));
+            let waiting = table.waiting(&start);
+            if waiting.is_some() || Initial::take(&mut { one.bytes }).is_some() {
+                return self.peek(one, table, start, waiting.unwrap_or_default());
+            }
+        }
+        self.deal(one, table, Known { of: Some(Of::New(first)), ..Known::default() });
+    }
+
+    /// Has a flow be dealt with once it is known whom it asks for, if it is one of QUIC.
+    fn peek(
+        self: &Arc<Self>,
+        burst: Burst<'_>,
+        table: &mut Table,
+        start: Start,
+        mut waiting: Waiting,
+    ) {
         let mut seen = if waiting.datagrams.is_empty() { Peeked::Nothing } else { Peeked::More };
         for datagram in burst.datagrams() {
             waiting.datagrams.push(datagram.into());
@@ -304,11 +393,15 @@ impl Home {
             };
         }
         match seen {
-            Peeked::More if waiting.datagrams.len() < HELLO => table.wait(client, waiting),
-            Peeked::Hello(hello) => {
-                self.deal(burst, table, waiting.datagrams, Some(Box::new(hello)));
+            Peeked::More if waiting.datagrams.len() < HELLO => table.wait(start, waiting),
+            seen => {
+                let hello = match seen {
+                    Peeked::Hello(hello) => Some(Arc::new(hello)),
+                    Peeked::More | Peeked::Nothing => None,
+                };
+                let known = Known { early: waiting.datagrams, hello, of: start.1.map(Of::New) };
+                self.deal(burst, table, known);
             }
-            _ => self.deal(burst, table, waiting.datagrams, None),
         }
     }
 
@@ -317,11 +410,11 @@ impl Home {
         self: &Arc<Self>,
         burst: Burst<'_>,
         table: &mut Table,
-        early: Vec<Box<[u8]>>,
-        hello: Option<Box<ClientHello>>,
+        Known { early, hello, of }: Known,
     ) {
         let (held, reason) = (Vec::new(), "unmatched");
-        let mut flow = UdpxFlow { burst, home: self, table, early, hello, case: 0, held, reason };
+        let mut flow =
+            UdpxFlow { burst, home: self, table, early, hello, of, case: 0, held, reason };
         for (index, branch) in self.shared.branches.iter().enumerate() {
             flow.case = index;
             if !branch.case.matches(&flow) {
@@ -360,6 +453,19 @@ impl Home {
     fn enter(&self) -> One {
         self.active.count.fetch_add(1, Ordering::AcqRel);
         One(self.active.clone())
+    }
+}
+
+impl Reader {
+    fn new(all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(1, Ordering::AcqRel);
+        Self(all.clone())
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -403,6 +509,7 @@ impl Counters {
             opened: counter(),
             evicted: counter(),
             refused: counter(),
+            moved: counter(),
             unmatched: counter(),
             dropped: counter(),
             received: counter(),
@@ -413,7 +520,7 @@ impl Counters {
     }
 
     /// Each with its name and what it is.
-    fn each(&self) -> [(&'static str, &'static str, &Counter); 9] {
+    fn each(&self) -> [(&'static str, &'static str, &Counter); 10] {
         [
             ("hemi_router_sessions_opened", "Sessions begun.", &self.opened),
             (
@@ -422,6 +529,11 @@ impl Counters {
                 &self.evicted,
             ),
             ("hemi_router_sessions_refused", "Sessions not begun, for maxSessions.", &self.refused),
+            (
+                "hemi_router_sessions_moved",
+                "Sessions begun by clients of QUIC that came by another way.",
+                &self.moved,
+            ),
             ("hemi_router_datagrams_unmatched", "Datagrams that no case took.", &self.unmatched),
             ("hemi_router_datagrams_dropped", "Datagrams not passed on.", &self.dropped),
             ("hemi_router_datagrams_received", "Datagrams that clients sent.", &self.received),

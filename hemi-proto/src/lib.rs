@@ -44,6 +44,7 @@ pub mod prefix_int;
 pub mod priority;
 pub mod proxy_protocol;
 pub mod query;
+pub mod quic_head;
 pub mod quic_initial;
 pub mod range;
 pub mod replace;

@@ -10,8 +10,8 @@
 //! }
 //! ```
 //!
-//! What a client sends from one port goes to one node, and what that answers comes back. Many datagrams go by one
-//! system call where the kernel has it so.
+//! What a client sends from one port goes to one node, and what that answers comes back; in a `quixRouter` that is what
+//! it sends of one connection, from wherever. Many datagrams go by one system call where the kernel has it so.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +73,7 @@ impl UdpxDealet for UdpxProxy {
     fn deal_flow(&self, flow: &mut UdpxFlow<'_>) -> Deal {
         let key = self.hash_key.as_ref().map(|key| key.render(&*flow).into_owned());
         let client = Some(flow.peer().ip());
-        let by = By { client, key: key.as_deref(), ..By::default() };
+        let by = By { client, key: key.as_deref(), node: flow.node(), ..By::default() };
         match self.backend.pick(&by, &[]) {
             Ok(node) => {
                 let backend = self.backend.clone();
@@ -83,6 +83,7 @@ impl UdpxDealet for UdpxProxy {
         }
         Deal::Done
     }
+
     fn peeks_flow(&self) -> bool {
         let mut variables = self.hash_key.iter().flat_map(Template::variables);
         variables.any(NetVar::is_peeked)

@@ -32,6 +32,7 @@ mod origins;
 mod pgsql_proxy;
 mod proxy_faults;
 mod proxy_protocol;
+mod quix;
 mod redirect;
 mod redis;
 mod referer;

@@ -13,6 +13,7 @@ use hemi_proto::client_hello::ClientHello;
 
 use super::Home;
 use super::session::{Passing, Session, Table};
+use crate::quix::conns::{Conn, Id};
 use crate::{NetVar, UdpxBackend};
 
 /// Datagrams of a client that have come in a row, and of no session.
@@ -23,10 +24,21 @@ pub struct UdpxFlow<'a> {
     /// What has come before, and is part of it, if that had to be waited for; then the burst is among them.
     pub(super) early: Vec<Box<[u8]>>,
     /// There if it begins a connection of QUIC, and somebody wants to know.
-    pub(super) hello: Option<Box<ClientHello>>,
+    pub(super) hello: Option<Arc<ClientHello>>,
+    /// What it is of, if that is a connection of QUIC.
+    pub(super) of: Option<Of>,
     pub(super) case: usize,
     pub(super) held: Vec<Box<dyn Any + Send + Sync>>,
     pub(super) reason: &'static str,
+}
+
+/// What datagrams of a connection of QUIC are of.
+#[derive(Debug)]
+pub(super) enum Of {
+    /// One that begins, by the id that its client has chosen for that.
+    New(Id),
+    /// One whose client comes by another way now, or one of the same node.
+    Known(Arc<Conn>),
 }
 
 /// How datagrams are passed on.
@@ -68,6 +80,16 @@ impl UdpxFlow<'_> {
         self.burst
     }
 
+    /// The node that it is to go to if that can be, by its [`hemi_core::backend::Endpoint::id`]: the one that knows
+    /// the connection of QUIC that it is of.
+    #[must_use]
+    pub fn node(&self) -> Option<u64> {
+        match &self.of {
+            Some(Of::Known(conn)) => Some(conn.node),
+            _ => None,
+        }
+    }
+
     /// Keeps something until the session is over; if there will be none, until it has been dealt with.
     pub fn hold(&mut self, what: impl Any + Send + Sync) {
         self.held.push(Box::new(what));
@@ -106,9 +128,19 @@ impl UdpxFlow<'_> {
             return self.end_as("limited");
         }
         let client = (self.burst.from, self.burst.to);
-        let session = Arc::new(Session::new(port, node, client, self.reached()));
         let counters = &self.home.shared.counters;
         counters.opened.add(1);
+        let conn = match (self.of.take(), &self.home.shared.conns) {
+            (Some(Of::Known(conn)), _) => {
+                counters.moved.add(1);
+                Some(conn)
+            }
+            (Some(Of::New(first)), Some(conns)) => {
+                Some(Conn::new(conns, first, self.hello.clone(), pick.endpoint().id()))
+            }
+            _ => None,
+        };
+        let session = Arc::new(Session::new((port, node), client, self.reached(), conn));
         for bytes in &self.early {
             session.pass(&Burst { bytes, size: bytes.len(), ..self.burst }, counters);
         }
@@ -145,9 +177,9 @@ impl Lookup<NetVar> for UdpxFlow<'_> {
             NetVar::NextProto => {
                 self.hello.as_ref().map(|hello| &*hello.protocols).unwrap_or_default().into()
             }
-            NetVar::Protocol => match self.hello {
-                Some(_) => b"quic"[..].into(),
-                None => Cow::default(),
+            NetVar::Protocol => match (&self.hello, &self.of) {
+                (None, None) => Cow::default(),
+                _ => b"quic"[..].into(),
             },
             NetVar::Reason => self.reason.as_bytes().into(),
             _ => Cow::default(),

@@ -1,20 +1,19 @@
 //! QUIC through a router, by the name that a client asks for.
 
-use std::path::Path;
-
 use hemi_test::peer::modules::python;
 use hemi_test::tls::{Authority, KeyKind};
 
 use super::counter;
+use crate::quix::ask;
 use crate::server::{Running, load};
 
-/// A site of HTTP/3 that tells its name.
-fn http3(ca: &Authority, host: &str) -> Running {
+/// A site of HTTP/3 with this page.
+pub(crate) fn http3(ca: &Authority, host: &str, page: &str) -> Running {
     let identity = ca.server(&[host], KeyKind::Ecdsa);
     let text = format!(
         r#"stage {{
             webapp "w" {{ .hostnames = ("*")  {}
-                rule {{ .returnCode = 200  .returnText = "{host}" }} }}
+                rule {{ .returnCode = 200  .returnText = "{page}" }} }}
             http3Server "main" {{ .address = "127.0.0.1:0"  .webapps = ("w") }}
         }}"#,
         identity.properties()
@@ -26,7 +25,7 @@ fn http3(ca: &Authority, host: &str) -> Running {
 fn two_sites_of_http3_on_one_port_without_their_keys() {
     let Some(_) = python("aioquic") else { return };
     let ca = Authority::new("ca");
-    let (one, two) = (http3(&ca, "one.test"), http3(&ca, "two.test"));
+    let (one, two) = (http3(&ca, "one.test", "one.test"), http3(&ca, "two.test", "two.test"));
     let text = format!(
         r#"stage {{
             udpxBackend "one" {{ node {{ .address = "{}" }} }}
@@ -43,12 +42,7 @@ fn two_sites_of_http3_on_one_port_without_their_keys() {
     // A hello of one datagram, and one of several.
     for more in [0, 3000] {
         for host in ["one.test", "two.test"] {
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/udpx/fetch.py");
-            let mut fetch = python("aioquic").unwrap();
-            fetch.arg(script).arg(router.addr().port().to_string()).arg(ca.certificate());
-            let done = fetch.args([host, &more.to_string()]).output().unwrap();
-            let said = String::from_utf8_lossy(&done.stdout).into_owned();
-            assert_eq!(said.trim(), host, "{}", String::from_utf8_lossy(&done.stderr));
+            assert_eq!(ask(&router, &ca, (host, more), &[]), [host]);
         }
     }
     assert_eq!(counter(&router, "sessions_opened"), 4);
