@@ -105,6 +105,7 @@ pub fn register(registry: &mut Registry) {
         .socklet::<socklets::SockProxy>()
         .logger::<loggers::SimpleLogger>()
         .logger::<loggers::SyslogLogger>()
+        .server::<servers::DiscardServer>()
         .server::<servers::EchoServer>()
         .service::<services::EchoService>()
         .server::<servers::SocksServer>()

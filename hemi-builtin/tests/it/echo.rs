@@ -1,4 +1,4 @@
-//! The server `echoServer`.
+//! The servers `echoServer` and `discardServer`.
 
 use std::thread;
 use std::time::Duration;
@@ -9,7 +9,11 @@ use hemi_test::raw::Client;
 use crate::server::{Running, load};
 
 fn echo(address: &str) -> Running {
-    let config = format!("stage {{ echoServer \"main\" {{ .address = \"{address}\" }} }}");
+    small("echoServer", address)
+}
+
+fn small(sign: &str, address: &str) -> Running {
+    let config = format!("stage {{ {sign} \"main\" {{ .address = \"{address}\" }} }}");
     load(2, &config).unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -64,4 +68,23 @@ fn silence_ends_after_the_idle_timeout() {
     let config = r#"stage { echoServer "main" { .address = "127.0.0.1:0"  .idleTimeout = 20ms } }"#;
     let server = load(1, config).unwrap();
     server.connect().expect_close().unwrap();
+}
+
+#[test]
+fn what_is_discarded_is_taken_and_nothing_is_said() {
+    let server = small("discardServer", "127.0.0.1:0");
+    let mut client = server.connect();
+    // More than the system would keep.
+    client.send(vec![b'x'; 40 << 20]).unwrap();
+    client.finish().unwrap();
+    assert!(client.read_to_end().unwrap().is_empty());
+    let mut silent = server.connect();
+    silent.send("ping").unwrap();
+    let silent = silent.with_timeout(Duration::from_secs(20));
+    let closed = thread::spawn(move || {
+        let mut silent = silent;
+        silent.expect_close()
+    });
+    server.quit();
+    closed.join().unwrap().unwrap();
 }
