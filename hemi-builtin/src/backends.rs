@@ -8,7 +8,7 @@ mod fcgi;
 mod group;
 mod http;
 mod http1;
-mod http2;
+pub(crate) mod http2;
 mod http3;
 mod multiplexed;
 mod scgi;

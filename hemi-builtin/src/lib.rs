@@ -20,6 +20,7 @@ mod outgoing;
 mod realm;
 mod redis;
 mod replay;
+mod reverse;
 pub mod revisers;
 pub mod servers;
 pub mod services;
@@ -102,12 +103,14 @@ pub fn register(registry: &mut Registry) {
         .socklet::<socklets::EchoSocklet>()
         .socklet::<socklets::BroadcastSocklet>()
         .socklet::<socklets::ConnectProxy>()
+        .socklet::<socklets::ReverseTunnel>()
         .socklet::<socklets::SockProxy>()
         .logger::<loggers::SimpleLogger>()
         .logger::<loggers::SyslogLogger>()
         .server::<servers::DiscardServer>()
         .server::<servers::EchoServer>()
         .service::<services::EchoService>()
+        .server::<servers::ReverseServer>()
         .server::<servers::SocksServer>()
         .server::<servers::TunnelServer>()
         .cronjob::<cronjobs::CleanCronjob>()

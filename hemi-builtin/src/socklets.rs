@@ -3,11 +3,13 @@
 mod broadcast;
 mod connect_proxy;
 mod echo;
+mod reverse_tunnel;
 mod sock_proxy;
 
 pub use broadcast::{BroadcastConfig, BroadcastSocklet};
 pub use connect_proxy::{ConnectProxy, ConnectProxyConfig};
 pub use echo::{EchoConfig, EchoSocklet};
+pub use reverse_tunnel::{ReverseTunnel, ReverseTunnelConfig};
 pub use sock_proxy::{SockProxy, SockProxyConfig};
 
 use hemi_proto::websocket::handshake::HandshakeError;

@@ -5,14 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hemi_proto::http1::{
     BodyDecoder, BodyError, BodyLength, Decoded, HeadError, HeadLimits, HeadReader, encode_request,
 };
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -87,6 +87,9 @@ pub enum ClientError {
     /// The server wants to go on in another protocol, which nobody asked for.
     #[error("the server switches to another protocol unasked")]
     Upgrade,
+    /// The server does not go on in another protocol, as it was asked to.
+    #[error("the server answers {0}")]
+    Refused(StatusCode),
     /// The answer's content is over the limit.
     #[error("it is larger than {0} bytes")]
     TooLarge(usize),
@@ -220,6 +223,42 @@ impl Client {
         timeout(total, asked).await.unwrap_or(Err(ClientError::Timeout(total)))
     }
 
+    /// Asks at the URL to go on in another protocol, with these fields besides `host`, on a new connection: which that
+    /// is, if the server agrees.
+    ///
+    /// # Errors
+    /// When it does not, within the limits.
+    pub async fn switch(
+        &self,
+        protocol: HeaderValue,
+        fields: HeaderMap,
+    ) -> Result<Switched, ClientError> {
+        let mut fields = fields;
+        fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        fields.insert(UPGRADE, protocol);
+        let request = self.encode(&Method::GET, fields)?;
+        let asked = async {
+            let (mut stream, mut early) = (self.connect().await?, BytesMut::new());
+            stream.write_all(&request).await?;
+            let mut heads = HeadReader::default();
+            loop {
+                match heads.read_response(&Method::GET, &mut early, &HeadLimits::default())? {
+                    Some(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                        return Ok(Switched { early, stream });
+                    }
+                    Some(head) if head.status.is_informational() => {}
+                    Some(head) => return Err(ClientError::Refused(head.status)),
+                    None if read_more(&mut stream, &mut early).await? == 0 => {
+                        return Err(ClientError::Closed);
+                    }
+                    None => {}
+                }
+            }
+        };
+        let total = self.limits.total;
+        timeout(total, asked).await.unwrap_or(Err(ClientError::Timeout(total)))
+    }
+
     fn encode(&self, method: &Method, fields: HeaderMap) -> Result<BytesMut, ClientError> {
         let mut all = HeaderMap::new();
         all.insert(HOST, self.url.authority.clone());
@@ -335,6 +374,46 @@ pub async fn ask_over(
     stream.flush().await?;
     let received = receive(&mut stream, method, &mut BytesMut::new(), limit).await;
     received.map(|(answer, _)| answer).map_err(|failure| failure.error)
+}
+
+/// A connection that has gone on in another protocol.
+pub struct Switched {
+    /// What has come of that already.
+    early: BytesMut,
+    stream: Box<dyn Stream>,
+}
+
+impl AsyncRead for Switched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let most = self.early.len().min(buf.remaining());
+        buf.put_slice(&self.early.split_to(most));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Switched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 /// Why there is no answer, and whether there is no trace of one, so that the request may be repeated.

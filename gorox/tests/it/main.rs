@@ -15,6 +15,7 @@ mod options;
 mod pong;
 mod processes;
 mod refused;
+mod reverse;
 mod serve;
 mod signals;
 mod systemd;

@@ -22,7 +22,7 @@
 mod conns;
 mod exchange;
 mod head;
-mod tunnel;
+pub(crate) mod tunnel;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -37,6 +37,7 @@ mod redirect;
 mod redis;
 mod referer;
 mod request_id;
+mod reverse;
 mod revisers;
 mod rewrite;
 mod server;

@@ -13,7 +13,7 @@ const PIECE: usize = 16 << 10;
 
 /// Both directions.
 #[derive(Debug)]
-pub(super) struct Tunnel {
+pub(crate) struct Tunnel {
     stream: SendStream<Bytes>,
     content: RecvStream,
     /// Has come, and was not read yet.
@@ -22,7 +22,7 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
-    pub(super) fn new(stream: SendStream<Bytes>, content: RecvStream) -> Self {
+    pub(crate) fn new(stream: SendStream<Bytes>, content: RecvStream) -> Self {
         Self { stream, content, piece: Bytes::new(), shut: false }
     }
 }
