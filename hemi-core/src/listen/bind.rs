@@ -79,15 +79,11 @@ fn one_per_core(
     bind: fn(SocketAddr, Port) -> io::Result<Socket>,
 ) -> io::Result<(SocketAddr, Vec<Socket>)> {
     // With SO_REUSEPORT a second program of this user could bind the address too and take half of
-    // what comes: a first bind without it finds out.
-    drop(bind(wanted, Port::Mine)?);
-    let first = bind(wanted, Port::Shared)?;
-    let real = first.local_addr()?.as_socket().unwrap_or(wanted);
-    let mut sockets = vec![first];
-    for _ in 1..cores.max(1) {
-        sockets.push(bind(real, Port::Shared)?);
-    }
-    Ok((real, sockets))
+    // what comes: a first bind without it finds out. It chooses the port, too, if any is wanted: with it, UDP may
+    // be given one that others share.
+    let real = bind(wanted, Port::Mine)?.local_addr()?.as_socket().unwrap_or(wanted);
+    let sockets = (0..cores.max(1)).map(|_| bind(real, Port::Shared));
+    Ok((real, sockets.collect::<io::Result<_>>()?))
 }
 
 fn finished((address, sockets): (SocketAddr, Vec<Socket>)) -> Bound {
