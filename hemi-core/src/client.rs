@@ -211,9 +211,21 @@ impl Client {
     /// # Errors
     /// When there is no whole answer within the limits.
     pub async fn post(&self, fields: HeaderMap, content: &[u8]) -> Result<Answer, ClientError> {
-        let mut fields = fields;
+        self.send(&Method::POST, fields, content).await
+    }
+
+    /// The same by any method but `HEAD` and `CONNECT`.
+    ///
+    /// # Errors
+    /// When there is no whole answer within the limits.
+    pub async fn send(
+        &self,
+        method: &Method,
+        mut fields: HeaderMap,
+        content: &[u8],
+    ) -> Result<Answer, ClientError> {
         fields.insert(CONTENT_LENGTH, HeaderValue::from(content.len()));
-        let mut request = self.encode(&Method::POST, fields)?;
+        let mut request = self.encode(method, fields)?;
         request.extend_from_slice(content);
         let asked = async {
             let stream = self.connect().await?;

@@ -28,7 +28,7 @@ pub const GRACE: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_secs(5);
 
 /// The same when the program ends, and nobody takes their place.
-const LAST_LINGER: Duration = Duration::from_millis(200);
+pub(crate) const LAST_LINGER: Duration = Duration::from_millis(200);
 
 /// Runs stages, one after the other, in this process.
 ///

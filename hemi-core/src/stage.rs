@@ -19,6 +19,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::component::{Kind, Rank};
 use crate::cores::Cores;
+use crate::engine::LAST_LINGER;
 use crate::listen::Listeners;
 use crate::panics::{catch, catch_call};
 use crate::status::Timestamp;
@@ -296,6 +297,12 @@ impl Run {
     #[must_use]
     pub fn linger(&self) -> Duration {
         self.stage.linger.get().copied().unwrap_or_default()
+    }
+
+    /// Whether another stage, or process, takes the place of the stage, which drains.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        self.linger() > LAST_LINGER
     }
 
     /// The stage.

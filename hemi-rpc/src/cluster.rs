@@ -17,6 +17,7 @@ use tokio::sync::watch;
 pub use self::ask::{ClusterAsk, Receipt};
 pub use self::breaker::BreakerConfig;
 pub use self::discovery::{Discovery, Dns, NodesFile, Several};
+pub(crate) use self::discovery::{read, set};
 use self::node::Node;
 pub use self::node::{NodeInfo, Place};
 use self::select::Selecting;

@@ -45,6 +45,7 @@ mod grpc;
 mod guard;
 mod hrpc;
 mod local;
+mod registry;
 mod rpc_error;
 mod server;
 mod service;
@@ -68,6 +69,10 @@ pub use guard::{Asking, Guard, Refusal};
 pub use hemi_derive::{message, service};
 pub use hemi_proto::hrpc::Code;
 pub use hemi_proto::rpcx::{CodecId, Metadata};
+pub use registry::{
+    AnnounceConfig, Announced, Announcement, DynNodeRegistry, NodeRegistry, NodeRegistryRegistry,
+    Registered, RegistryError, RegistryKind, ServiceNode,
+};
 pub use rpc_error::{Failure, RpcError};
 pub use serde;
 pub use server::{RpcxConfig, RpcxLimits, RpcxServer};

@@ -34,9 +34,11 @@ use self::tls::Tls;
 use crate::exchange::Route;
 use crate::grpc::{guarded, mount, within};
 use crate::guard::Tokens;
+use crate::registry::{AnnounceConfig, Announcer};
 use crate::service::erase;
 use crate::{
-    Asking, DynService, GrpcLimits, GrpcService, GrpcServices, Guard, Refusal, Service, ServiceKind,
+    Asking, DynNodeRegistry, DynService, Endpoint, GrpcLimits, GrpcService, GrpcServices, Guard,
+    Refusal, Service, ServiceKind,
 };
 
 /// Serves services to callers that speak rpcx.
@@ -73,6 +75,7 @@ pub struct RpcxServer {
     http: bool,
     /// Who speaks it with them, if they may.
     web: OnceLock<Arc<HttpxServer>>,
+    announcer: Announcer,
     /// Each core has its own, for what all connections write to is slow.
     shared: OnceLock<Arc<PerCore<Arc<Shared>>>>,
     gate: OnceLock<Gate>,
@@ -134,10 +137,11 @@ impl Counters {
 
 impl Component for RpcxServer {
     const SIGN: &'static str = "rpcxServer";
-    type Config = (RpcxConfig, RpcxLimits, GateConfig, TlsConfig, SiteConfig);
+    type Config = (RpcxConfig, RpcxLimits, AnnounceConfig, GateConfig, TlsConfig, SiteConfig);
 
     fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
-        let (own, limits, gate, tls, site) = config;
+        let (own, limits, announce, gate, tls, site) = config;
+        let announcer = Announcer::create(announce, &own.address, cx)?;
         let address = cx.listen_on(own.address)?;
         let found = cx.follow_all(&own.services.value)?;
         let mut services = HashMap::new();
@@ -153,7 +157,7 @@ impl Component for RpcxServer {
         let gate_counters = cx.keep(|| GateCounters::new(cores));
         let server = Self::with_counters(address, limits, gate, counters, gate_counters);
         let server = Self { services, tls: Tls::create(tls, site, cx)?, ..server };
-        let server = Self { http: own.http, ..server };
+        let server = Self { http: own.http, announcer, ..server };
         let tokens = own.auth_tokens.0;
         Ok(if tokens.is_empty() { server } else { server.guard(Tokens(tokens)) })
     }
@@ -192,6 +196,7 @@ impl RpcxServer {
             tls: None,
             http: false,
             web: OnceLock::new(),
+            announcer: Announcer::default(),
             shared: OnceLock::new(),
             gate: OnceLock::new(),
         }
@@ -228,6 +233,21 @@ impl RpcxServer {
     #[must_use]
     pub fn http(self) -> Self {
         Self { http: true, ..self }
+    }
+
+    /// The same with a registry more that is told where the services are: see `registries` in its config.
+    #[must_use]
+    pub fn registry(mut self, registry: Arc<dyn DynNodeRegistry>) -> Self {
+        self.announcer.registries.push(registry);
+        self
+    }
+
+    /// Has registries told that the services are there, and this besides: see `advertise` and `node_metadata` in its config.
+    #[must_use]
+    pub fn advertise(mut self, at: Endpoint, metadata: &str) -> Self {
+        self.announcer.advertise = Some(at);
+        self.announcer.metadata = metadata.to_owned();
+        self
     }
 
     /// Who speaks HTTP with callers.
@@ -329,6 +349,8 @@ impl Lifecycle for RpcxServer {
 
     async fn run(&self, cx: &Run) {
         let (Some(gate), Some(shared)) = (self.gate.get(), self.shared.get()) else { return };
+        let services = self.services.keys().cloned().collect();
+        let announcing = self.announcer.run(services, gate.address(), cx);
         let (shared, web) = (shared.clone(), self.web.get().cloned());
         let acceptor = self.tls.as_ref().and_then(|tls| Some((tls, tls.acceptor.get()?.clone())));
         let Some((tls, acceptor)) = acceptor else {
@@ -336,7 +358,8 @@ impl Lifecycle for RpcxServer {
                 let Accepted { socket, peer, ticket, .. } = accepted;
                 conn::serve(socket, None, peer, ticket, shared.mine().clone(), web.clone())
             };
-            return gate.run(cx, serve).await;
+            tokio::join!(gate.run(cx, serve), announcing);
+            return;
         };
         let serve = move |accepted: Accepted| {
             let Accepted { socket, peer, ticket, .. } = accepted;
@@ -349,7 +372,7 @@ impl Lifecycle for RpcxServer {
             }
         };
         tokio::select! {
-            () = gate.run(cx, serve) => {}
+            _ = async { tokio::join!(gate.run(cx, serve), announcing) } => {}
             // Certificates that change are shown from then on.
             () = tls.files.follow(&tls.site) => {}
         }

@@ -113,6 +113,16 @@ impl HttpUrl {
         Self { target, ..self.clone() }
     }
 
+    /// The same with this path and query instead.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn with_target(&self, target: &str) -> Result<Self, BadUrl> {
+        let good = target.starts_with('/') && target.parse::<Uri>().is_ok();
+        let changed = Self { target: target.to_owned(), ..self.clone() };
+        good.then_some(changed).ok_or(BadUrl)
+    }
+
     /// As it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {

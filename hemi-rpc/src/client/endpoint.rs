@@ -1,18 +1,22 @@
 //! Where a server is.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::{fmt, io};
 
+use hemi_core::config::ConfigType;
 use hemi_core::io::Socket;
 use hemi_core::tls::{Connector, Link};
 use hemi_proto::rpcx;
+use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 /// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Endpoint {
     /// A host and port; the host may be a name, which is looked up for each connection.
     Tcp(String),
@@ -59,6 +63,24 @@ impl FromStr for Endpoint {
     }
 }
 
+impl TryFrom<String> for Endpoint {
+    type Error = BadEndpoint;
+
+    fn try_from(text: String) -> Result<Self, BadEndpoint> {
+        text.parse()
+    }
+}
+
+impl ConfigType for Endpoint {
+    fn kind() -> Cow<'static, str> {
+        "host and port, or path".into()
+    }
+
+    fn show(&self) -> String {
+        self.to_string().show()
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -71,7 +93,21 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) async fn connect(&self, tls: Option<&Arc<Connector>>) -> io::Result<Link> {
+    /// What registries of rpcx know it by.
+    pub(crate) fn key(&self) -> String {
+        match self {
+            Self::Tcp(address) => format!("tcp@{address}"),
+            Self::Http(address) => format!("http@{address}"),
+            Self::Hrpc(address) => format!("hrpc@{address}"),
+            Self::Unix(path) => format!("unix@{}", path.display()),
+        }
+    }
+
+    /// Connects to it, over TLS if there is a way to.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub async fn connect(&self, tls: Option<&Arc<Connector>>) -> io::Result<Link> {
         let socket: Socket = match self {
             Self::Hrpc(path) if is_path(path) => UnixStream::connect(path).await?.into(),
             Self::Tcp(address) | Self::Http(address) | Self::Hrpc(address) => {
@@ -140,6 +176,9 @@ mod tests {
         ] {
             let read = text.parse::<Endpoint>().ok().map(|endpoint| endpoint.to_string());
             assert_eq!(read.as_deref(), shown, "{text}");
+            if let Ok(endpoint) = text.parse::<Endpoint>() {
+                assert_eq!(endpoint.key().parse(), Ok(endpoint), "{text}");
+            }
         }
     }
 }

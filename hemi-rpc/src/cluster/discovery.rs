@@ -105,12 +105,12 @@ impl NodesFile {
     }
 }
 
-fn read(path: &Path) -> std::io::Result<Vec<NodeInfo>> {
+pub(crate) fn read(path: &Path) -> std::io::Result<Vec<NodeInfo>> {
     Ok(std::fs::read_to_string(path)?.lines().filter_map(NodeInfo::from_line).collect())
 }
 
 /// Tells only what has changed.
-fn set(nodes: &watch::Sender<Vec<NodeInfo>>, found: Vec<NodeInfo>) {
+pub(crate) fn set(nodes: &watch::Sender<Vec<NodeInfo>>, found: Vec<NodeInfo>) {
     nodes.send_if_modified(|nodes| {
         let changed = *nodes != found;
         *nodes = found;

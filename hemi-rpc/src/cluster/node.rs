@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hemi_core::clock;
+use hemi_proto::path::push_encoded;
 use hemi_proto::query;
 
 use super::ClusterConfig;
@@ -80,6 +81,26 @@ impl NodeInfo {
         let (address, metadata) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let none = address.is_empty() || address.starts_with('#');
         (!none).then(|| Self::new(address).with_metadata(metadata.trim()))
+    }
+
+    /// Writes the line that [`Self::from_line`] reads; none for an address that has no place in one.
+    pub(crate) fn to_line(&self) -> Option<String> {
+        let address = &self.address;
+        if address.is_empty() || address.starts_with('#') || address.contains(char::is_whitespace) {
+            return None;
+        }
+        let mut line = format!("{address} weight={}", self.weight);
+        if self.inactive {
+            line += "&state=inactive";
+        }
+        for group in &self.groups {
+            line += "&group=";
+            push_encoded(&mut line, group);
+        }
+        if let Some(Place { latitude, longitude }) = self.place {
+            line += &format!("&latitude={latitude}&longitude={longitude}");
+        }
+        Some(line + "\n")
     }
 
     pub(super) fn is_wanted(&self, group: Option<&str>) -> bool {
@@ -196,6 +217,11 @@ mod tests {
         assert!(!NodeInfo::new("a").with_metadata("state=inactive").is_wanted(None));
         assert_eq!(NodeInfo::from_line(" b:2 "), Some(NodeInfo::new("b:2")));
         assert_eq!(NodeInfo::from_line("# c"), None);
+        assert_eq!(
+            info.to_line().and_then(|line| NodeInfo::from_line(&line)).as_ref(),
+            Some(&info)
+        );
+        assert_eq!(NodeInfo::new("a b").to_line(), None);
         let paris = Place { latitude: 48.8567, longitude: 2.3508 };
         let far = info.place.unwrap().distance(paris);
         assert!((870_000.0..885_000.0).contains(&far), "{far}");

@@ -22,6 +22,7 @@ use serde::Deserialize;
 
 use super::services::{GrpcLimits, GrpcServicesConfig};
 use super::{GrpcService, GrpcServices, HealthReporter};
+use crate::registry::{AnnounceConfig, Announcer};
 
 /// Serves services to callers that speak gRPC, over HTTP/2 in the clear, or over TLS.
 #[derive(Debug, Deserialize, Explain)]
@@ -66,6 +67,7 @@ pub struct GrpcServer {
     http: HttpxServer,
     webapp: Arc<Webapp>,
     services: Arc<GrpcServices>,
+    announcer: Announcer,
 }
 
 /// The one handlet that the server has.
@@ -101,16 +103,25 @@ fn webapp(name: &str, services: &Arc<GrpcServices>) -> Webapp {
 
 impl Component for GrpcServer {
     const SIGN: &'static str = "grpcServer";
-    type Config = (GrpcConfig, GrpcServicesConfig, GrpcLimits, GateConfig, TlsConfig, SiteConfig);
+    type Config = (
+        GrpcConfig,
+        GrpcServicesConfig,
+        GrpcLimits,
+        AnnounceConfig,
+        GateConfig,
+        TlsConfig,
+        SiteConfig,
+    );
 
     fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
-        let (own, services, limits, gate, tls, site) = config;
+        let (own, services, limits, announce, gate, tls, site) = config;
         let http = http_config(&own);
+        let announcer = Announcer::create(announce, &own.address, cx)?;
         let address = cx.listen_on(own.address)?;
         let services = Arc::new(GrpcServices::create((services, limits), cx)?);
         let webapp = Arc::new(webapp(cx.name(), &services).with_site(site, cx)?);
         let http = HttpxServer::of_webapp(address, &webapp, http, gate, tls, cx)?;
-        Ok(Self { http, webapp, services })
+        Ok(Self { http, webapp, services, announcer })
     }
 }
 
@@ -129,7 +140,7 @@ impl GrpcServer {
         };
         let gate = GateConfig::default();
         let http = HttpxServer::with_config(address, [webapp.clone()], http, gate);
-        Self { http, webapp, services }
+        Self { http, webapp, services, announcer: Announcer::default() }
     }
 
     /// A server of one service.
@@ -161,7 +172,13 @@ impl Lifecycle for GrpcServer {
     }
 
     async fn run(&self, cx: &Run) {
-        tokio::join!(self.services.run(cx), self.webapp.run(cx), self.http.run(cx));
+        let listens = self.http.addresses();
+        let announcing = async {
+            if let Some(address) = listens.first() {
+                self.announcer.run(self.services.names(), address, cx).await;
+            }
+        };
+        tokio::join!(self.services.run(cx), self.webapp.run(cx), self.http.run(cx), announcing);
     }
 
     fn measure(&self, out: &mut Measures) {

@@ -180,6 +180,12 @@ impl GrpcServices {
         self.health.as_ref()
     }
 
+    /// The names of those that do something.
+    pub(super) fn names(&self) -> Vec<String> {
+        let names = self.services.keys().filter(|name| !name.starts_with("grpc.health."));
+        names.map(|name| name.to_string()).collect()
+    }
+
     /// Numbers for the status of a server.
     pub(super) fn counted(&self) -> Vec<(&'static str, u64)> {
         self.counters.named()

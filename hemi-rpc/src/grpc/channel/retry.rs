@@ -38,7 +38,7 @@ impl Retry {
     }
 
     /// How long to wait after so many failures, give or take a fifth.
-    pub(super) fn pause(&self, failed: u32) -> Duration {
+    pub(crate) fn pause(&self, failed: u32) -> Duration {
         let doubled = self.first_pause.saturating_mul(1 << failed.saturating_sub(1).min(16));
         let spread = 80 + random().unwrap_or(20) % 41;
         doubled.min(self.longest_pause) * spread / 100
