@@ -3,11 +3,15 @@
 #![forbid(unsafe_code)]
 
 pub mod handlets;
+#[cfg(feature = "registries")]
+pub mod registries;
 pub mod tracers;
 
 use hemi_core::Registry;
 #[cfg(feature = "otlp")]
 use hemi_core::tracer::TracerRegistry;
+#[cfg(feature = "registries")]
+use hemi_rpc::NodeRegistryRegistry;
 #[cfg(feature = "webdav")]
 use hemi_web::HandletRegistry;
 
@@ -17,5 +21,13 @@ pub fn register(registry: &mut Registry) {
     registry.handlet::<handlets::Webdav>();
     #[cfg(feature = "otlp")]
     registry.tracer::<tracers::OtlpTracer>();
+    #[cfg(feature = "consul")]
+    registry.node_registry::<registries::ConsulRegistry>();
+    #[cfg(feature = "etcd")]
+    registry.node_registry::<registries::EtcdRegistry>();
+    #[cfg(feature = "redis")]
+    registry.node_registry::<registries::RedisRegistry>();
+    #[cfg(feature = "zookeeper")]
+    registry.node_registry::<registries::ZookeeperRegistry>();
     let _ = registry;
 }

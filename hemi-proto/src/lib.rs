@@ -59,5 +59,6 @@ pub mod uwsgi;
 pub mod webdav;
 pub mod websocket;
 pub mod x509;
+pub mod zookeeper;
 
 mod quality;

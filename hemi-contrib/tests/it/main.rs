@@ -3,6 +3,8 @@
 
 #[cfg(feature = "otlp")]
 mod otlp;
+#[cfg(all(feature = "consul", feature = "etcd", feature = "redis", feature = "zookeeper"))]
+mod registries;
 mod server;
 #[cfg(feature = "webdav")]
 mod webdav;
