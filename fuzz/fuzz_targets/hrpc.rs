@@ -4,8 +4,8 @@
 use bytes::{Bytes, BytesMut};
 use hemi_fuzz::split_piece_size;
 use hemi_proto::hrpc::{
-    CHUNK, Code, Decoded, Event, Flags, HEAD_LEN, Limits, Mux, Open, PREFACE, Replied, Rest, begun,
-    decode, hello, Hello, frame as write_frame,
+    CHUNK, Code, Decoded, Event, Flags, HEAD_LEN, Hello, Limits, Mux, Open, PREFACE, Replied, Rest,
+    begun, decode, frame as write_frame, hello,
 };
 use hemi_proto::rpcx::{Compression, Pairs};
 use libfuzzer_sys::fuzz_target;
