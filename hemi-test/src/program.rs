@@ -1,9 +1,10 @@
 //! Running a program under test, or a peer, and ending it whatever happens.
 
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -173,10 +174,10 @@ impl Program {
 
     fn early_end(&mut self, name: &str, status: ExitStatus) -> io::Error {
         self.finish_output();
-        let stderr = self.stderr();
-        let in_use = ["in use", "EADDRINUSE"].iter().any(|words| stderr.contains(words));
+        let said = format!("{}{}", self.stderr(), self.stdout());
+        let in_use = ["in use", "EADDRINUSE"].iter().any(|words| said.contains(words));
         let kind = if in_use { io::ErrorKind::AddrInUse } else { io::ErrorKind::Other };
-        io::Error::new(kind, format!("{name} ended early ({status}); it wrote: {stderr}"))
+        io::Error::new(kind, format!("{name} ended early ({status}); it wrote: {said}"))
     }
 
     fn finish_output(&mut self) {
@@ -204,12 +205,26 @@ pub fn io_driver() -> Option<String> {
     std::env::var("GOROX_TEST_IO").ok()
 }
 
-/// A port of 127.0.0.1 that nobody listened on a moment ago.
+/// A port of 127.0.0.1 that nobody has bound, and nobody else is given: it is none of those that the system chooses
+/// from, and this process is not told it twice.
 ///
 /// # Errors
-/// When the system has none.
+/// When there is none.
 pub fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    const FIRST: u16 = 10_240;
+    const COUNT: u16 = 22_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Processes that run at the same time begin far from each other.
+    let begin = (std::process::id() % u32::from(COUNT) * 157 % u32::from(COUNT)) as u16;
+    for _ in 0..COUNT {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        let port = FIRST + (begin + next) % COUNT;
+        let at = (Ipv4Addr::LOCALHOST, port);
+        if TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 /// Sends a signal to one process.

@@ -15,7 +15,7 @@ fn outer(dir: &TempDir) -> Program {
         r#"stage {{
             http1Backend "inner" {{ node {{ .address = "{0}" }} }}
             webapp "site" {{ .hostnames = ("*")
-                rule $path == "/tunnel" {{ reverseTunnel {{ .expose = "{0}"  .tokens = ("{TOKEN}") }} }}
+                rule $path == "/tunnel" {{ reverseTunnel {{ .expose = "{0}"  .tokens = ("{TOKEN}")  .waitTimeout = 60s }} }}
                 rule {{ httpProxy {{ .toBackend = "inner" }} }} }}
             httpxServer "s" {{ .address = "127.0.0.1:@PORT@"  .webapps = ("site") }}
         }}"#,
@@ -38,7 +38,7 @@ fn inner(outer: &Program, page: &str) -> Program {
 }
 
 fn get(outer: &Program) -> String {
-    let mut client = outer.connect().unwrap();
+    let mut client = outer.connect().unwrap().with_timeout(Duration::from_secs(60));
     client.send("GET / HTTP/1.1\r\nHost: site.test\r\n\r\n").unwrap();
     client.read_response().unwrap().text()
 }

@@ -57,7 +57,7 @@ fn a_drain_ends_who_is_silent() {
     silent.send("ping").unwrap();
     assert_eq!(silent.read_exact(4).unwrap(), b"ping");
     // Longer than the test waits for the client, and shorter than the drain may take.
-    let mut silent = silent.with_timeout(Duration::from_secs(20));
+    let mut silent = silent.with_timeout(Duration::from_secs(60));
     let closed = thread::spawn(move || silent.expect_close());
     server.quit();
     closed.join().unwrap().unwrap();
@@ -73,14 +73,14 @@ fn silence_ends_after_the_idle_timeout() {
 #[test]
 fn what_is_discarded_is_taken_and_nothing_is_said() {
     let server = small("discardServer", "127.0.0.1:0");
-    let mut client = server.connect();
+    let mut client = server.connect().with_timeout(Duration::from_secs(60));
     // More than the system would keep.
     client.send(vec![b'x'; 40 << 20]).unwrap();
     client.finish().unwrap();
     assert!(client.read_to_end().unwrap().is_empty());
     let mut silent = server.connect();
     silent.send("ping").unwrap();
-    let silent = silent.with_timeout(Duration::from_secs(20));
+    let silent = silent.with_timeout(Duration::from_secs(60));
     let closed = thread::spawn(move || {
         let mut silent = silent;
         silent.expect_close()

@@ -83,7 +83,7 @@ fn a_hundred_requests_at_once_go_by_one_connection() {
     let dir = TempDir::new().unwrap();
     let outer = outer(&dir, "");
     let _inner = inner(&dir, "one", &to(outer.addr()));
-    // The first waits until the tunnel is there.
+    assert!(eventually(LONG, || tunnels(&outer) >= 1));
     assert_eq!(outer.get("/").text(), "one");
     thread::scope(|scope| {
         let asked: Vec<_> = (0..100).map(|_| scope.spawn(|| outer.get("/").text())).collect();
@@ -147,7 +147,7 @@ fn certificates_are_as_good_as_tokens() {
     let (certificate, key) = (client.certificate.display(), client.key.display());
     let known = format!("{to}  .tlsIdentity = \"{certificate}\"  .tlsIdentityKey = \"{key}\"");
     let _inner = inner(&dir, "one", &known);
-    let mut client = Client::connect_unix(exposed(&dir)).unwrap();
+    let mut client = Client::connect_unix(exposed(&dir)).unwrap().with_timeout(LONG);
     client.send("GET / HTTP/1.1\r\nHost: site.test\r\n\r\n").unwrap();
     assert_eq!(client.read_response().unwrap().text(), "one");
 }
@@ -157,11 +157,16 @@ fn who_starts_anew_is_waited_for() {
     let dir = TempDir::new().unwrap();
     let outer = outer(&dir, "");
     let first = inner(&dir, "one", &to(outer.addr()));
+    assert!(eventually(LONG, || tunnels(&outer) >= 1));
     assert_eq!(outer.get("/").text(), "one");
     first.quit();
     assert!(eventually(LONG, || tunnels(&outer) == 0));
     thread::scope(|scope| {
-        let asked = scope.spawn(|| outer.get("/").text());
+        let asked = scope.spawn(|| {
+            let mut client = outer.connect().with_timeout(LONG);
+            client.send("GET / HTTP/1.1\r\nHost: site.test\r\n\r\n").unwrap();
+            client.read_response().unwrap().text()
+        });
         let _second = inner(&dir, "two", &to(outer.addr()));
         assert_eq!(asked.join().unwrap(), "two");
     });
@@ -182,6 +187,7 @@ fn reloads_of_either_end_lose_nothing() {
         })
         .unwrap();
     let _inner = inner(&dir, "one", &to(outer.addr()));
+    assert!(eventually(LONG, || tunnels(&outer) >= 1));
     assert_eq!(outer.get("/").text(), "one");
     for idle in 61..65 {
         outer.reload(&text(idle).replace('@', &port.to_string()));
@@ -276,5 +282,6 @@ fn where_nothing_is_behind_a_tunnel_that_is_told_at_once() {
         nothing.display(),
         to(outer.addr())
     ));
+    assert!(eventually(LONG, || tunnels(&outer) >= 1));
     assert_eq!(outer.get("/").status, 502);
 }

@@ -364,13 +364,12 @@ fn a_call_that_is_given_up_is_dropped_by_the_server() {
 
 #[test]
 fn who_gives_no_credit_is_not_worked_for() {
-    let limits = RpcxLimits { send_timeout: Duration::from_secs(1), ..RpcxLimits::default() };
+    let limits = RpcxLimits { send_timeout: Duration::from_secs(3), ..RpcxLimits::default() };
     let (server, slow) = server(limits);
     let mut greedy = Caller::connect(&server);
     // 100 answers of a MiB: some are made, and none is taken.
-    for stream in 1..=100 {
-        greedy.send(call(stream, ("Slow", "Large"), 0, "1048576"));
-    }
+    let calls = (1..=100).map(|stream| call(stream, ("Slow", "Large"), 0, "1048576"));
+    greedy.send(calls.collect::<Vec<_>>().concat());
     let mut other = Caller::connect(&server);
     assert_eq!(other.send(call(1, ("Arith", "Mul"), 0, "{}")).next().reply().1, br#"{"C":0}"#);
     server.await_counter("rpc_cuts", 1);
@@ -447,12 +446,12 @@ fn the_slow_are_cut() {
     let mut caller = Caller::connect(&server);
     caller.send(&bytes(MUL)[..20]).expect_close();
     server.await_counter("rpc_cuts", 2);
-    let idle_timeout = Duration::from_secs(1);
+    let idle_timeout = Duration::from_secs(4);
     let server = serve_with(RpcxLimits { idle_timeout, ..RpcxLimits::default() });
     let mut caller = Caller::connect(&server);
     // Who waits for an answer is not idle.
-    let reply = caller.send(call(1, ("Arith", "Sleep"), 0, r#"{"A":2000}"#)).next();
-    assert_eq!(reply.reply().1, br#"{"C":2000}"#);
+    let reply = caller.send(call(1, ("Arith", "Sleep"), 0, r#"{"A":5000}"#)).next();
+    assert_eq!(reply.reply().1, br#"{"C":5000}"#);
     caller.expect_close();
 }
 
@@ -461,7 +460,7 @@ fn a_drain_is_told_and_lets_calls_end() {
     let server = serve();
     let mut idle = Caller::connect(&server);
     let mut busy = Caller::connect(&server);
-    busy.send(call(1, ("Arith", "Sleep"), 0, r#"{"A":3000}"#));
+    busy.send(call(1, ("Arith", "Sleep"), 0, r#"{"A":8000}"#));
     server.await_counter("rpc_calls", 1);
     let quit = std::thread::spawn(move || server.quit());
     let told = idle.next();
@@ -473,7 +472,7 @@ fn a_drain_is_told_and_lets_calls_end() {
     busy.send(call(2, ("Arith", "Mul"), 0, "{}"));
     let refused = busy.next();
     assert_eq!((refused.head.kind, refused.code()), (Kind::RESET, Code::REFUSED));
-    assert_eq!(busy.next().reply().1, br#"{"C":3000}"#);
+    assert_eq!(busy.next().reply().1, br#"{"C":8000}"#);
     busy.expect_close();
     drop((idle, busy));
     quit.join().unwrap();

@@ -137,7 +137,7 @@ pub(crate) fn iperf_server() -> Option<Program> {
 pub(crate) fn iperf(mut run: Command) -> String {
     run.stdin(Stdio::null());
     let mut said = String::new();
-    let done = eventually(Duration::from_secs(30), || {
+    let done = eventually(Duration::from_secs(120), || {
         let done = run.output().unwrap();
         said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
         said.contains("iperf Done.")

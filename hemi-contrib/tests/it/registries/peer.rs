@@ -70,12 +70,15 @@ impl Peer {
         let seen = async {
             while timeout(NUDGE, self.said(&expected)).await.is_err() {
                 // What happens between its first look and its watching it never hears of.
-                let nudge = Announced::new(server.registry(LONG), told("tcp@127.0.0.1:9"));
+                let nudge = Announced::new(
+                    server.registry(Duration::from_secs(5)),
+                    told("tcp@127.0.0.1:9"),
+                );
                 nudge.written().await;
                 nudge.leave().await;
             }
         };
-        let seen = timeout(LONG, seen).await;
+        let seen = timeout(LONG * 2, seen).await;
         assert!(seen.is_ok(), "{expected:?} is to be said, not {:?}", self.heard);
     }
 

@@ -40,7 +40,7 @@ func (a *Arith) Mul(_ context.Context, args *Args, reply *Reply) error {
 }
 
 // interval is how often nodes say that they are still there.
-const interval = time.Second
+const interval = 5 * time.Second
 
 func serve(kind, registry, base, address, metadata string) error {
 	plugin, err := register(kind, registry, base, "tcp@"+address)

@@ -35,7 +35,7 @@ func register(kind, registry, base, address string) (plugin, error) {
 	case "consul":
 		// It takes no sessions of less than ten seconds.
 		p := &consulplugin.ConsulRegisterPlugin{
-			ServiceAddress: address, ConsulServers: registries, BasePath: base, UpdateInterval: 10 * interval,
+			ServiceAddress: address, ConsulServers: registries, BasePath: base, UpdateInterval: 2 * interval,
 		}
 		return p, p.Start()
 	default:
