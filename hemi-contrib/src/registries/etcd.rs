@@ -157,7 +157,7 @@ impl EtcdRegistry {
         let create = proto::WatchCreateRequest {
             key: prefix.clone(),
             range_end,
-            start_revision: revision + 1,
+            start_revision: revision.saturating_add(1),
         };
         let question = proto::WatchRequest { create_request: Some(create) };
         // It goes on for as long as more might be asked.

@@ -290,7 +290,7 @@ impl NodeRegistry for RedisRegistry {
         loop {
             let leaves = tokio::select! {
                 () = announcement.left() => true,
-                () = sleep(self.config.ttl / 3) => false,
+                () = sleep((self.config.ttl / 3).max(Duration::from_secs(1))) => false,
             };
             for (key, value) in &nodes {
                 let script = if leaves { &remove } else { &renew };

@@ -20,7 +20,7 @@ use hemi_core::listen::Peer;
 use hemi_core::panics::catch;
 use hemi_proto::hrpc::{self, Code, Decoded, Hello, Limits, Mux, PREFACE, Rest};
 
-use self::calls::{Gathered, Running, Working};
+use self::calls::{Gathered, Ours, Running, Working};
 use super::Shared;
 use super::conn::{End, LINGER, Pushing, ROOM, Rate, State, TURNS, note, put};
 use crate::Pusher;
@@ -178,7 +178,7 @@ impl<I: Io> Conn<I> {
         while self.takes_calls()
             && let Some((stream, call)) = self.waiting.pop_front()
         {
-            self.begin(cx, stream, call.as_arrived());
+            self.begin_gathered(cx, stream, &call);
         }
         self.relay();
     }
@@ -213,7 +213,7 @@ impl<I: Io> Conn<I> {
         while self.out.in_memory() < FILL
             && let Some(chunk) = self.mux.next_chunk(self.out.small())
         {
-            if let Some(Running::Streaming(pipe, _)) = self.mux.get(chunk.stream) {
+            if let Some(Running::Streaming(Ours(pipe), _)) = self.mux.get(chunk.stream) {
                 pipe.sent(chunk.body.len());
             }
             self.out.push_framed(&chunk.head, chunk.body);

@@ -34,7 +34,7 @@ pub(super) enum Running {
     /// The rest of its answer is to be sent.
     Answered,
     /// Messages go both ways.
-    Streaming(Pipe, #[expect(dead_code, reason = "it ends the work, too")] Abort),
+    Streaming(Ours, #[expect(dead_code, reason = "it ends the work, too")] Abort),
 }
 
 /// Ends the work when it is dropped: nobody wants the answer any more, or it is there.
@@ -43,6 +43,15 @@ pub(super) struct Abort(AbortHandle);
 impl Drop for Abort {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// Our end of a stream. When it is dropped, those who still read or write the stream hear of it.
+pub(super) struct Ours(pub(super) Pipe);
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        self.0.broken(Code::CANCELLED, "the caller is gone");
     }
 }
 
@@ -100,10 +109,12 @@ pub(super) struct Gathered {
     method: Box<[u8]>,
     metadata: Metadata,
     message: Option<(u8, Vec<u8>)>,
+    /// The credit that it holds until the call is begun.
+    weight: usize,
 }
 
 impl Gathered {
-    pub(super) fn as_arrived(&self) -> Arrived<'_> {
+    fn as_arrived(&self) -> Arrived<'_> {
         let (compression, message) = match &self.message {
             Some((compression, message)) => (*compression, &message[..]),
             None => (0, &[][..]),
@@ -132,6 +143,7 @@ impl Arrived<'_> {
             method: self.method.into(),
             metadata: self.metadata.into(),
             message,
+            weight: 0,
         }
     }
 
@@ -179,6 +191,13 @@ impl<I: Io> Conn<I> {
         if self.leaving {
             self.mux.close(stream, self.out.small());
             let text = "the server is about to end";
+            hemi_proto::hrpc::reset(self.out.small(), stream, Code::REFUSED, text);
+            return;
+        }
+        if self.calls.len() >= self.server.limits.max_calls_per_conn {
+            // Those that were given up count until they are gone.
+            self.mux.close(stream, self.out.small());
+            let text = "too many calls are under way";
             hemi_proto::hrpc::reset(self.out.small(), stream, Code::REFUSED, text);
             return;
         }
@@ -296,14 +315,14 @@ impl<I: Io> Conn<I> {
         let work = Work::Streamed(Box::pin(streamed.answer()));
         self.calls.push(Working { stream, work: Abortable::new(work, registration) });
         if let Some(running) = self.mux.get(stream) {
-            *running = Running::Streaming(pipe, Abort(handle));
+            *running = Running::Streaming(Ours(pipe), Abort(handle));
         }
     }
 
     /// Does what those want who read and write streams.
     pub(super) fn relay(&mut self) {
         for stream in self.bell.take() {
-            let Some(Running::Streaming(pipe, _)) = self.mux.get(stream) else { continue };
+            let Some(Running::Streaming(Ours(pipe), _)) = self.mux.get(stream) else { continue };
             let Sends { consumed, head, messages, end, .. } = pipe.take();
             self.mux.consumed(stream, consumed, self.out.small());
             if let Some(metadata) = head {
@@ -327,7 +346,7 @@ impl<I: Io> Conn<I> {
         message: Option<Message<'_>>,
         end: bool,
     ) {
-        if let Some(Running::Streaming(pipe, _)) = self.mux.get(stream) {
+        if let Some(Running::Streaming(Ours(pipe), _)) = self.mux.get(stream) {
             if let Some(message) = message {
                 pipe.came(message);
             }
@@ -338,30 +357,34 @@ impl<I: Io> Conn<I> {
         }
         let Some(Running::Gathering(call)) = self.mux.get(stream) else { return };
         let one_way = call.one_way;
-        let mut weight = 0;
         if let Some(message) = message {
             if call.message.is_some() {
                 let fault = Fault::new("the method takes one message");
                 return self.fail(stream, one_way, &fault.with_code(Code::INVALID_ARGUMENT));
             }
-            weight = message.weight;
+            call.weight = message.weight;
             call.message = Some((message.compression, message.bytes.into_owned()));
         }
-        self.mux.consumed(stream, weight, self.out.small());
         if end
             && let Some(running) = self.mux.get(stream)
             && let Running::Gathering(call) = std::mem::replace(running, Running::Waiting)
         {
             if self.takes_calls() {
-                self.begin(cx, stream, call.as_arrived());
+                self.begin_gathered(cx, stream, &call);
             } else {
                 self.waiting.push_back((stream, *call));
             }
         }
     }
 
+    /// Has the service answer a call that came in pieces: others may come in its place.
+    pub(super) fn begin_gathered(&mut self, cx: &mut Context<'_>, stream: u32, call: &Gathered) {
+        self.mux.consumed(stream, call.weight, self.out.small());
+        self.begin(cx, stream, call.as_arrived());
+    }
+
     /// Has the service answer.
-    pub(super) fn begin(&mut self, cx: &mut Context<'_>, stream: u32, call: Arrived<'_>) {
+    fn begin(&mut self, cx: &mut Context<'_>, stream: u32, call: Arrived<'_>) {
         let mode = call.mode();
         let Arrived { codec, one_way, deadline, service, method, metadata, .. } = call;
         let most = self.server.limits.decompressed();
