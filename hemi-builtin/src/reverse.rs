@@ -19,8 +19,11 @@ pub(crate) const AGAIN: &str = "/again";
 /// Bytes of a stream that may be on their way.
 pub(crate) const STREAM_WINDOW: u32 = 256 << 10;
 
-/// The same of all streams of a connection.
-pub(crate) const CONN_WINDOW: u32 = 16 << 20;
+/// The same of all streams of a connection: no bound, for those whose readers are slow would hold up all others.
+pub(crate) const CONN_WINDOW: u32 = (1 << 31) - 1;
+
+/// Streams that were given up lately, of which something may still come.
+pub(crate) const GIVEN_UP: usize = 1024;
 
 /// Asks the other end at such intervals whether it is still there; is over when it does not answer until the next time.
 pub(crate) async fn watch(ping: Option<PingPong>, every: Duration) {

@@ -134,7 +134,7 @@ impl Port {
                     return Poll::Ready(Ok(()));
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted || is_too_long(&e) => {}
                 Err(e) => return Poll::Ready(Err(e)),
             }
         }
@@ -144,7 +144,8 @@ impl Port {
     fn poll_error(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.connected {
             let _told = ready!(self.socket.poll_write_ready(cx))?;
-            if let Some(error) = SockRef::from(self.socket.get_ref()).take_error()? {
+            let error = SockRef::from(self.socket.get_ref()).take_error()?;
+            if let Some(error) = error.filter(|e| !is_too_long(e)) {
                 return Poll::Ready(Err(error));
             }
         }
@@ -290,6 +291,11 @@ impl<'a> Burst<'a> {
     pub fn count(&self) -> usize {
         self.bytes.len().div_ceil(self.size.max(1)).max(1)
     }
+}
+
+/// Whether it only says that what was sent did not fit on its way: the system sends the next in pieces.
+fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMSGSIZE)
 }
 
 #[cfg(test)]

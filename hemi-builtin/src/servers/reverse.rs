@@ -35,23 +35,26 @@ use hemi_core::metrics::Measures;
 use hemi_core::server::Server;
 use hemi_core::tls::ConnectorConfig;
 use hemi_core::{Component, CreateCx, Error, Explain, Lifecycle, Prepare, Result, Run, Shut};
-use hemi_net::{Opening, TcpxBackend, TcpxBackendKind};
+use hemi_net::{Dialed, Opening, TcpxBackend, TcpxBackendKind};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::proxying::Counters;
-use crate::reverse::{AGAIN, CONN_WINDOW, PROTOCOL, STREAM_WINDOW, Stream, watch};
+use crate::reverse::{AGAIN, CONN_WINDOW, GIVEN_UP, PROTOCOL, STREAM_WINDOW, Stream, watch};
 
 /// A tunnel that has lasted for so long was no failure.
 const LASTING: Duration = Duration::from_secs(1);
 
 /// Bytes of the head of a stream, at most.
 const HEAD: u32 = 8 << 10;
+
+/// How long the other end may take to begin with HTTP/2.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Serves through another server.
 #[derive(Debug, Deserialize, Explain)]
@@ -266,12 +269,19 @@ impl Shared {
             .max_concurrent_streams(self.most)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONN_WINDOW)
+            .max_concurrent_reset_streams(GIVEN_UP)
+            .max_local_error_reset_streams(None)
             .max_header_list_size(HEAD)
             .handshake::<_, Bytes>(conn);
         let server = self.client.url().as_str();
-        let mut conn = match handshake.await {
-            Ok(conn) => conn,
-            Err(e) => return warn!(%server, "no tunnel: {e}"),
+        let shaken = tokio::select! {
+            () = shut.cancelled() => return,
+            shaken = timeout(HANDSHAKE, handshake) => shaken,
+        };
+        let mut conn = match shaken {
+            Ok(Ok(conn)) => conn,
+            Ok(Err(e)) => return warn!(%server, "no tunnel: {e}"),
+            Err(_) => return warn!(%server, "no tunnel: the server is silent"),
         };
         info!(%server, "a tunnel is open");
         let _open = One::of(&self, |shared| &shared.open);
@@ -328,7 +338,7 @@ impl Shared {
         shut: Shut,
     ) {
         let _active = One::of(&self, |shared| &shared.active);
-        let Ok(mut dialed) = self.backend.dial(&By::default(), &Opening::AsIs).await else {
+        let Ok(dialed) = self.backend.dial(&By::default(), &Opening::AsIs).await else {
             self.counters.denied.add(1);
             let _ = respond.send_response(answer(StatusCode::BAD_GATEWAY), true);
             return;
@@ -336,17 +346,31 @@ impl Shared {
         let Ok(sending) = respond.send_response(answer(StatusCode::OK), false) else { return };
         let ended = Shut::new();
         let mut stream = Noticed(Foreign(Stream::new(sending, content)), ended.clone());
-        let (mut passed, link) = (Relayed::default(), &mut dialed.link);
+        let mut uncut = Uncut { dialed, whole: false };
+        let (mut passed, link) = (Relayed::default(), &mut uncut.dialed.link);
         let ended = tokio::select! {
             biased;
             done = Relay::new(self.idle).run(&mut stream, link, Bytes::new(), &mut passed) => done,
             () = async { tokio::join!(shut.cancelled(), ended.cancelled()); } => Ok(()),
         };
         self.counters.passed(passed);
-        if let Err(e) = ended {
-            debug!(node = %dialed.target, "what a tunnel carries is cut off: {e}");
-            // It must not look whole.
-            dialed.link.reset();
+        match ended {
+            Ok(()) => uncut.whole = true,
+            Err(e) => debug!(node = %uncut.dialed.target, "what a tunnel carries is cut off: {e}"),
+        }
+    }
+}
+
+/// A connection to a node, which is reset when it is dropped before all has passed: it must not look whole.
+struct Uncut {
+    dialed: Dialed,
+    whole: bool,
+}
+
+impl Drop for Uncut {
+    fn drop(&mut self) {
+        if !self.whole {
+            self.dialed.link.reset();
         }
     }
 }

@@ -79,11 +79,13 @@ fn one_per_core(
     bind: fn(SocketAddr, Port) -> io::Result<Socket>,
 ) -> io::Result<(SocketAddr, Vec<Socket>)> {
     // With SO_REUSEPORT a second program of this user could bind the address too and take half of
-    // what comes: a first bind without it finds out. It chooses the port, too, if any is wanted: with it, UDP may
-    // be given one that others share.
-    let real = bind(wanted, Port::Mine)?.local_addr()?.as_socket().unwrap_or(wanted);
-    let sockets = (0..cores.max(1)).map(|_| bind(real, Port::Shared));
-    Ok((real, sockets.collect::<io::Result<_>>()?))
+    // what comes: the first bind is without it, and finds out. It chooses the port, too, if any is wanted: with it,
+    // UDP may be given one that others share. Those of the other cores join it.
+    let first = bind(wanted, Port::Mine)?;
+    let real = first.local_addr()?.as_socket().unwrap_or(wanted);
+    first.set_reuse_port(true)?;
+    let others = (1..cores.max(1)).map(|_| bind(real, Port::Shared));
+    Ok((real, std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>()?))
 }
 
 fn finished((address, sockets): (SocketAddr, Vec<Socket>)) -> Bound {

@@ -174,7 +174,10 @@ impl Table {
             Entry::Occupied(place) => {
                 let flow = place.into_mut();
                 flow.others.push(std::mem::replace(&mut flow.latest, session));
-                flow.others.get(OF_CLIENT).and(flow.others.first()).cloned()
+                let unanswered = || flow.others.iter().find(|other| other.is_unanswered());
+                let eldest =
+                    flow.others.get(OF_CLIENT).and_then(|_| unanswered().or(flow.others.first()));
+                eldest.cloned()
             }
         };
         if let Some(eldest) = eldest {

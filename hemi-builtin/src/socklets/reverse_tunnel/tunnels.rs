@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
-use crate::reverse::{AGAIN, CONN_WINDOW, STREAM_WINDOW, Stream, watch};
+use crate::reverse::{AGAIN, CONN_WINDOW, GIVEN_UP, STREAM_WINDOW, Stream, watch};
 use crate::servers::proxying::Counters;
 
 /// Whom streams are asked for: the other end has one place only that they go to.
@@ -78,6 +78,8 @@ impl Tunnels {
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONN_WINDOW)
+            .max_concurrent_reset_streams(GIVEN_UP)
+            .max_local_error_reset_streams(None)
             .handshake::<_, Bytes>(conn);
         let (sender, mut conn) = match handshake.await {
             Ok(shaken) => shaken,
