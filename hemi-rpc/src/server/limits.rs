@@ -19,7 +19,8 @@ pub struct RpcxLimits {
     pub max_metadata_size: Size,
     /// Bytes that a compressed payload may become, at most; answered with an error beyond.
     pub max_decompressed_size: Size,
-    /// Calls of one connection that are worked on at once, at most; what comes then waits in the connection.
+    /// Calls of one connection that are worked on at once, at most; what comes then waits in the
+    /// connection, or is refused by HRPC.
     pub max_calls_per_conn: usize,
     /// Calls and signs of life per second that are taken from one connection, at most, on average; twice as many may
     /// come at once. What is beyond is answered with an error. 0 for no such limit.

@@ -194,8 +194,8 @@ impl<I: Io> Conn<I> {
             hemi_proto::hrpc::reset(self.out.small(), stream, Code::REFUSED, text);
             return;
         }
-        if self.calls.len() >= self.server.limits.max_calls_per_conn {
-            // Those that were given up count until they are gone.
+        if self.calls.len() >= self.server.limits.max_calls_per_conn.saturating_mul(2) {
+            // As many as may be under way were given up, and are not gone yet.
             self.mux.close(stream, self.out.small());
             let text = "too many calls are under way";
             hemi_proto::hrpc::reset(self.out.small(), stream, Code::REFUSED, text);
