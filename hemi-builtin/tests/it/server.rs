@@ -21,7 +21,17 @@ pub(crate) struct Running {
 
 /// Loads a config on this many cores.
 pub(crate) fn load(cores: usize, config: &str) -> Result<Running> {
+    load_with(cores, config, |_| ())
+}
+
+/// The same with components more.
+pub(crate) fn load_with(
+    cores: usize,
+    config: &str,
+    more: impl FnOnce(&mut Registry),
+) -> Result<Running> {
     let mut registry = Registry::new();
+    more(&mut registry);
     hemi_web::register(&mut registry);
     hemi_net::register(&mut registry);
     hemi_builtin::register(&mut registry);
