@@ -21,7 +21,7 @@
 
 mod conns;
 mod exchange;
-mod head;
+pub(super) mod head;
 pub(crate) mod tunnel;
 
 use std::sync::Arc;
@@ -37,7 +37,7 @@ use super::exchange::TimesConfig;
 use super::group::GroupConfig;
 use super::http::HttpConfig;
 use super::multiplexed::{Conns, MultiplexConfig};
-use conns::Http2;
+use conns::{Http2, MOST_STREAMS};
 use exchange::Exchange;
 
 /// Servers that speak HTTP/2.
@@ -60,14 +60,16 @@ impl Component for Http2Backend {
     type Config = (GroupConfig, HttpConfig, MultiplexConfig, ConnectorConfig);
 
     fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
-        let ((backend, conns, times), http, multiplex, tls) = config;
+        let ((backend, conns, times), http, mut multiplex, tls) = config;
         if conns.proxy_protocol != ProxyProtocol::None {
             let message = "connections of HTTP/2 carry requests of many clients: `.proxyProtocol` can't name one";
             return Err(Error::config(cx.span(), message));
         }
         let connector = http.connector(tls, &["h2"], cx)?;
         let head_size = u32::try_from(http.max_head_size.0).unwrap_or(u32::MAX);
-        let protocol = Http2 { head_size, connector: connector.map(Arc::new) };
+        let streams = multiplex.max_streams_per_conn.clamp(1, MOST_STREAMS);
+        multiplex.max_streams_per_conn = streams;
+        let protocol = Http2 { head_size, streams, connector: connector.map(Arc::new) };
         let conns = Conns::new(conns, &multiplex, protocol, cx.cores());
         let shared = Arc::new(Shared { conns, times, tunnel_timeout: http.tunnel_timeout });
         Ok(Self { nodes: Nodes::of(backend, cx)?, shared })

@@ -13,14 +13,17 @@
 //!
 //! Over QUIC nothing is in the clear: nodes show certificates, which must be for their hosts, or for
 //! `.tlsPeerName`. Many requests share a connection, of which each core has its own; one whose packets are lost holds
-//! up no other. Contents flow both ways at the same time, trailers after them. WebSockets don't go on by HTTP/3.
+//! up no other. Contents flow both ways at the same time, trailers after them. A WebSocket goes on by an extended
+//! CONNECT (RFC 9220).
 
 mod conns;
 mod exchange;
 mod head;
+mod tunnel;
 mod upload;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hemi_core::backend::{Nodes, Pick, ProxyProtocol};
 use hemi_core::config::Size;
@@ -42,13 +45,15 @@ use exchange::Exchange;
 #[derive(Clone, Debug, Deserialize, Explain)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Http3Config {
+    /// How long nothing may pass on a stream that has been upgraded, to WebSocket most often.
+    pub tunnel_timeout: Duration,
     /// Bytes of an answer's head, at most.
     pub max_head_size: Size,
 }
 
 impl Default for Http3Config {
     fn default() -> Self {
-        Self { max_head_size: Size(64 << 10) }
+        Self { tunnel_timeout: Duration::from_secs(3600), max_head_size: Size(64 << 10) }
     }
 }
 
@@ -65,6 +70,7 @@ struct Shared {
     conns: Conns<Http3>,
     times: TimesConfig,
     heads: HeadLimits,
+    tunnel_timeout: Duration,
 }
 
 impl Component for Http3Backend {
@@ -82,10 +88,8 @@ impl Component for Http3Backend {
         let heads = HeadLimits { head_size, fields: 1024, ..HeadLimits::default() };
         let protocol = Http3 { quic: QuicConnector::new(tls, cx.cores()), head_size };
         let conns = Conns::new(conns, &multiplex, protocol, cx.cores());
-        Ok(Self {
-            nodes: Nodes::of(backend, cx)?,
-            shared: Arc::new(Shared { conns, times, heads }),
-        })
+        let shared = Shared { conns, times, heads, tunnel_timeout: own.tunnel_timeout };
+        Ok(Self { nodes: Nodes::of(backend, cx)?, shared: Arc::new(shared) })
     }
 }
 

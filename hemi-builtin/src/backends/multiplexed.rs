@@ -24,7 +24,8 @@ use super::conns::{ConnsConfig, key};
 #[derive(Clone, Debug, Deserialize, Explain)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MultiplexConfig {
-    /// Requests under way on a connection, at most; a node may have it be less.
+    /// Requests under way on a connection, at most; a node may have it be less. Of each answer up to 128 KiB wait by
+    /// HTTP/2 for who takes it slowly, which is why there are 16383 at most.
     pub max_streams_per_conn: usize,
 }
 

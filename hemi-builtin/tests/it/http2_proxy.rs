@@ -1,6 +1,8 @@
 //! The backend `http2Backend`: requests on to servers that speak HTTP/2, and WebSockets between all versions.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use hemi_test::{Program, eventually};
 
 use hemi_web::CloseCode;
 use hemi_web::testing::TestSocket;
+use tokio::sync::mpsc;
 
 use crate::server::{Running, ask, load, site_on};
 use crate::upstream::{Act, Upstream, answer};
@@ -243,6 +246,83 @@ async fn what_came_by_http2_is_one_thing_in_http1() {
     let heads = heads.lock().unwrap();
     assert!(heads.iter().all(|head| head.starts_with("POST /a HTTP/1.1\r\n")), "{heads:?}");
     assert!(heads.last().unwrap().ends_with("content-length: 2\r\n\r\n"), "{heads:?}");
+}
+
+/// A node that sends as much of 400 answers as there is room for, though nobody takes it, and another one beside them.
+#[tokio::test]
+async fn answers_that_nobody_takes_hold_up_no_other() {
+    const UNTAKEN: usize = 400;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let node = listener.local_addr().unwrap();
+    let (full, mut told) = tokio::sync::mpsc::channel(UNTAKEN);
+    let conns = Arc::new(AtomicUsize::new(0));
+    let counted = conns.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(serve_all_there_is_room_for(stream, full.clone()));
+        }
+    });
+    let server = proxy("http2Backend", node, ".maxStreamsPerConn = 1000");
+    let mut kept = Vec::new();
+    for _ in 0..UNTAKEN / 100 {
+        let stream = tokio::net::TcpStream::connect(server.addr()).await.unwrap();
+        let (client, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        for _ in 0..100 {
+            let mut client = client.clone().ready().await.unwrap();
+            let request = http::Request::get("http://site.test/large").body(()).unwrap();
+            kept.push(client.send_request(request, true).unwrap());
+        }
+    }
+    for n in 0..UNTAKEN {
+        let told = tokio::time::timeout(Duration::from_secs(60), told.recv()).await;
+        told.unwrap_or_else(|_| panic!("only {n} have room")).unwrap();
+    }
+    let addr = server.addr();
+    let small = tokio::task::spawn_blocking(move || {
+        let mut client = hemi_test::raw::Client::connect(addr).unwrap();
+        client.send("GET /small HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        client.read_response().unwrap().text()
+    });
+    assert_eq!(small.await.unwrap(), "x".repeat(1000));
+    assert_eq!(conns.load(Ordering::Relaxed), 1);
+    drop(kept);
+}
+
+/// Answers `/large` by as much as there is room for, which it tells, and `/small` by a thousand bytes.
+async fn serve_all_there_is_room_for(stream: tokio::net::TcpStream, full: mpsc::Sender<()>) {
+    // What a proxy has room for.
+    const ROOM: usize = 128 << 10;
+    let mut builder = h2::server::Builder::new();
+    builder.max_concurrent_streams(1000);
+    let mut connection = builder.handshake::<_, bytes::Bytes>(stream).await.unwrap();
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        let large = request.uri().path() == "/large";
+        let mut sending = respond.send_response(http::Response::new(()), false).unwrap();
+        if !large {
+            sending.send_data(vec![b'x'; 1000].into(), true).unwrap();
+            continue;
+        }
+        let full = full.clone();
+        tokio::spawn(async move {
+            let mut left = ROOM;
+            while left > 0 {
+                sending.reserve_capacity(left);
+                match poll_fn(|cx| sending.poll_capacity(cx)).await {
+                    Some(Ok(room)) => {
+                        let part = room.min(left);
+                        left -= part;
+                        sending.send_data(vec![b'x'; part].into(), false).unwrap();
+                    }
+                    _ => return,
+                }
+            }
+            full.send(()).await.unwrap();
+            // The answer has no end until the proxy wants no more.
+            let _ = poll_fn(|cx| sending.poll_reset(cx)).await;
+        });
+    }
 }
 
 #[test]

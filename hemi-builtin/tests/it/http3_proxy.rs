@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use hemi_test::tls::{Authority, Identity, KeyKind};
 use hemi_test::{Program, eventually, free_port, peer};
+use hemi_web::CloseCode;
+use hemi_web::testing::TestSocket;
 
 use crate::http2_proxy::{contents_of_all_sizes_pass, measured};
 use crate::server::{Running, ask, load, mistake};
@@ -61,13 +63,15 @@ impl Setting {
 
 /// Passes all on to this backend, which is named `b`.
 fn through(backend: &str) -> Running {
+    serve(backend, r#"rule { httpProxy { .toBackend = "b" } }"#)
+}
+
+/// A site with these rules beside this backend.
+fn serve(backend: &str, rules: &str) -> Running {
     let config = format!(
         r#"stage {{
             {backend}
-            webapp "site" {{
-                .hostnames = ("*")  .maxBodySize = 64M
-                rule {{ httpProxy {{ .toBackend = "b" }} }}
-            }}
+            webapp "site" {{ .hostnames = ("*")  .maxBodySize = 64M  {rules} }}
             httpxServer "main" {{
                 .address = "127.0.0.1:0"  .webapps = ("site")  .h2cPriorKnowledge = true
             }}
@@ -175,18 +179,45 @@ fn who_speaks_no_http3_is_no_node() {
     assert!(told.contains("many clients"), "{told}");
 }
 
+#[tokio::test]
+async fn a_websocket_goes_on() {
+    let setting = Setting::new();
+    let origin = setting.origin("", "rule $path == \"/echo\" { echo {} }");
+    let passing = setting.proxy(origin.addr(), "");
+    let rule = "rule $path == \"/echo\" { sockProxy { .toBackend = \"b\" } }";
+    let by_messages = serve(&setting.backend(origin.addr(), ""), rule);
+    for server in [&passing, &by_messages] {
+        let mut socket = TestSocket::connect(server.addr(), "/echo").await.unwrap();
+        for text in ["a".to_owned(), "b".repeat(100_000), "c".repeat(1_000_000)] {
+            socket.send(text.clone()).await.unwrap();
+            assert_eq!(socket.recv().await.unwrap(), Some(text.into()));
+        }
+        socket.close(CloseCode::NORMAL).await.unwrap();
+        assert!(socket.closed().await.unwrap().is_some());
+        assert!(socket.ended().await.is_ok());
+        let refused = TestSocket::connect(server.addr(), "/other").await.unwrap_err();
+        assert_eq!(refused.to_string(), "answered 404 Not Found");
+    }
+    assert_eq!(passing.ask("GET", "/echo", &["connection: upgrade", "upgrade: x"]).status, 501);
+}
+
 #[test]
-fn a_websocket_does_not_go_on() {
+fn who_hangs_up_ends_a_websocket_on_both_sides() {
     let setting = Setting::new();
     let origin = setting.origin("", "rule { echo {} }");
     let server = setting.proxy(origin.addr(), "");
-    let lines = [
-        "connection: upgrade",
-        "upgrade: websocket",
-        "sec-websocket-version: 13",
-        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
-    ];
-    assert_eq!(server.ask("GET", "/", &lines).status, 501);
+    let mut client = server.connect();
+    let lines = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n")).unwrap();
+    let head = client.read_response_to_head().unwrap();
+    assert_eq!(head.status, 101);
+    // The one that the example of RFC 6455 has for this key.
+    assert_eq!(head.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    drop(client);
+    assert!(eventually(PATIENCE, || measured(&server, "hemi_server_conns_active") == 0));
+    server.quit();
+    assert!(eventually(PATIENCE, || connections(&origin) == 0));
 }
 
 #[test]

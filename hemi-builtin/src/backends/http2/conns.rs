@@ -16,14 +16,17 @@ use crate::backends::multiplexed::{Gone, Multiplex};
 /// Bytes of an answer that a node may send before they are taken.
 const STREAM_WINDOW: u32 = 128 << 10;
 
-/// The same for all answers of a connection: so many that those that are taken slowly don't hold up others.
-const CONN_WINDOW: u32 = 16 << 20;
+/// Answers under way on a connection, at most: what all of them may have sent is the largest window there is
+/// (RFC 9113, 6.9.1).
+pub(super) const MOST_STREAMS: usize = (i32::MAX as u32 / STREAM_WINDOW) as usize;
 
 /// Speaks HTTP/2 to nodes.
 #[derive(Debug)]
 pub(super) struct Http2 {
     /// Bytes of an answer's head, at most.
     pub(super) head_size: u32,
+    /// Answers under way on a connection, at most [`MOST_STREAMS`].
+    pub(super) streams: usize,
     /// There if connections are encrypted.
     pub(super) connector: Option<Arc<Connector>>,
 }
@@ -43,10 +46,12 @@ impl Multiplex for Http2 {
         {
             return Err(io::Error::other("the node does not speak HTTP/2"));
         }
+        // Room for each, so that those that nobody takes hold up no others.
+        let window = STREAM_WINDOW * self.streams.min(MOST_STREAMS) as u32;
         let handshake = Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONN_WINDOW)
+            .initial_connection_window_size(window)
             .max_header_list_size(self.head_size)
             .handshake::<_, Bytes>(link);
         let (sender, mut connection) = handshake.await.map_err(io::Error::other)?;

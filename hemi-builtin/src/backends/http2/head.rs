@@ -56,7 +56,10 @@ pub(super) fn head_of(
 }
 
 /// The fields of the 101 that a WebSocket's 200 is to clients: with the proof that those of HTTP/1.1 wait for.
-pub(super) fn switching(mut fields: HeaderMap, request: &Outgoing<'_>) -> (StatusCode, Fields) {
+pub(in crate::backends) fn switching(
+    mut fields: HeaderMap,
+    request: &Outgoing<'_>,
+) -> (StatusCode, Fields) {
     fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
     let mut keys = request
         .fields

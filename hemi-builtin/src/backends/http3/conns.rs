@@ -1,6 +1,7 @@
 //! Connections to nodes by HTTP/3, and what is said on them besides requests.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use hemi_core::Result;
@@ -9,6 +10,7 @@ use hemi_core::quic::QuicConnector;
 use hemi_core::quic::quinn::{Connection, RecvStream, SendStream};
 use hemi_proto::http3::qpack::{Decoder, Encoder};
 use hemi_proto::http3::{Code, ControlEvent, ControlStream, Incoming, Settings, UniKind};
+use tokio::sync::SetOnce;
 use tokio::task::JoinSet;
 use tracing::debug;
 
@@ -32,6 +34,7 @@ pub(super) struct Http3 {
 #[derive(Debug)]
 pub(super) struct Conn {
     quic: Connection,
+    told: Arc<SetOnce<Settings>>,
 }
 
 impl Multiplex for Http3 {
@@ -46,7 +49,8 @@ impl Multiplex for Http3 {
             return Err(io::Error::other("HTTP/3 is not spoken over Unix sockets"));
         };
         let quic = self.quic.connect(*address, &endpoint.hostname()).await?;
-        let conn = Conn { quic: quic.clone() };
+        let told = Arc::new(SetOnce::new());
+        let conn = Conn { quic: quic.clone(), told: told.clone() };
         let mut settings = BytesMut::from(&[0][..]);
         let max_field_section_size = Some(self.head_size as u64);
         Settings { max_field_section_size, ..Settings::default() }.put(&mut settings);
@@ -55,7 +59,7 @@ impl Multiplex for Http3 {
         let node = endpoint.target().clone();
         // Is over when nobody holds the connection any more, or the node has closed it.
         tokio::spawn(async move {
-            let ended = attend(&quic, control, &gone).await;
+            let ended = attend(&quic, control, &gone, &told).await;
             gone.tell();
             if let Err(code) = ended {
                 debug!(%node, "connection to the node closed: {code}");
@@ -72,6 +76,11 @@ impl Conn {
         Ok(self.quic.open_bi().await?)
     }
 
+    /// What the node has said of itself, once it has.
+    pub(super) async fn settings(&self) -> Settings {
+        *self.told.wait().await
+    }
+
     /// Ends the connection, for the node has broken the protocol.
     pub(super) fn fail(&self, code: Code) {
         self.quic.close(code.value().into(), b"");
@@ -85,7 +94,12 @@ impl Drop for Conn {
 }
 
 /// Hears what the node says about the connection, until it ends. Our own control stream may not end before.
-async fn attend(quic: &Connection, control: SendStream, gone: &Gone) -> Result<(), Code> {
+async fn attend(
+    quic: &Connection,
+    control: SendStream,
+    gone: &Gone,
+    told: &Arc<SetOnce<Settings>>,
+) -> Result<(), Code> {
     let (mut incoming, mut streams) = (Incoming::default(), JoinSet::new());
     loop {
         tokio::select! {
@@ -94,7 +108,7 @@ async fn attend(quic: &Connection, control: SendStream, gone: &Gone) -> Result<(
                     let mut buf = BytesMut::new();
                     // A few bytes, which come in one packet; who holds them back holds up himself only.
                     let kind = kind(&mut recv, &mut buf, &mut incoming).await?;
-                    streams.spawn(follow(recv, buf, kind, gone.clone()));
+                    streams.spawn(follow(recv, buf, kind, gone.clone(), told.clone()));
                 }
                 Err(_) => break,
             },
@@ -126,6 +140,7 @@ async fn follow(
     mut buf: BytesMut,
     kind: UniKind,
     gone: Gone,
+    told: Arc<SetOnce<Settings>>,
 ) -> Result<(), Code> {
     let mut control = ControlStream::default();
     // Neither of us has a table.
@@ -134,8 +149,10 @@ async fn follow(
         match kind {
             UniKind::Control => {
                 while let Some(event) = control.read(&mut buf)? {
-                    if event == ControlEvent::Goaway {
-                        gone.tell();
+                    match event {
+                        ControlEvent::Settings(settings) => _ = told.set(settings),
+                        ControlEvent::Goaway => gone.tell(),
+                        ControlEvent::PriorityUpdate(..) => {}
                     }
                 }
             }

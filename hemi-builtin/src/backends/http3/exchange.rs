@@ -4,16 +4,17 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use hemi_core::backend::Pick;
 use hemi_core::clock;
 use hemi_core::deadline::Patience;
+use hemi_core::io::{Foreign, relay};
 use hemi_core::quic::quinn::{ReadError, RecvStream};
 use hemi_proto::http3::{Code, Fault, Part, RequestStream};
 use hemi_proto::message::ResponseFields;
-use hemi_web::{Body, BoxError, Interim, Outgoing, Response, SendError, Undelivered};
+use hemi_web::{Body, BoxError, Interim, Outgoing, Response, SendError, Undelivered, Upgraded};
 use http::{Method, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::io::poll_read_buf;
@@ -21,7 +22,9 @@ use tokio_util::io::poll_read_buf;
 use super::Shared;
 use super::conns::Conn;
 use super::head::{Bad, put_head, read_head, read_trailers};
+use super::tunnel::Tunnel;
 use super::upload::{Sent, Upload};
+use crate::backends::http2::head::switching;
 use crate::backends::multiplexed::Lease;
 
 /// Answers on the way to the answer, at most.
@@ -56,8 +59,7 @@ impl Exchange {
         request: &Outgoing<'_>,
         body: Body,
     ) -> Result<Response, Box<Undelivered>> {
-        if request.upgrade.is_some() {
-            let why = "HTTP/3 is not left for another protocol";
+        if let Some(why) = cannot_upgrade(request, &lease, &shared).await {
             return Err(Undelivered::unsendable(pick, why));
         }
         let limit = shared.times.write_timeout;
@@ -78,7 +80,10 @@ impl Exchange {
             shared,
             lease,
             pick,
-            upload: Upload::new(send, head, body),
+            upload: match request.upgrade {
+                Some(_) => Upload::open(send, head),
+                None => Upload::new(send, head, body),
+            },
             recv,
             reader: RequestStream::default(),
             buf: BytesMut::new(),
@@ -105,6 +110,14 @@ impl Exchange {
         self.pick.answered(began.elapsed());
         self.patience.renew();
         let ResponseFields { status, fields, length } = head;
+        if request.upgrade.is_some() {
+            if status == StatusCode::OK {
+                let (status, fields) = switching(fields, request);
+                return Ok(self.into_tunnel(Response::passed_on(status, fields)));
+            }
+            // What was for the tunnel has nowhere to go.
+            self.upload.close();
+        }
         let none = *request.method == Method::HEAD
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let left = if none { Some(0) } else { length };
@@ -230,6 +243,41 @@ impl Exchange {
         }
     }
 
+    /// A 101 after which both sides go on in another protocol.
+    fn into_tunnel(mut self, response: Response) -> Response {
+        self.reader.tunnel();
+        let idle = self.shared.tunnel_timeout;
+        response.go_on(move |mut client: Upgraded| {
+            Box::pin(async move {
+                let mut node = Foreign(Tunnel::new(self));
+                // However it ends, both do.
+                let _ = relay(&mut node, &mut client, Bytes::new(), idle).await;
+            })
+        })
+    }
+
+    /// The next bytes of a tunnel; none at its end.
+    pub(super) fn poll_tunnel(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        let broken = |why: BoxError| io::Error::new(io::ErrorKind::InvalidData, why);
+        loop {
+            match self.reader.read(&mut self.buf, 0) {
+                Ok(Some(Part::Data(data))) => return Poll::Ready(Ok(Some(data))),
+                Ok(Some(_)) => return Poll::Ready(Err(broken("a head in a tunnel".into()))),
+                Ok(None) => {}
+                Err(fault) => return Poll::Ready(Err(broken(self.fault(fault)))),
+            }
+            if ready!(self.poll_more(cx))? == 0 {
+                let ended = self.reader.end(&self.buf);
+                self.ended = true;
+                return Poll::Ready(ended.map(|()| None).map_err(|f| broken(self.fault(f))));
+            }
+        }
+    }
+
+    pub(super) fn upload(&mut self) -> &mut Upload {
+        &mut self.upload
+    }
+
     fn bad(&self, bad: Bad) -> BoxError {
         match bad {
             Bad::Connection(code) => self.fault(Fault::Connection(code)),
@@ -255,6 +303,23 @@ impl Drop for Exchange {
         if !self.ended {
             let _ = self.recv.stop(Code::RequestCancelled.value().into());
         }
+    }
+}
+
+/// Why a request to leave HTTP can't be sent; none if it can, or is none.
+async fn cannot_upgrade(
+    request: &Outgoing<'_>,
+    lease: &Lease<Conn>,
+    shared: &Shared,
+) -> Option<&'static str> {
+    if !request.upgrade?.eq_ignore_ascii_case(b"websocket") {
+        return Some("HTTP/3 can't be left for this protocol");
+    }
+    // Before they have come nobody knows (RFC 9220, 3).
+    let settings = lease.conn().settings();
+    match tokio::time::timeout(shared.times.answer_timeout, settings).await {
+        Ok(settings) if settings.enable_connect_protocol => None,
+        _ => Some("the node takes no WebSockets over HTTP/3"),
     }
 }
 

@@ -6,7 +6,8 @@ use hemi_proto::http3::qpack::{Decoded, Decoder, StaticEncoder};
 use hemi_proto::http3::{Code, put_headers_head};
 use hemi_proto::message::{FieldName, MessageError, ResponseFields, ResponseReader, TrailerReader};
 use hemi_web::{BoxError, Outgoing};
-use http::HeaderMap;
+use http::header::SEC_WEBSOCKET_KEY;
+use http::{HeaderMap, Method};
 
 use crate::backends::http1::expects_content;
 
@@ -15,12 +16,21 @@ pub(super) fn put_head(request: &Outgoing<'_>, length: Option<u64>, out: &mut By
     let mut section = BytesMut::new();
     StaticEncoder::put_prefix(&mut section);
     let mut put = |name: &str, value: &[u8]| StaticEncoder::put_line(name, value, &mut section);
-    put(":method", request.method.as_str().as_bytes());
+    // RFC 9220: an extended CONNECT, as in HTTP/2 (RFC 8441, 4).
+    let method = if request.upgrade.is_some() { Method::CONNECT } else { request.method.clone() };
+    put(":method", method.as_str().as_bytes());
+    if request.upgrade.is_some() {
+        put(":protocol", b"websocket");
+    }
     put(":scheme", if request.secure { &b"https"[..] } else { b"http" });
     put(":authority", &request.authority);
     put(":path", request.target);
     for (name, value) in request.fields.iter() {
         let name = name.to_ascii_lowercase();
+        // Which nobody has to prove to have read (RFC 8441, 5).
+        if request.upgrade.is_some() && name == SEC_WEBSOCKET_KEY.as_str().as_bytes() {
+            continue;
+        }
         // Names are tokens.
         put(str::from_utf8(&name).unwrap_or_default(), value);
     }
@@ -28,6 +38,7 @@ pub(super) fn put_head(request: &Outgoing<'_>, length: Option<u64>, out: &mut By
         put("te", b"trailers");
     }
     match length {
+        _ if request.upgrade.is_some() => {}
         Some(0) if !expects_content(request.method) => {}
         Some(length) => put("content-length", length.to_string().as_bytes()),
         None => {}

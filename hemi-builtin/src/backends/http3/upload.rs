@@ -20,6 +20,8 @@ pub(super) struct Upload {
     left: Option<u64>,
     /// Frames, or parts of them, that wait for the node: a few.
     waiting: VecDeque<Bytes>,
+    /// What follows the head is no content: it is put by a tunnel.
+    open: bool,
     begun: bool,
     ended: bool,
 }
@@ -41,12 +43,37 @@ impl Upload {
     pub(super) fn new(stream: SendStream, head: BytesMut, body: Body) -> Self {
         let left = body.len();
         let waiting = VecDeque::from([head.freeze()]);
-        Self { stream, body, left, waiting, begun: false, ended: false }
+        Self { stream, body, left, waiting, open: false, begun: false, ended: false }
+    }
+
+    /// A request that asks to leave HTTP.
+    pub(super) fn open(stream: SendStream, head: BytesMut) -> Self {
+        let mut upload = Self::new(stream, head, Body::empty());
+        upload.open = true;
+        upload
     }
 
     /// The content, if nothing of it was taken.
     pub(super) fn untouched(&mut self) -> Option<Body> {
         (!self.begun).then(|| std::mem::take(&mut self.body))
+    }
+
+    /// Takes bytes of a tunnel, to be sent.
+    pub(super) fn put(&mut self, bytes: &[u8]) {
+        let mut frame = BytesMut::with_capacity(bytes.len() + 8);
+        put_data_head(bytes.len() as u64, &mut frame);
+        frame.extend_from_slice(bytes);
+        self.waiting.push_back(frame.freeze());
+    }
+
+    /// Nothing follows in the tunnel.
+    pub(super) fn close(&mut self) {
+        self.open = false;
+    }
+
+    /// Whether the node takes no more.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended
     }
 
     /// Sends what there is, as far as there is room.
@@ -67,6 +94,9 @@ impl Upload {
                     Poll::Pending => return Ok(Sent::AllThereIsRoomFor { some }),
                 }
                 continue;
+            }
+            if self.open {
+                return Ok(Sent::All);
             }
             let frame = match self.left {
                 Some(0) => None,
