@@ -50,6 +50,7 @@ mod rpc_error;
 mod server;
 mod service;
 mod tool;
+mod zstd;
 
 pub use call::{Call, PushError, Pusher};
 pub use client::{Ask, BadEndpoint, Client, ClientConfig, Endpoint, Push, Remote, Via};

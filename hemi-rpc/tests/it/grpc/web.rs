@@ -98,6 +98,37 @@ fn connect_is_a_plain_request() {
 }
 
 #[test]
+fn messages_may_come_in_zstd() {
+    let server = serve_grpc(GrpcLimits::default());
+    let pack = |bytes: &[u8]| {
+        let mut packed = Vec::with_capacity(zstd_safe::compress_bound(bytes.len()));
+        zstd_safe::compress(&mut packed, bytes, 3).unwrap();
+        packed
+    };
+    let unpack = |bytes: &[u8]| {
+        let mut plain = Vec::with_capacity(100_000);
+        zstd_safe::decompress(&mut plain, bytes).unwrap();
+        plain
+    };
+    let asked = pack(br#"{"responseSize": 60000}"#);
+    let json =
+        "Content-Type: application/json\r\nContent-Encoding: zstd\r\nAccept-Encoding: gzip, zstd";
+    let answer = post(&server, UNARY, json, &asked);
+    assert_eq!((answer.status, answer.header("content-encoding")), (200, Some("zstd")));
+    let told = unpack(&answer.body);
+    assert!(answer.body.len() < 1000 && told.len() > 80_000, "{}", told.len());
+    assert!(told.starts_with(br#"{"payload":{"body":"AAAA"#));
+    // As streams have it: flags and lengths of what is compressed.
+    let stream = "Content-Type: application/connect+proto\r\nConnect-Content-Encoding: zstd";
+    let answer = post(&server, OUTPUTS, stream, &framed(1, &pack(b"\x12\x02\x08\x03")));
+    assert_eq!(answer.body, [framed(0, THREE), framed(2, b"{}")].concat());
+    let answer = post(&server, UNARY, json, b"no zstd");
+    assert_eq!(answer.status, 500);
+    let bomb = pack(&vec![b' '; 5 << 20]);
+    assert_eq!(post(&server, UNARY, json, &bomb).status, 429);
+}
+
+#[test]
 fn streams_of_connect_end_with_a_frame() {
     let server = serve_grpc(GrpcLimits::default());
     let json = "Content-Type: application/connect+json";
