@@ -21,7 +21,9 @@ mod server;
 mod service;
 mod services;
 
-pub use channel::{AnswerBody, GrpcChannel, GrpcChannelConfig, Retry};
+pub use channel::{
+    AnswerBody, BadServiceConfig, GrpcChannel, GrpcChannelConfig, Retry, ServiceConfig,
+};
 pub(crate) use hrpc::StreamedCall;
 pub(crate) use json::{read_json, write_json};
 pub(crate) use local::{guarded, within};

@@ -62,9 +62,9 @@ pub use codec::{CodecError, Payload, Protobuf, RawPayload};
 pub use exchange::{Exchange, Outcome};
 pub use fault::Fault;
 pub use grpc::{
-    AnswerBody, GrpcChannel, GrpcChannelConfig, GrpcComponent, GrpcConfig, GrpcLimits,
-    GrpcRegistry, GrpcServer, GrpcService, GrpcServices, GrpcServicesConfig, HealthReporter,
-    Messages, Retry, Trailers, tonic,
+    AnswerBody, BadServiceConfig, GrpcChannel, GrpcChannelConfig, GrpcComponent, GrpcConfig,
+    GrpcLimits, GrpcRegistry, GrpcServer, GrpcService, GrpcServices, GrpcServicesConfig,
+    HealthReporter, Messages, Retry, ServiceConfig, Trailers, tonic,
 };
 pub use guard::{Asking, Guard, Refusal};
 pub use hemi_derive::{message, service};

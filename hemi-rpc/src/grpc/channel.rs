@@ -2,8 +2,10 @@
 
 mod body;
 mod conn;
+mod hedge;
 mod hrpc;
 mod retry;
+mod service_config;
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,6 +26,9 @@ use tonic::{Code, Status};
 use self::body::{Asked, Content};
 use self::conn::{Node, Sent};
 pub use self::retry::Retry;
+use self::retry::{Budget, Pushback, pushback, status_of};
+use self::service_config::{Again, MethodConfig};
+pub use self::service_config::{BadServiceConfig, ServiceConfig};
 use crate::client::BadEndpoint;
 use crate::{Discovery, NodeInfo, Several};
 
@@ -35,7 +40,8 @@ const ATTEMPTS: &str = "grpc-previous-rpc-attempts";
 /// How services are called.
 #[derive(Clone, Debug)]
 pub struct GrpcChannelConfig {
-    /// How many connections there are to each node: one by default.
+    /// How many connections there are to each node: one by default. There are more for as long as these carry as many
+    /// calls as the node takes.
     pub conns: usize,
     /// How long connecting may take: five seconds by default.
     pub connect_timeout: Duration,
@@ -48,6 +54,9 @@ pub struct GrpcChannelConfig {
     pub keepalive: (Duration, Duration),
     /// Whether and when a call is made again that a node has failed.
     pub retry: Retry,
+    /// What the owners of the services say of that, and of how long calls may take: none by default. For methods that it
+    /// names `retry` does not count.
+    pub service_config: Option<ServiceConfig>,
 }
 
 impl Default for GrpcChannelConfig {
@@ -59,6 +68,7 @@ impl Default for GrpcChannelConfig {
             call_timeout: None,
             keepalive: (Duration::from_secs(310), Duration::from_secs(20)),
             retry: Retry::default(),
+            service_config: None,
         }
     }
 }
@@ -75,7 +85,9 @@ struct Inner {
     config: GrpcChannelConfig,
     view: Mutex<View>,
     next: AtomicUsize,
-    budget: retry::Budget,
+    budget: Budget,
+    /// For methods that no service config names.
+    unnamed: MethodConfig,
 }
 
 struct View {
@@ -99,9 +111,12 @@ impl GrpcChannel {
     #[must_use]
     pub fn over(discovery: &impl Discovery, config: GrpcChannelConfig) -> Self {
         let view = View { found: discovery.nodes(), nodes: Arc::default(), unread: true };
-        let budget = retry::Budget::default();
+        let throttling = config.service_config.as_ref().and_then(|config| config.throttling);
+        let budget = Budget::new(throttling);
         let next = AtomicUsize::new(0);
-        Self(Arc::new(Inner { config, view: Mutex::new(view), next, budget }))
+        let again = Again::Retry(config.retry.clone());
+        let unnamed = MethodConfig { again, ..MethodConfig::default() };
+        Self(Arc::new(Inner { config, view: Mutex::new(view), next, budget, unnamed }))
     }
 }
 
@@ -132,16 +147,21 @@ impl Inner {
         request: http::Request<TonicBody>,
     ) -> Result<http::Response<AnswerBody>, Status> {
         let (mut parts, body) = request.into_parts();
+        let method = self.config.service_config.as_ref();
+        let method = method.and_then(|config| config.method(parts.uri.path()));
+        let method = method.unwrap_or(&self.unnamed);
         let said = parts.headers.get(TIMEOUT).and_then(|text| parse_timeout(text.as_bytes()));
-        let limit = said.or(self.config.call_timeout);
-        if let (None, Some(limit)) = (said, limit) {
+        let shortest = said.into_iter().chain(method.timeout).min();
+        let limit = shortest.or(self.config.call_timeout);
+        if let Some(limit) = limit.filter(|limit| said != Some(*limit)) {
             let text = HeaderValue::try_from(show_timeout(limit));
             let _ = text.map(|text| parts.headers.insert(TIMEOUT, text));
         }
         // None if it would be later than clocks go.
         let until = limit.and_then(|limit| Instant::now().checked_add(limit));
         let content = Content::of(body)?;
-        let calling = self.attempts(&parts, content, until);
+        let call = Call { channel: self, parts: &parts, method, until };
+        let calling = call.make(content);
         match until {
             None => calling.await,
             Some(until) => {
@@ -155,67 +175,22 @@ impl Inner {
         }
     }
 
-    /// Makes the call, and makes it again for as long as that is allowed.
-    async fn attempts(
+    fn head(
         &self,
+        node: &Node,
         parts: &http::request::Parts,
-        mut content: Content,
-        until: Option<Instant>,
-    ) -> Result<http::Response<AnswerBody>, Status> {
-        self.budget.earn();
-        let (mut failed, mut unseen) = (0, 0);
-        loop {
-            let node = self.pick()?;
-            let mut head = http::Request::new(());
-            *head.method_mut() = parts.method.clone();
-            *head.headers_mut() = parts.headers.clone();
-            *head.version_mut() = http::Version::HTTP_2;
-            *head.uri_mut() = self.uri(&node, &parts.uri)?;
-            head.headers_mut().insert("te", HeaderValue::from_static("trailers"));
-            if failed > 0 {
-                head.headers_mut().insert(ATTEMPTS, failed.into());
-            }
-            let asked = Asked { head, content, until };
-            let (status, back) = match node.send(&self.config, asked).await {
-                Sent::Answered(answer, back) => match retry::status_of(&answer) {
-                    Some(status) if back.is_some() && self.config.retry.covers(status.code()) => {
-                        let pushback = retry::pushback(&answer);
-                        if !self.may_retry(&mut failed) || pushback == retry::Pushback::Never {
-                            return Ok(answer);
-                        }
-                        if let retry::Pushback::After(pause) = pushback {
-                            tokio::time::sleep(pause).await;
-                        }
-                        (status, back)
-                    }
-                    _ => return Ok(answer),
-                },
-                Sent::Unseen(status, back) => {
-                    unseen += 1;
-                    // Each node once, and once more for a connection that was closed meanwhile.
-                    if unseen > self.nodes().len() {
-                        return Err(status);
-                    }
-                    content = back;
-                    continue;
-                }
-                Sent::Lost(status, back) => {
-                    let again = back.is_some() && self.config.retry.covers(status.code());
-                    if !again || !self.may_retry(&mut failed) {
-                        return Err(status);
-                    }
-                    (status, back)
-                }
-            };
-            let Some(back) = back else { return Err(status) };
-            content = back;
-            tokio::time::sleep(self.config.retry.pause(failed)).await;
+        failed: u32,
+    ) -> Result<http::Request<()>, Status> {
+        let mut head = http::Request::new(());
+        *head.method_mut() = parts.method.clone();
+        *head.headers_mut() = parts.headers.clone();
+        *head.version_mut() = http::Version::HTTP_2;
+        *head.uri_mut() = self.uri(node, &parts.uri)?;
+        head.headers_mut().insert("te", HeaderValue::from_static("trailers"));
+        if failed > 0 {
+            head.headers_mut().insert(ATTEMPTS, failed.into());
         }
-    }
-
-    fn may_retry(&self, failed: &mut u32) -> bool {
-        *failed += 1;
-        *failed < self.config.retry.attempts && self.budget.spend()
+        Ok(head)
     }
 
     fn uri(&self, node: &Node, asked: &Uri) -> Result<Uri, Status> {
@@ -255,6 +230,106 @@ impl Inner {
             view.nodes = nodes.collect();
         }
         view.nodes.clone()
+    }
+}
+
+/// A call, made once or more often.
+struct Call<'a> {
+    channel: &'a Inner,
+    parts: &'a http::request::Parts,
+    method: &'a MethodConfig,
+    until: Option<Instant>,
+}
+
+type Answer = http::Response<AnswerBody>;
+
+impl Call<'_> {
+    async fn make(&self, content: Content) -> Result<Answer, Status> {
+        self.channel.budget.began();
+        match (&self.method.again, content) {
+            (Again::Retry(retry), content) => self.retried(retry, content).await,
+            (Again::Hedge(hedging), Content::Whole(bytes)) => self.hedged(hedging, bytes).await,
+            (Again::Never | Again::Hedge(_), content) => match self.once(content, 0).await {
+                Sent::Answered(answer, _) => Ok(answer),
+                Sent::Unseen(status, _) | Sent::Lost(status, _) => Err(status),
+            },
+        }
+    }
+
+    /// Makes the call again when it has come to nothing, for as long as that is allowed.
+    async fn retried(&self, retry: &Retry, mut content: Content) -> Result<Answer, Status> {
+        let budget = &self.channel.budget;
+        let mut failed = 0;
+        loop {
+            let (outcome, back) = match self.once(content, failed).await {
+                Sent::Answered(answer, back) => (Ok(answer), back),
+                Sent::Lost(status, back) => (Err(status), back),
+                Sent::Unseen(status, _) => return Err(status),
+            };
+            let nothing = code_of(&outcome).is_some_and(|code| retry.covers(code));
+            let (true, Some(back)) = (nothing, back) else {
+                if outcome.is_ok() && !nothing {
+                    budget.succeeded();
+                }
+                return outcome;
+            };
+            budget.failed();
+            failed += 1;
+            let pushback = outcome.as_ref().map_or(Pushback::None, pushback);
+            if failed >= retry.attempts || pushback == Pushback::Never || !budget.spend() {
+                return outcome;
+            }
+            tokio::time::sleep(match pushback {
+                Pushback::After(pause) => pause,
+                _ => retry.pause(failed),
+            })
+            .await;
+            content = back;
+        }
+    }
+
+    /// Sends the call to a node, and to the next one if no node can have seen it.
+    async fn once(&self, mut content: Content, failed: u32) -> Sent {
+        let channel = self.channel;
+        let (mut unseen, mut pause) = (0, FIRST_WAIT);
+        loop {
+            let (status, back) = match channel.pick() {
+                Err(status) => (status, content),
+                Ok(node) => {
+                    let head = match channel.head(&node, self.parts, failed) {
+                        Ok(head) => head,
+                        Err(status) => return Sent::Unseen(status, content),
+                    };
+                    let asked = Asked { head, content, until: self.until };
+                    match node.send(&channel.config, asked).await {
+                        Sent::Unseen(status, back) => (status, back),
+                        sent => return sent,
+                    }
+                }
+            };
+            unseen += 1;
+            content = back;
+            // Each node once, and once more for a connection that was closed meanwhile.
+            if unseen > channel.nodes().len() {
+                if !self.method.waits {
+                    return Sent::Unseen(status, content);
+                }
+                tokio::time::sleep(pause).await;
+                (unseen, pause) = (0, (pause * 2).min(LONGEST_WAIT));
+            }
+        }
+    }
+}
+
+/// How long a call that waits for a node lets all of them alone, at first and at most.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// What a call has come to; none if messages follow.
+fn code_of(outcome: &Result<Answer, Status>) -> Option<Code> {
+    match outcome {
+        Ok(answer) => status_of(answer).map(|status| status.code()),
+        Err(status) => Some(status.code()),
     }
 }
 

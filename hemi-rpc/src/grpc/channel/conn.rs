@@ -8,6 +8,7 @@ use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use h2::{Ping, PingPong, Reason};
 use hemi_core::tls::Link;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tonic::Status;
 use tracing::debug;
@@ -20,11 +21,18 @@ use crate::{Client, ClientConfig, CodecId, Endpoint};
 /// Bytes of an answer that a node may send before they are taken,
 const STREAM_WINDOW: u32 = 1 << 20;
 
-/// and of all answers of a connection.
-const CONN_WINDOW: u32 = 16 << 20;
+/// and of all answers of a connection: the most there can be (RFC 9113, 6.9.1), so that those that nobody takes hold up no
+/// others.
+const CONN_WINDOW: u32 = i32::MAX as u32;
+
+/// Calls under way on a connection, at most: for each there is room then. More have another one.
+const MOST_CALLS: usize = (CONN_WINDOW / STREAM_WINDOW) as usize;
 
 /// Bytes of metadata that a node may send.
 const HEAD_SIZE: u32 = 64 << 10;
+
+/// How long a connection is kept that is one too many.
+const KEPT: Duration = Duration::from_secs(60);
 
 /// How long a node is left alone that can't be connected to, at first and at most.
 const LEFT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
@@ -58,7 +66,8 @@ struct Trouble {
 
 #[derive(Default)]
 struct Slot {
-    conn: Mutex<Option<Conn>>,
+    /// One, and more while that carries as many calls as it may.
+    conns: Mutex<Vec<Conn>>,
     connecting: tokio::sync::Mutex<()>,
 }
 
@@ -68,15 +77,30 @@ struct Conn {
     state: Arc<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     gone: AtomicBool,
     calls: AtomicUsize,
+    used: Mutex<Instant>,
+}
+
+impl State {
+    fn new() -> Self {
+        Self { gone: false.into(), calls: 0.into(), used: Mutex::new(Instant::now()) }
+    }
 }
 
 /// Counts a call as under way for as long as it is kept.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<State>);
+
+impl Busy {
+    fn on(conn: &Conn) -> Self {
+        conn.state.calls.fetch_add(1, Ordering::Relaxed);
+        *lock(&conn.state.used) = Instant::now();
+        Self(conn.state.clone())
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
@@ -149,7 +173,7 @@ impl Node {
             return sent;
         }
         let Asked { head, content, until } = asked;
-        let conn = match self.conn(config).await {
+        let (conn, busy) = match self.conn(config).await {
             Ok(conn) => conn,
             Err(e) => {
                 return Sent::Unseen(
@@ -173,8 +197,6 @@ impl Node {
                 return Sent::Unseen(status_of(&e), content);
             }
         };
-        conn.state.calls.fetch_add(1, Ordering::Relaxed);
-        let busy = Busy(conn.state.clone());
         let (pumping, back) = match content {
             Content::Whole(bytes) => {
                 if !bytes.is_empty() {
@@ -203,16 +225,17 @@ impl Node {
         }
     }
 
-    async fn conn(&self, config: &GrpcChannelConfig) -> Result<Conn, String> {
+    /// A connection that has room for a call, which counts as under way on it.
+    async fn conn(&self, config: &GrpcChannelConfig) -> Result<(Conn, Busy), String> {
         let at = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len();
         let slot = &self.slots[at];
-        if let Some(conn) = slot.working() {
-            return Ok(conn);
+        if let Some(found) = slot.find() {
+            return Ok(found);
         }
         let waits = slot.connecting.try_lock().is_err();
         let _turn = slot.connecting.lock().await;
-        if let Some(conn) = slot.working() {
-            return Ok(conn);
+        if let Some(found) = slot.find() {
+            return Ok(found);
         }
         // Who waited for it need not wait as long again.
         if waits && !self.is_ready(Instant::now()) {
@@ -223,7 +246,10 @@ impl Node {
             Err(_) => Err("connecting takes too long".to_owned()),
         };
         self.note(connected.is_ok());
-        connected.inspect(|conn| *lock(&slot.conn) = Some(conn.clone()))
+        let conn = connected?;
+        let busy = Busy::on(&conn);
+        lock(&slot.conns).push(conn.clone());
+        Ok((conn, busy))
     }
 
     /// It could be connected to, or is left alone for a while.
@@ -251,8 +277,9 @@ impl Node {
             .max_header_list_size(HEAD_SIZE)
             .handshake::<_, Bytes>(link);
         let (sender, mut connection) = handshake.await.map_err(std::io::Error::other)?;
-        let (pings, state) = (connection.ping_pong(), Arc::new(State::default()));
+        let (pings, state) = (connection.ping_pong(), Arc::new(State::new()));
         let (own, node, keepalive) = (state.clone(), self.address.clone(), config.keepalive);
+        let (knows, known) = oneshot::channel();
         // Is over when nobody holds the connection any more, or the node has closed it.
         tokio::spawn(async move {
             tokio::select! {
@@ -261,19 +288,32 @@ impl Node {
                         debug!(%node, "connection lost: {e}");
                     }
                 }
-                () = silent(pings, keepalive, &own) => debug!(%node, "it gives no sign of life"),
+                () = silent(pings, knows, keepalive, &own) => debug!(%node, "it gives no sign of life"),
             }
             own.gone.store(true, Ordering::Relaxed);
         });
+        let lost = |_| std::io::Error::other("it does not speak HTTP/2");
+        known.await.map_err(lost)?;
         Ok(Conn { sender, state })
     }
 }
 
-/// Is over when a node with calls under way does not answer.
-async fn silent(pings: Option<PingPong>, (each, within): (Duration, Duration), state: &State) {
-    let Some(mut pings) = pings.filter(|_| !each.is_zero()) else {
+/// Is over when a node with calls under way does not answer. Who answers the first time has told before how many calls it
+/// takes.
+async fn silent(
+    pings: Option<PingPong>,
+    knows: oneshot::Sender<()>,
+    (each, within): (Duration, Duration),
+    state: &State,
+) {
+    let Some(mut pings) = pings else { return };
+    if pings.ping(Ping::opaque()).await.is_err() {
+        return;
+    }
+    let _ = knows.send(());
+    if each.is_zero() {
         return std::future::pending().await;
-    };
+    }
     loop {
         tokio::time::sleep(each).await;
         if state.calls.load(Ordering::Relaxed) > 0
@@ -290,8 +330,21 @@ fn is_unprocessed(e: &h2::Error) -> bool {
 }
 
 impl Slot {
-    fn working(&self) -> Option<Conn> {
-        let conn = lock(&self.conn);
-        conn.as_ref().filter(|conn| !conn.state.gone.load(Ordering::Relaxed)).cloned()
+    /// The first connection that has room.
+    fn find(&self) -> Option<(Conn, Busy)> {
+        let mut conns = lock(&self.conns);
+        let mut first = true;
+        conns.retain(|conn| {
+            let idle = conn.state.calls.load(Ordering::Relaxed) == 0
+                && lock(&conn.state.used).elapsed() > KEPT;
+            let kept = !conn.state.gone.load(Ordering::Relaxed) && (first || !idle);
+            first &= !kept;
+            kept
+        });
+        let conn = conns.iter().find(|conn| {
+            let room = conn.sender.current_max_send_streams().min(MOST_CALLS);
+            conn.state.calls.load(Ordering::Relaxed) < room
+        })?;
+        Some((conn.clone(), Busy::on(conn)))
     }
 }

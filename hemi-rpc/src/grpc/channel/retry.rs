@@ -7,6 +7,8 @@ use getrandom::u32 as random;
 use http::{HeaderMap, Response};
 use tonic::{Code, Status};
 
+use super::service_config::Throttling;
+
 /// Which calls are made again, though a node has seen them: none by default. Only those whose whole request is known at
 /// once can be, and only while there is no message of an answer.
 #[derive(Clone, Debug)]
@@ -17,8 +19,10 @@ pub struct Retry {
     pub codes: Vec<Code>,
     /// About how long is waited before the first time: 50 ms by default.
     pub first_pause: Duration,
-    /// How long at most, as each time is twice as long as the one before: 5 seconds by default.
+    /// How long at most, as each time is longer than the one before: 5 seconds by default.
     pub longest_pause: Duration,
+    /// How many times as long: 2 by default.
+    pub multiplier: f64,
 }
 
 impl Default for Retry {
@@ -28,6 +32,7 @@ impl Default for Retry {
             codes: vec![Code::Unavailable],
             first_pause: Duration::from_millis(50),
             longest_pause: Duration::from_secs(5),
+            multiplier: 2.0,
         }
     }
 }
@@ -39,9 +44,11 @@ impl Retry {
 
     /// How long to wait after so many failures, give or take a fifth.
     pub(crate) fn pause(&self, failed: u32) -> Duration {
-        let doubled = self.first_pause.saturating_mul(1 << failed.saturating_sub(1).min(16));
+        let times = self.multiplier.powi(failed.saturating_sub(1).min(64) as i32);
+        let seconds = self.first_pause.as_secs_f64() * times;
+        let grown = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         let spread = 80 + random().unwrap_or(20) % 41;
-        doubled.min(self.longest_pause) * spread / 100
+        grown.min(self.longest_pause) * spread / 100
     }
 }
 
@@ -65,33 +72,66 @@ pub(super) fn pushback<B>(answer: &Response<B>) -> Pushback {
     millis.map_or(Pushback::Never, |millis| Pushback::After(Duration::from_millis(millis)))
 }
 
-/// How many calls may be made again: one for each five, and some ten more, so that who is in trouble does not get the
-/// more to do.
+/// How many calls may be made again, so that who is in trouble does not get the more to do.
 #[derive(Debug)]
-pub(super) struct Budget(AtomicI64);
+pub(super) enum Budget {
+    /// One for each five calls, and some ten more: tenths of a call.
+    Share(AtomicI64),
+    /// As a service config says: what is left, in thousandths of a token.
+    Tokens(AtomicI64, Throttling),
+}
 
 /// Tenths of a call.
 const MOST: i64 = 100;
 
-impl Default for Budget {
-    fn default() -> Self {
-        Self(AtomicI64::new(MOST))
-    }
-}
+/// Thousandths of a token.
+const TOKEN: i64 = 1000;
 
 impl Budget {
-    pub(super) fn earn(&self) {
-        if self.0.load(Ordering::Relaxed) < MOST {
-            self.0.fetch_add(2, Ordering::Relaxed);
+    pub(super) fn new(throttling: Option<Throttling>) -> Self {
+        match throttling {
+            None => Self::Share(AtomicI64::new(MOST)),
+            Some(throttling) => Self::Tokens(AtomicI64::new(throttling.most), throttling),
         }
     }
 
-    pub(super) fn spend(&self) -> bool {
-        let left = self.0.fetch_sub(10, Ordering::Relaxed) - 10;
-        if left < 0 {
-            self.0.fetch_add(10, Ordering::Relaxed);
+    /// A call has begun.
+    pub(super) fn began(&self) {
+        if let Self::Share(left) = self
+            && left.load(Ordering::Relaxed) < MOST
+        {
+            left.fetch_add(2, Ordering::Relaxed);
         }
-        left >= 0
+    }
+
+    /// It has come to something.
+    pub(super) fn succeeded(&self) {
+        if let Self::Tokens(left, Throttling { most, ratio }) = self {
+            let more = |left: i64| Some((left + ratio).min(*most));
+            let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        }
+    }
+
+    /// It has come to nothing that could be made again.
+    pub(super) fn failed(&self) {
+        if let Self::Tokens(left, _) = self {
+            let less = |left: i64| Some((left - TOKEN).max(0));
+            let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
+    }
+
+    /// Whether it may be made again, which counts then.
+    pub(super) fn spend(&self) -> bool {
+        match self {
+            Self::Share(left) => {
+                let now = left.fetch_sub(10, Ordering::Relaxed) - 10;
+                if now < 0 {
+                    left.fetch_add(10, Ordering::Relaxed);
+                }
+                now >= 0
+            }
+            Self::Tokens(left, throttling) => left.load(Ordering::Relaxed) > throttling.most / 2,
+        }
     }
 }
 
@@ -110,9 +150,25 @@ mod tests {
 
     #[test]
     fn a_budget_is_earned_by_calls() {
-        let budget = Budget::default();
+        let budget = Budget::new(None);
         assert_eq!((0..20).filter(|_| budget.spend()).count(), 10);
-        (0..5).for_each(|_| budget.earn());
+        (0..5).for_each(|_| budget.began());
         assert!(budget.spend() && !budget.spend());
+    }
+
+    #[test]
+    fn tokens_are_lost_by_failures_and_won_back() {
+        let budget = Budget::new(Some(Throttling { most: 4000, ratio: 500 }));
+        budget.failed();
+        assert!(budget.spend());
+        budget.failed();
+        assert!(!budget.spend());
+        budget.succeeded();
+        assert!(budget.spend());
+        (0..10).for_each(|_| budget.failed());
+        (0..4).for_each(|_| budget.succeeded());
+        assert!(!budget.spend());
+        budget.succeeded();
+        assert!(budget.spend());
     }
 }

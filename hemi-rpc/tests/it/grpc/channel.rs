@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use hemi_rpc::{
-    Asking, Fault, GrpcChannel, GrpcChannelConfig, GrpcLimits, Refusal, Retry, RpcxServer, Several,
+    Asking, Fault, GrpcChannel, GrpcChannelConfig, GrpcLimits, NodeInfo, Refusal, Retry,
+    RpcxServer, ServiceConfig, Several,
 };
 use rpc_interop::proto::test_service_client::TestServiceClient;
 use rpc_interop::proto::unimplemented_service_client::UnimplementedServiceClient;
@@ -187,6 +188,29 @@ async fn a_stream_that_is_not_read_holds_up_no_other() {
     assert!(replies.message().await.unwrap().is_none());
 }
 
+/// More than a server takes on one connection, and what all have sent is more than most windows are.
+#[tokio::test]
+async fn answers_that_nobody_takes_hold_up_no_other() {
+    let server = serve_grpc(GrpcLimits::default());
+    let channel = GrpcChannel::to(&server.addr().to_string()).unwrap();
+    let mut client = Client::new(channel);
+    let sizes = [50_000; 3];
+    let mut untaken = Vec::new();
+    for _ in 0..150 {
+        let forever = stream::iter([outputs(&sizes, 0)]).chain(stream::once(pending()));
+        untaken.push(client.full_duplex_call(forever).await.unwrap().into_inner());
+    }
+    for _ in 0..20 {
+        client.empty_call(Empty {}).await.unwrap();
+    }
+    for mut replies in untaken {
+        for size in sizes {
+            let reply = replies.message().await.unwrap().unwrap();
+            assert_eq!(reply.payload.unwrap().body.len(), size as usize);
+        }
+    }
+}
+
 #[tokio::test]
 async fn guards_are_asked_at_the_port_of_rpcx() {
     let guard = |asking: &Asking<'_>| match asking.token() {
@@ -269,4 +293,78 @@ async fn calls_are_made_again_if_that_is_wanted() {
     let retry = Retry { attempts: 3, first_pause: quick, ..Retry::default() };
     assert_eq!(calls(retry.clone()).await, 3);
     assert_eq!(calls(Retry { codes: vec![Code::Aborted], ..retry }).await, 1);
+}
+
+/// A client of these nodes whose methods are called as this service config says.
+fn configured(nodes: &Several, method_config: &str) -> Client {
+    let json = format!(r#"{{"methodConfig": [{method_config}]}}"#);
+    let service_config = Some(ServiceConfig::parse(&json).unwrap());
+    let config = GrpcChannelConfig { service_config, ..GrpcChannelConfig::default() };
+    Client::new(GrpcChannel::over(nodes, config))
+}
+
+const NAMED: &str = r#""name": [{"service": "grpc.testing.TestService", "method": "UnaryCall"}]"#;
+
+#[tokio::test]
+async fn a_service_config_says_what_is_called_again() {
+    let server = serve_grpc(GrpcLimits::default());
+    let nodes = Several::at([server.addr().to_string()]);
+    let calls = |method_config: String, code: Code| {
+        let mut client = configured(&nodes, &method_config);
+        let before = server.counter("calls");
+        let server = &server;
+        async move {
+            let response_status = failing(code as i32, "not now");
+            let request = SimpleRequest { response_status, ..SimpleRequest::default() };
+            let failed: Status = client.unary_call(request).await.unwrap_err();
+            assert_eq!((failed.code(), failed.message()), (code, "not now"));
+            server.counter("calls") - before
+        }
+    };
+    let retry = r#""retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.001s", "maxBackoff": "0.01s",
+        "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}"#;
+    let hedging = r#""hedgingPolicy": {"maxAttempts": 3, "hedgingDelay": "3600s",
+        "nonFatalStatusCodes": ["UNAVAILABLE"]}"#;
+    for (policy, made) in [(retry, 4), (hedging, 3)] {
+        assert_eq!(calls(format!("{{{NAMED}, {policy}}}"), Code::Unavailable).await, made);
+        assert_eq!(calls(format!("{{{NAMED}, {policy}}}"), Code::Aborted).await, 1);
+        let other = NAMED.replace("UnaryCall", "EmptyCall");
+        assert_eq!(calls(format!("{{{other}, {policy}}}"), Code::Unavailable).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_service_config_says_how_long_a_call_may_take() {
+    let server = serve_grpc(GrpcLimits::default());
+    let nodes = Several::at([server.addr().to_string()]);
+    let mut client = configured(&nodes, r#"{"name": [{}], "timeout": "0.2s"}"#);
+    let never = outputs(&[1], 1_000_000_000);
+    let late = async { client.streaming_output_call(never).await?.into_inner().message().await };
+    assert_eq!(late.await.unwrap_err().code(), Code::DeadlineExceeded);
+}
+
+/// One of two nodes takes calls, and never answers.
+#[tokio::test]
+async fn calls_that_are_hedged_wait_for_no_node() {
+    let server = serve_grpc(GrpcLimits::default());
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nodes = [silent.local_addr().unwrap().to_string(), server.addr().to_string()];
+    let hedging = r#""hedgingPolicy": {"maxAttempts": 2, "hedgingDelay": "0.01s"}"#;
+    let mut client = configured(&Several::at(nodes), &format!(r#"{{"name": [{{}}], {hedging}}}"#));
+    for _ in 0..10 {
+        client.empty_call(Empty {}).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn calls_wait_for_a_node_if_a_service_config_says_so() {
+    let server = serve_grpc(GrpcLimits::default());
+    let nodes = Several::at(Vec::<String>::new());
+    let mut hasty = configured(&nodes, "");
+    assert_eq!(hasty.empty_call(Empty {}).await.unwrap_err().code(), Code::Unavailable);
+    let mut client = configured(&nodes, r#"{"name": [{}], "waitForReady": true}"#);
+    let (called, ()) = tokio::join!(client.empty_call(Empty {}), async {
+        nodes.update([NodeInfo::new(server.addr().to_string())]);
+    });
+    called.unwrap();
 }
