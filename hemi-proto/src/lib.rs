@@ -31,6 +31,7 @@ pub mod hrpc;
 pub mod http1;
 pub mod http2;
 pub mod http3;
+pub mod http_rule;
 pub mod huffman;
 pub mod jws;
 pub mod message;

@@ -17,6 +17,7 @@ mod local;
 mod messages;
 mod replies;
 mod reported;
+mod rest;
 mod server;
 mod service;
 mod services;

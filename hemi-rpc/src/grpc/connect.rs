@@ -21,11 +21,11 @@ struct Detailed {
 
 /// `google.protobuf.Any`
 #[derive(Clone, PartialEq, Message)]
-struct Detail {
+pub(super) struct Detail {
     #[prost(string, tag = "1")]
-    type_url: String,
+    pub(super) type_url: String,
     #[prost(bytes = "bytes", tag = "2")]
-    value: Bytes,
+    pub(super) value: Bytes,
 }
 
 /// What the trailers say of a failure.
@@ -35,19 +35,25 @@ pub(super) fn error(trailers: &HeaderMap) -> Value {
     if let Some(message) = trailers.get(Status::GRPC_MESSAGE) {
         error.insert("message".into(), decode_message(message.as_bytes()).into());
     }
+    let shown = |detail: Detail| {
+        let ty = detail.type_url.rsplit('/').next().unwrap_or_default();
+        json!({ "type": ty, "value": STANDARD_NO_PAD.encode(detail.value) })
+    };
+    let details: Vec<_> = details(trailers).map(shown).collect();
+    if !details.is_empty() {
+        error.insert("details".into(), details.into());
+    }
+    error.into()
+}
+
+/// What the trailers say besides.
+pub(super) fn details(trailers: &HeaderMap) -> impl Iterator<Item = Detail> + use<> {
     let details = trailers.get(Status::GRPC_STATUS_DETAILS).and_then(|details| {
         let text = details.as_bytes();
         let end = text.iter().rposition(|&b| b != b'=').map_or(0, |last| last + 1);
         Detailed::decode(&*STANDARD_NO_PAD.decode(text.get(..end)?).ok()?).ok()
     });
-    if let Some(Detailed { details }) = details.filter(|known| !known.details.is_empty()) {
-        let shown = details.into_iter().map(|detail| {
-            let ty = detail.type_url.rsplit('/').next().unwrap_or_default();
-            json!({ "type": ty, "value": STANDARD_NO_PAD.encode(detail.value) })
-        });
-        error.insert("details".into(), shown.collect::<Vec<_>>().into());
-    }
-    error.into()
+    details.into_iter().flat_map(|detailed| detailed.details)
 }
 
 /// The content of the last frame of a stream.

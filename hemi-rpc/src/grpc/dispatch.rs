@@ -12,15 +12,14 @@ use tonic::{Code, Status};
 
 use super::called::{TimeLimit, answer};
 use super::coding::{ACCEPTED, Coding};
-use super::connect;
-use super::form::{Carrier, Form, GRPC_TIMEOUT};
-use super::json::Method;
+use super::form::{Carrier, Form, GRPC_TIMEOUT, JSON};
+use super::json::{Method, Shape};
 use super::messages::{Messages, Want, framed};
 use super::replies::{Packing, Replies, Whole, code_of, trailers_of};
+use super::rest::Route;
 use super::service::GrpcService;
 use super::services::GrpcServices;
-
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+use super::{connect, rest};
 
 /// A call that is worth asking its service.
 pub(super) struct Dispatch<'a> {
@@ -29,6 +28,8 @@ pub(super) struct Dispatch<'a> {
     pub(super) form: &'a Form,
     /// What is known of the method, if anything is.
     pub(super) method: Option<&'a Method>,
+    /// There if it is asked for by plain HTTP.
+    pub(super) route: Option<&'a Route>,
 }
 
 impl Dispatch<'_> {
@@ -53,12 +54,19 @@ impl Dispatch<'_> {
         let timeout = form.timeout(req)?;
         let mut time = TimeLimit::new(shorter(timeout, limits.call_timeout));
         let packs = limits.compress_replies || coding != Coding::Identity;
-        let mut replies = if packs {
+        let mut replies = if packs && form.carrier != Carrier::Rest {
             Coding::accepted(req.field(&form.accept_field()))
         } else {
             Coding::Identity
         };
-        let request = self.translate(req, coding, timeout)?;
+        let request = match self.route {
+            None => self.translate(req, coding, timeout)?,
+            Some(route) => {
+                let message = route.message(req, coding, self.most()).await?;
+                req.set_body(Body::from(message));
+                self.translate(req, Coding::Identity, timeout)?
+            }
+        };
         let counters = &self.services.counters;
         let answer = answer(self.service.call(request), &mut time, counters).await;
         let (mut parts, body) = answer.into_parts();
@@ -70,13 +78,23 @@ impl Dispatch<'_> {
             let (status, headers) = apart(parts.headers);
             return Ok(failed(form, &status, headers));
         }
-        let packing = Packing::new(replies, self.json().map(|method| method.output.clone()));
+        let shape = match self.route {
+            Some(route) => route.shape(),
+            None => self.json().map(|method| Shape::Whole(method.output.clone())),
+        };
+        let packing = Packing::new(replies, shape);
         let more = parts.extensions.remove();
         let replies_of = Replies::new(body, form.carrier, packing, more, time, counters.clone());
         let mut headers = parts.headers;
         headers.insert(CONTENT_TYPE, form.media_type.clone());
-        if form.carrier == Carrier::Unary {
-            return Ok(unary(form, replies, headers, replies_of.whole().await));
+        let gives_one =
+            self.route.is_some_and(|_| self.method.is_some_and(|method| method.gives_one));
+        if form.carrier == Carrier::Unary || gives_one {
+            let answer = unary(form, replies, headers, replies_of.whole().await);
+            return match self.route {
+                Some(route) => route.finish(answer),
+                None => Ok(answer),
+            };
         }
         if replies != Coding::Identity {
             headers.insert(form.encoding_field(), replies.name());
@@ -88,7 +106,12 @@ impl Dispatch<'_> {
 
     /// What the method takes and gives back, if messages are to be made of JSON.
     fn json(&self) -> Option<&Method> {
-        self.method.filter(|_| self.form.json)
+        self.method.filter(|_| self.form.json && self.route.is_none())
+    }
+
+    /// Bytes that a message may have.
+    fn most(&self) -> usize {
+        usize::try_from(self.services.limits.max_message_size.0).unwrap_or(usize::MAX)
     }
 
     /// The request as services take it.
@@ -98,20 +121,18 @@ impl Dispatch<'_> {
         coding: Coding,
         timeout: Option<Duration>,
     ) -> Result<http::Request<Messages>, Status> {
-        let most = self.services.limits.max_message_size.0;
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
         let uri = req.uri().map_err(|e| Status::internal(e.to_string()))?;
         let want = Want {
             coding,
             json: self.json().map(|method| method.input.clone()),
-            most,
+            most: if self.route.is_some() { usize::MAX } else { self.most() },
             one: self.method.is_some_and(|method| method.takes_one),
             drains: req.version() < http::Version::HTTP_2,
         };
         let messages = Messages::new(req.take_body(), self.form.carrier, want);
         let mut translated = http::Request::new(messages);
         *translated.method_mut() = HttpMethod::POST;
-        *translated.uri_mut() = uri;
+        *translated.uri_mut() = self.route.map_or(uri, Route::uri);
         *translated.version_mut() = req.version();
         let mut headers = req.to_headers();
         self.form.strip(&mut headers);
@@ -168,6 +189,10 @@ pub(super) fn failed(form: &Form, trailers: &HeaderMap, mut headers: HeaderMap) 
             response = Response::new(connect::http_status(code_of(trailers)));
             headers.insert(CONTENT_TYPE, JSON);
             connect::error(trailers).to_string().into()
+        }
+        Carrier::Rest => {
+            response = Response::new(connect::http_status(code_of(trailers)));
+            rest::error(trailers).to_string().into()
         }
     };
     *response.headers_mut() = headers;

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use tonic::Status;
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT: HeaderName = HeaderName::from_static("grpc-accept-encoding");
@@ -42,6 +43,8 @@ pub(super) enum Carrier {
     Unary,
     /// Connect with streams: frames, the last of which says how it ended.
     Stream,
+    /// A plain request, as the method's file says: with JSON.
+    Rest,
 }
 
 impl Form {
@@ -87,11 +90,16 @@ impl Form {
         Some(Self { carrier, json, media_type })
     }
 
+    /// Of a plain request.
+    pub(super) fn rest() -> Self {
+        Self { carrier: Carrier::Rest, json: true, media_type: JSON }
+    }
+
     pub(super) fn encoding_field(&self) -> HeaderName {
         match self.carrier {
             Carrier::Grpc | Carrier::Web | Carrier::WebText => GRPC_ENCODING,
             Carrier::Stream => CONNECT_ENCODING,
-            Carrier::Unary => CONTENT_ENCODING,
+            Carrier::Unary | Carrier::Rest => CONTENT_ENCODING,
         }
     }
 
@@ -99,7 +107,7 @@ impl Form {
         match self.carrier {
             Carrier::Grpc | Carrier::Web | Carrier::WebText => GRPC_ACCEPT,
             Carrier::Stream => CONNECT_ACCEPT,
-            Carrier::Unary => ACCEPT_ENCODING,
+            Carrier::Unary | Carrier::Rest => ACCEPT_ENCODING,
         }
     }
 

@@ -63,7 +63,7 @@ impl Messages {
         body.lift_limits();
         let plain = want.coding == Coding::Identity && want.json.is_none();
         let state = match carrier {
-            Carrier::Unary => State::Whole(BytesMut::new()),
+            Carrier::Unary | Carrier::Rest => State::Whole(BytesMut::new()),
             _ if plain => State::Passing(Scan::new(want.most)),
             _ => State::Framed(Frames::new(want.most)),
         };

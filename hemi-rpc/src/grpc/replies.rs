@@ -11,7 +11,6 @@ use bytes::Bytes;
 use hemi_proto::grpc::{FLAG_COMPRESSED, Frames};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame};
-use prost_reflect::MessageDescriptor;
 use tonic::body::Body as TonicBody;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
@@ -19,8 +18,9 @@ use tonic::{Code, Status};
 use super::called::{Counters, TimeLimit};
 use super::coding::Coding;
 use super::form::Carrier;
+use super::json::Shape;
 use super::messages::framed;
-use super::{connect, json};
+use super::{connect, rest};
 
 /// The flag of what would be trailers, for browsers.
 const FLAG_TRAILERS: u8 = 0x80;
@@ -45,6 +45,8 @@ pub(super) struct Replies {
     more: Option<Trailers>,
     time: TimeLimit,
     counters: Arc<Counters>,
+    /// A message was carried.
+    begun: bool,
     over: bool,
 }
 
@@ -52,14 +54,14 @@ pub(super) struct Replies {
 #[derive(Debug)]
 pub(super) struct Packing {
     pub(super) coding: Coding,
-    /// What they are, if they are wanted in JSON.
-    pub(super) json: Option<MessageDescriptor>,
+    /// What is told of them, if they are wanted in JSON.
+    pub(super) json: Option<Shape>,
     frames: Frames,
 }
 
 impl Packing {
     /// None if nothing is to be done.
-    pub(super) fn new(coding: Coding, json: Option<MessageDescriptor>) -> Option<Self> {
+    pub(super) fn new(coding: Coding, json: Option<Shape>) -> Option<Self> {
         let plain = coding == Coding::Identity && json.is_none();
         (!plain).then(|| Self { coding, json, frames: Frames::new(u32::MAX as usize) })
     }
@@ -68,8 +70,8 @@ impl Packing {
     fn next(&mut self) -> Result<Option<(bool, Bytes)>, Status> {
         let frame = self.frames.take().map_err(|e| Status::internal(e.to_string()))?;
         let Some(mut message) = frame.map(|frame| frame.message) else { return Ok(None) };
-        if let Some(ty) = &self.json {
-            message = json::write(ty, &message)?;
+        if let Some(shape) = &self.json {
+            message = shape.write(&message)?;
         }
         Ok(Some(match self.coding.compress(&message) {
             Some(packed) => (true, packed),
@@ -94,7 +96,8 @@ impl Replies {
         time: TimeLimit,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { answer, carrier, packing, end: None, more, time, counters, over: false }
+        let (end, begun, over) = (None, false, false);
+        Self { answer, carrier, packing, end, more, time, counters, begun, over }
     }
 
     /// Waits for all of it.
@@ -175,6 +178,11 @@ impl Replies {
     fn carry(&mut self, part: Part) -> Frame<Bytes> {
         let bytes = match part {
             Part::Plain(bytes) => bytes,
+            Part::Message(_, message) if self.carrier == Carrier::Rest => {
+                let begun = std::mem::replace(&mut self.begun, true);
+                let before = if begun { &b",\n"[..] } else { b"[" };
+                [before, &message[..]].concat().into()
+            }
             Part::Message(packed, message) => {
                 framed(if packed { FLAG_COMPRESSED } else { 0 }, &message)
             }
@@ -184,6 +192,7 @@ impl Replies {
                     Carrier::Grpc | Carrier::Unary => return Frame::trailers(trailers),
                     Carrier::Web | Carrier::WebText => framed(FLAG_TRAILERS, &lines_of(&trailers)),
                     Carrier::Stream => framed(FLAG_END, &connect::end(&trailers)),
+                    Carrier::Rest => rest::end(self.begun, &trailers).into(),
                 }
             }
         };

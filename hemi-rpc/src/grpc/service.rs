@@ -114,6 +114,14 @@ impl GrpcService {
         self.methods.as_ref()?.get(name)
     }
 
+    /// All of them, by their names.
+    pub(super) fn methods(&self) -> impl Iterator<Item = (&str, &Method)> {
+        self.methods
+            .iter()
+            .flat_map(|methods| methods.iter())
+            .map(|(name, method)| (&**name, method))
+    }
+
     pub(super) fn call(&self, request: http::Request<Messages>) -> Answering {
         self.calls.call(request)
     }

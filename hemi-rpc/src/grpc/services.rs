@@ -38,6 +38,7 @@ use super::dispatch::{Dispatch, failed};
 use super::form::{Carrier, Form};
 use super::replies::trailers_of;
 use super::reported::{health, reflection, report, report_first};
+use super::rest::{Rest, Route};
 use super::{GrpcService, get, local};
 use crate::guard::Tokens;
 use crate::{DynService, ServiceKind};
@@ -69,6 +70,8 @@ pub struct GrpcLimits {
     pub compress_replies: bool,
     /// Whether `grpc.health.v1.Health` tells that the services serve, and when they cease to.
     pub health: bool,
+    /// Whether methods whose files say so by `google.api.http` can be asked for by plain HTTP with JSON, too.
+    pub http_rules: bool,
     /// Whether `grpc.reflection.v1.ServerReflection` tells what can be asked for, and `v1alpha`.
     pub reflection: bool,
 }
@@ -80,6 +83,7 @@ impl Default for GrpcLimits {
             call_timeout: Duration::ZERO,
             compress_replies: false,
             health: true,
+            http_rules: true,
             reflection: true,
         }
     }
@@ -95,6 +99,8 @@ pub struct GrpcServices {
     health: Option<HealthReporter>,
     /// Those above and those that tell of them.
     all: OnceLock<HashMap<Box<str>, GrpcService>>,
+    /// What can be asked for by plain HTTP.
+    rest: OnceLock<Rest>,
 }
 
 impl Component for GrpcServices {
@@ -144,6 +150,7 @@ impl GrpcServices {
             counters: Arc::new(Counters::new(available().get())),
             health: None,
             all: OnceLock::new(),
+            rest: OnceLock::new(),
         }
         .with_health()
     }
@@ -207,6 +214,10 @@ impl GrpcServices {
                 return Some(StatusCode::BAD_REQUEST.into());
             }
         }
+        let plain = self.rest.get().is_some_and(|rest| !rest.is_empty());
+        if plain && self.find(req).is_none() && self.route(req).is_some() {
+            return self.refuse_plain(req);
+        }
         let Some(form) = Form::of(req) else {
             let known = posted && self.find(req).is_some();
             let unfit = StatusCode::UNSUPPORTED_MEDIA_TYPE;
@@ -239,6 +250,22 @@ impl GrpcServices {
         Some(Reply::Done(failed(&form, &trailers_of(&refused), HeaderMap::new())))
     }
 
+    /// The same of one that is asked for by plain HTTP.
+    fn refuse_plain(&self, req: &Request) -> Option<Reply> {
+        if self.admits(req) {
+            return None;
+        }
+        let refused = Status::unauthenticated("not authorized");
+        self.counters.began();
+        self.counters.ended(refused.code());
+        Some(Reply::Done(failed(&Form::rest(), &trailers_of(&refused), HeaderMap::new())))
+    }
+
+    /// By what something is asked for that is no call.
+    fn route(&self, req: &Request) -> Option<&Route> {
+        self.rest.get()?.find(req)
+    }
+
     fn admits(&self, req: &Request) -> bool {
         let authorization = req.field(&AUTHORIZATION).unwrap_or_default();
         let token = authorization.strip_prefix(b"Bearer ");
@@ -261,6 +288,9 @@ impl Lifecycle for GrpcServices {
             all.extend(told.map(|service| (service.name().into(), service)));
         }
         let _ = self.all.set(all);
+        if self.limits.http_rules {
+            let _ = self.rest.set(Rest::of(self.services.values()).map_err(Error::other)?);
+        }
         Ok(())
     }
 
@@ -281,12 +311,17 @@ impl Lifecycle for GrpcServices {
 
 impl Handlet for GrpcServices {
     async fn handle(&self, req: &mut Request) -> Reply {
-        let (Some(form), Some((service, method))) = (Form::of(req), self.find(req)) else {
-            return Reply::Next;
+        let found = self.find(req);
+        let route = if found.is_none() { self.route(req) } else { None };
+        let asked = match route {
+            Some(route) => self.services.get(route.service()).map(|found| (found, route.method())),
+            None => found,
         };
+        let form = if route.is_some() { Some(Form::rest()) } else { Form::of(req) };
+        let (Some(form), Some((service, method))) = (form, asked) else { return Reply::Next };
         let method = service.method(method);
         self.counters.began();
-        let dispatch = Dispatch { services: self, service, form: &form, method };
+        let dispatch = Dispatch { services: self, service, form: &form, method, route };
         Reply::Done(dispatch.answer(req).await)
     }
 

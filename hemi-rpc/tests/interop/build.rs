@@ -7,13 +7,13 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use prost::Message;
-
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = protox::compile(["interop.proto"], ["proto"])?;
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).open_files(["interop.proto", "library.proto"])?;
     let descriptors = Path::new(&env::var("OUT_DIR")?).join("interop.bin");
-    fs::write(descriptors, files.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(files)?;
+    // With the options that `google.api.http` are, which a `FileDescriptorSet` of prost has no place for.
+    fs::write(descriptors, compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod channel;
 mod peers;
+mod rest;
 mod web;
 
 use std::sync::Arc;

@@ -3,6 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod library;
+
 use std::pin::Pin;
 use std::time::Duration;
 
