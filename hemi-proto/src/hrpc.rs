@@ -8,6 +8,7 @@ mod code;
 mod frame;
 mod mux;
 mod parts;
+mod seen;
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ pub use code::Code;
 pub use frame::{Decoded, Flags, Frame, FrameError, HEAD_LEN, Head, Kind, Limits, decode};
 pub use mux::{Broken, Chunk, Event, Message, Mux, NoStream, Rest, Side};
 pub use parts::{Asked, Hello, Open, Replied, frame, goaway, hello, ping, reset};
+pub use seen::Seen;
 
 /// What both sides begin with; the sixth byte is the version.
 pub const PREFACE: &[u8; 8] = b"\xa8HRPC\x01\0\0";
@@ -28,6 +30,12 @@ pub const STREAM_CREDIT: u64 = 64 << 10;
 
 /// The same on all streams of a connection together.
 pub const CONN_CREDIT: u64 = 1 << 20;
+
+/// Bytes of metadata that a frame may have, at most.
+pub const METADATA: usize = 64 << 10;
+
+/// Bytes that stand in a CALL besides metadata and message, at most: the two names, mostly.
+pub const NAMES: usize = 1 << 10;
 
 /// Calls that may be under way before the server has said how many.
 pub const FIRST_STREAMS: u32 = 100;

@@ -6,6 +6,7 @@ mod dial;
 mod driver;
 mod endpoint;
 mod hrpc;
+mod transport;
 
 use std::fmt;
 use std::sync::Arc;
@@ -208,7 +209,7 @@ impl Client {
         conn.open(&saying).await
     }
 
-    fn config(&self) -> &ClientConfig {
+    pub(crate) fn config(&self) -> &ClientConfig {
         &self.0.shared.config
     }
 

@@ -17,6 +17,7 @@ use hemi_proto::hrpc::{self, Code, Flags, Replied};
 use hemi_proto::rpcx::{Compression, ERROR_KEY, Frame, Head, Metadata, Mode, Open, Pairs};
 use tracing::error;
 
+use crate::hrpc::{failure_metadata, fits_metadata};
 use crate::server::Shared;
 use crate::{Call, CodecError, DynService, Fault, Payload, Pusher};
 
@@ -233,7 +234,7 @@ impl<'a> Exchange<'a> {
 impl Asked {
     /// The answer, in a buffer of its own.
     fn frame<R: Payload>(&self, result: Result<R, Fault>, metadata: &Metadata) -> BytesMut {
-        if self.head.mode == Mode::OneWay {
+        if self.head.mode == Mode::OneWay && self.wire == Wire::Rpcx {
             return BytesMut::new();
         }
         let mut out = pool::take();
@@ -258,7 +259,7 @@ impl Answer<'_> {
         server: &Shared,
     ) {
         if self.head.mode == Mode::OneWay {
-            return;
+            return write_end(self.wire, out, &self.head);
         }
         let fault = match result {
             Ok(reply) => {
@@ -294,6 +295,7 @@ impl Answer<'_> {
                 written
             }
             Wire::Hrpc => {
+                fits_metadata(metadata)?;
                 let replied = Replied { code: Code::OK, metadata };
                 let open = hrpc::Open::reply(out, head.seq as u32, &replied);
                 let written = reply.encode(head.codec, out).and_then(|()| fits(open.written(out)));
@@ -316,6 +318,15 @@ fn unreadable(e: CodecError) -> Fault {
     Fault::from(e).with_code(code)
 }
 
+/// Says that a call is over that wants no answer, where that is told.
+pub(crate) fn write_end(wire: Wire, out: &mut BytesMut, asked: &Head) {
+    if wire == Wire::Hrpc {
+        let replied = Replied { code: Code::OK, metadata: Pairs::NONE };
+        let open = hrpc::Open::reply(out, asked.seq as u32, &replied);
+        open.end(out, Flags::END, Compression::NONE);
+    }
+}
+
 /// Writes the answer to a call that has failed.
 pub(crate) fn write_fault(
     wire: Wire,
@@ -326,16 +337,17 @@ pub(crate) fn write_fault(
     fault: &Fault,
     metadata: Pairs<'_>,
 ) {
-    let mut metadata = Metadata::from(metadata);
-    metadata.set(ERROR_KEY, fault.text());
     match wire {
         Wire::Rpcx => {
+            let mut metadata = Metadata::from(metadata);
+            metadata.set(ERROR_KEY, fault.text());
             let head = asked.answer(Mode::Failure);
             let open = Open::begin(out, &head, service, method, metadata.pairs());
             out.extend_from_slice(fault.payload());
             open.end(out, asked.compression);
         }
         Wire::Hrpc => {
+            let metadata = failure_metadata(metadata, fault.text());
             let replied = Replied { code: fault.code(), metadata: metadata.pairs() };
             let open = hrpc::Open::reply(out, asked.seq as u32, &replied);
             out.extend_from_slice(fault.payload());

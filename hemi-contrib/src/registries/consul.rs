@@ -25,7 +25,7 @@ use hemi_rpc::{Announcement, NodeInfo, NodeRegistry, RegistryError, ServiceNode}
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{BASE_PATH, Keys, PATIENCE, TTL};
 
@@ -72,12 +72,11 @@ impl fmt::Debug for ConsulRegistry {
 /// How long Consul waits for a change before it answers; give or take a sixteenth.
 const WAIT: Duration = Duration::from_secs(60);
 
-const LIMITS: ClientLimits = ClientLimits {
-    connect: PATIENCE,
-    total: Duration::from_secs(WAIT.as_secs() + 10),
-    content: 16 << 20,
-    kept: 0,
-};
+/// How long it may take to answer who waits for a change.
+const LONG: Duration = Duration::from_secs(WAIT.as_secs() + 10);
+
+const LIMITS: ClientLimits =
+    ClientLimits { connect: PATIENCE, total: LONG, content: 16 << 20, kept: 0 };
 
 /// The number by which its own tools know that a key is a lock, as the plugins of rpcx have it.
 const FLAGS: u64 = 0x2ddc_cbc0_58a5_0c18;
@@ -129,6 +128,18 @@ impl ConsulRegistry {
         query: &str,
         content: &[u8],
     ) -> Result<Answer, RegistryError> {
+        let asked = timeout(PATIENCE, self.wait(method, path, query, content)).await;
+        asked.unwrap_or_else(|_| Err(RegistryError::new("Consul takes too long to answer")))
+    }
+
+    /// The same of what may take as long as a change does to come.
+    async fn wait(
+        &self,
+        method: Method,
+        path: &str,
+        query: &str,
+        content: &[u8],
+    ) -> Result<Answer, RegistryError> {
         let mut target = String::from("/v1/");
         push_encoded(&mut target, path);
         target += query;
@@ -152,7 +163,7 @@ impl ConsulRegistry {
         let mut index = 0_u64;
         loop {
             let query = format!("?recurse=true&index={index}&wait={}s", WAIT.as_secs());
-            let answer = self.ask(Method::GET, &path, &query, b"").await?;
+            let answer = self.wait(Method::GET, &path, &query, b"").await?;
             let nodes = match answer.status {
                 StatusCode::NOT_FOUND => Vec::new(),
                 _ => nodes(&good(&answer)?.content, &prefix)?,

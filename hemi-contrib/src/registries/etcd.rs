@@ -26,7 +26,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt, stream};
 use hemi_core::config::{Secret, Several};
 use hemi_core::tls::{Connector, ConnectorConfig};
-use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result};
+use hemi_core::{Component, CreateCx, Error, Explain, Lifecycle, Prepare, Result};
 use hemi_rpc::tonic::client::Grpc;
 use hemi_rpc::tonic::metadata::AsciiMetadataValue;
 use hemi_rpc::tonic::{Request, Status, Streaming};
@@ -54,7 +54,7 @@ pub struct EtcdRegistryConfig {
     pub base_path: String,
     /// Whom to log in as; none for nobody.
     pub user: Option<String>,
-    /// The user's password.
+    /// The user's password, which a user has to have.
     pub password: Option<Secret>,
     /// How long a node stays that has crashed: some seconds at least.
     pub ttl: Duration,
@@ -79,7 +79,7 @@ pub struct EtcdRegistry {
     addresses: Vec<Endpoint>,
     connector: Option<Arc<Connector>>,
     keys: Keys,
-    login: Option<(String, Secret)>,
+    login: Option<(String, Option<Secret>)>,
     ttl: Duration,
 }
 
@@ -91,6 +91,10 @@ impl Component for EtcdRegistry {
     type Config = (EtcdRegistryConfig, ConnectorConfig);
 
     fn create((config, tls): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+        if config.user.is_some() != config.password.is_some() {
+            let message = "`.user` and `.password` stand together";
+            return Err(Error::config(cx.span(), message));
+        }
         let connector = Arc::new(Connector::new(tls, PROTOCOLS, cx)?);
         Ok(Self::with_connector(config, connector))
     }
@@ -111,7 +115,7 @@ impl EtcdRegistry {
             addresses: config.addresses.0,
             connector: config.tls_mode.then_some(connector),
             keys: Keys::below(&config.base_path),
-            login: config.user.zip(config.password),
+            login: config.user.map(|user| (user, config.password)),
             ttl: config.ttl,
         }
     }
@@ -128,7 +132,7 @@ impl EtcdRegistry {
         if let Some((name, password)) = &self.login {
             let question = proto::AuthenticateRequest {
                 name: name.clone(),
-                password: password.expose().to_owned(),
+                password: password.as_ref().map_or("", Secret::expose).to_owned(),
             };
             let answer: proto::AuthenticateResponse = etcd.ask(AUTHENTICATE, question).await?;
             etcd.token = Some(answer.token.parse().map_err(RegistryError::new)?);

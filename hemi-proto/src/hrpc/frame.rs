@@ -1,6 +1,6 @@
 //! Frames: found in what has come.
 
-use super::CHUNK;
+use super::{CHUNK, METADATA, NAMES};
 
 /// Bytes of a frame's head.
 pub const HEAD_LEN: usize = 12;
@@ -126,18 +126,15 @@ impl Head {
 pub struct Limits {
     /// Bytes of a message, at most, in all of its frames.
     pub message: usize,
-    /// Bytes of metadata in a frame, at most.
+    /// Bytes of metadata in a frame, at most: a call that has more is given up.
     pub metadata: usize,
 }
 
 impl Limits {
-    /// Bytes that two names may have.
-    const NAMES: usize = 1 << 10;
-
-    /// Bytes that may follow a head.
+    /// Bytes that may follow a head: metadata that others may send does not end the connection.
     #[must_use]
     pub fn frame(self) -> usize {
-        CHUNK + Self::NAMES + self.metadata
+        CHUNK + NAMES + self.metadata.max(METADATA)
     }
 }
 

@@ -148,6 +148,8 @@ pub struct Mux<T> {
     /// Those that a long message comes on. The first is given credit until it is whole.
     long: VecDeque<u32>,
     window: Window,
+    /// Bytes of whole messages that were not consumed, beyond what their streams may have anyway.
+    held: u64,
     /// Bytes that may be sent.
     credit: u64,
     /// Bytes of what CALLs and REPLYs had no room for, and the streams they are on.
@@ -185,6 +187,7 @@ impl<T> Mux<T> {
             ready: VecDeque::new(),
             long: VecDeque::new(),
             window: Window::new(CONN_CREDIT),
+            held: 0,
             credit: CONN_CREDIT,
             rests: (0, 0),
         }
@@ -261,10 +264,23 @@ impl<T> Mux<T> {
         if let Some(left) = closed.outbound.rest() {
             self.rests = (self.rests.0 - left, self.rests.1 - 1);
         }
-        self.window.held -= closed.inbound.window.held;
+        self.held -= beyond(closed.inbound.window.held);
         self.not_long(stream, out);
+        self.advance_long(out);
         self.give(0, out);
         Some(closed.own)
+    }
+
+    /// Gives no credit on the connection for this many bytes, until they are [released](Mux::release): they wait for
+    /// the other side to take what it is sent.
+    pub fn withhold(&mut self, weight: usize) {
+        self.window.held += weight as u64;
+    }
+
+    /// Gives credit for them again.
+    pub fn release(&mut self, weight: usize, out: &mut BytesMut) {
+        self.window.held -= self.window.held.min(weight as u64);
+        self.give(0, out);
     }
 
     /// Gives a stream up.
@@ -296,4 +312,9 @@ impl Hasher for Numbers {
 /// Credit that a stream is given in advance: more for the one whose long message is taken in.
 fn advance(is_long: bool) -> u64 {
     if is_long { CONN_CREDIT / 2 } else { STREAM_CREDIT }
+}
+
+/// What a stream holds beyond what it may hold anyway.
+fn beyond(held: u64) -> u64 {
+    held.saturating_sub(STREAM_CREDIT)
 }

@@ -314,6 +314,53 @@ fn what_is_not_consumed_holds_up_its_stream_alone() {
 }
 
 #[test]
+fn streams_that_are_not_read_hold_up_no_others() {
+    let mut client = End::new(Mux::client(LIMITS));
+    let mut server = End::new(Mux::server(LIMITS, 200));
+    server.receive(&client.send(0)).unwrap();
+    client.receive(&server.send(0)).unwrap();
+    server.consumes = false;
+    // More than the connection has, all in all, and some of it long.
+    let unread: Vec<_> = (0..40).map(|_| client.call(b"", Flags::MESSAGE)).collect();
+    for (at, stream) in unread.iter().enumerate() {
+        client.mux.send(*stream, noise(60_000).into(), Flags::NONE);
+        if at < 3 {
+            client.mux.send(*stream, noise(7 << 20).into(), Flags::NONE);
+        }
+    }
+    talk(&mut client, &mut server);
+    for stream in &unread[3..] {
+        assert_eq!(server.whole[stream].len(), 2);
+    }
+    let other = client.call(b"", Flags::MESSAGE);
+    for _ in 0..3 {
+        client.mux.send(other, noise(2 << 20).into(), Flags::NONE);
+    }
+    client.mux.send_end(other);
+    for _ in 0..4 {
+        talk(&mut client, &mut server);
+        // It alone is read.
+        for (stream, weight) in server.held.extract_if(.., |(stream, _)| *stream == other) {
+            server.mux.consumed(stream, weight, &mut server.out);
+        }
+    }
+    assert_eq!((server.whole[&other].len(), server.ended[&other]), (4, Code::OK));
+    // What nobody reads has a bound.
+    for stream in &unread[3..9] {
+        client.mux.send(*stream, noise(7 << 20).into(), Flags::NONE);
+    }
+    talk(&mut client, &mut server);
+    let held: usize = server.held.iter().map(|(_, weight)| weight).sum();
+    assert!(held < 5 * LIMITS.message + 40 * STREAM_CREDIT as usize, "{held}");
+    server.consumes = true;
+    server.receive(&[]).unwrap();
+    talk(&mut client, &mut server);
+    for stream in &unread[..9] {
+        assert_eq!(server.whole[stream].len(), 3);
+    }
+}
+
+#[test]
 fn many_long_messages_are_taken_in_one_after_the_other() {
     let (mut client, mut server) = pair();
     let both = Flags::MESSAGE.and(Flags::END);

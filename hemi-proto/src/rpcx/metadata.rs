@@ -47,6 +47,12 @@ impl<'a> Pairs<'a> {
         std::str::from_utf8(self.find(key)?).ok()
     }
 
+    /// Bytes that they take, with their lengths.
+    #[must_use]
+    pub fn size(self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn block(self) -> &'a [u8] {
         self.0
     }

@@ -1,75 +1,48 @@
 //! The task of a connection: sends what callers have written, by one write for many, and gives them their answers.
 
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use hemi_core::clock::{self, Moment};
-use hemi_core::io::{Io, Outbox, pool};
-use hemi_core::panics::catch;
 use hemi_core::tls::Link;
 use hemi_proto::hrpc::Code;
 use hemi_proto::rpcx::{
     self, CodecId, Compression, Decoded, Frame, Head, Limits, Mode, Open, Pairs,
 };
-use tokio::time::{Instant, Sleep, sleep};
-use tracing::debug;
 
 use super::conn::{Answer, Conn, Seq, wake};
+use super::transport::{TURNS, Transport, run};
 use super::{Push, Shared};
 use crate::{CodecError, RpcError};
 
-/// Times that the connection is looked after in a row, before others get their turn.
-pub(super) const TURNS: usize = 32;
-
 pub(super) struct Driver {
-    io: Link,
+    transport: Transport,
     conn: Arc<Conn>,
     shared: Arc<Shared>,
     limits: Limits,
-    rbuf: BytesMut,
-    out: Outbox,
-    sending: bool,
-    alarm: Alarm,
-    /// When something has come last, or a sign of life was asked for.
-    heard: Moment,
-    /// A sign of life was asked for, and nothing has come since.
-    asked: bool,
 }
 
 impl Driver {
     pub(super) fn new(io: Link, conn: Arc<Conn>, shared: Arc<Shared>) -> Self {
-        Self {
-            io,
-            conn,
-            limits: shared.config.frames(),
-            alarm: Alarm::new(shared.config.heartbeat),
-            shared,
-            rbuf: BytesMut::new(),
-            out: Outbox::default(),
-            sending: false,
-            heard: clock::now(),
-            asked: false,
-        }
+        let transport = Transport::new(io, &shared);
+        Self { transport, conn, limits: shared.config.frames(), shared }
     }
 
     /// Looks after the connection to its end.
     pub(super) async fn run(mut self) {
-        let ended = catch(pin!(poll_fn(|cx| self.poll(cx)))).await;
-        let e = ended.unwrap_or_else(|panic| RpcError::lost(format!("panic: {panic}")));
-        debug!(endpoint = %self.shared.endpoint, "{e}");
+        let shared = self.shared.clone();
+        let e = run(&shared, |cx| self.poll(cx)).await;
         let wakers = self.conn.lock().end(&e);
         wake(wakers);
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RpcError> {
         for _ in 0..TURNS {
-            if let Err(e) = self.send(cx) {
-                return Poll::Ready(RpcError::lost(e));
-            }
+            let sent = match self.send(cx) {
+                Ok(sent) => sent,
+                Err(e) => return Poll::Ready(e),
+            };
             match self.receive(cx) {
                 Ok(true) => continue,
                 Ok(false) => {}
@@ -80,10 +53,10 @@ impl Driver {
                 return Poll::Ready(e);
             }
             let mut state = self.conn.lock();
-            if !self.sending && !state.out.is_empty() {
+            if sent && !state.out.is_empty() {
                 continue;
             }
-            if state.closing && !state.has_calls() && self.out.is_empty() {
+            if sent && state.closing && !state.has_calls() {
                 return Poll::Ready(RpcError::lost("it was closed"));
             }
             state.driver = Some(cx.waker().clone());
@@ -93,49 +66,29 @@ impl Driver {
         Poll::Pending
     }
 
-    fn send(&mut self, cx: &mut Context<'_>) -> std::io::Result<()> {
-        loop {
-            if !self.sending {
-                let mut state = self.conn.lock();
-                if state.out.is_empty() {
-                    return Ok(());
-                }
-                std::mem::swap(self.out.small(), &mut state.out);
-                let blocked = std::mem::take(&mut state.blocked);
-                drop(state);
-                wake(blocked);
-                self.sending = true;
+    /// Sends what there is; whether all was sent.
+    fn send(&mut self, cx: &mut Context<'_>) -> Result<bool, RpcError> {
+        while self.transport.send(cx)? {
+            let mut state = self.conn.lock();
+            if state.out.is_empty() {
+                return Ok(true);
             }
-            match self.io.poll_send(cx, &mut self.out) {
-                Poll::Ready(sent) => sent?,
-                Poll::Pending => return Ok(()),
-            }
-            self.sending = false;
+            std::mem::swap(self.transport.out.small(), &mut state.out);
+            let blocked = std::mem::take(&mut state.blocked);
+            drop(state);
+            wake(blocked);
         }
+        Ok(false)
     }
 
     /// Receives once; whether something came.
     fn receive(&mut self, cx: &mut Context<'_>) -> Result<bool, RpcError> {
-        if self.rbuf.capacity() == 0 {
-            self.rbuf = pool::take();
-        } else if self.rbuf.capacity() - self.rbuf.len() < pool::BUFFER / 4 {
-            self.rbuf.reserve(pool::BUFFER.max(self.rbuf.len().min(64 << 10)));
+        if !self.transport.receive(cx)? {
+            return Ok(false);
         }
-        match self.io.poll_recv(cx, &mut self.rbuf).map_err(RpcError::lost)? {
-            Poll::Ready(0) => return Err(RpcError::lost("the server has closed it")),
-            Poll::Ready(_) => {}
-            Poll::Pending => {
-                if self.rbuf.is_empty() {
-                    pool::give(std::mem::take(&mut self.rbuf));
-                    self.out.release();
-                }
-                return Ok(false);
-            }
-        }
-        (self.heard, self.asked) = (clock::now(), false);
         let (mut at, mut answers) = (0, Vec::new());
         let ended = loop {
-            match rpcx::decode(self.rbuf.get(at..).unwrap_or_default(), self.limits) {
+            match rpcx::decode(self.transport.rbuf.get(at..).unwrap_or_default(), self.limits) {
                 Ok(Decoded::Needs(_)) => break None,
                 Ok(Decoded::Frame(frame, length)) => {
                     at += length;
@@ -152,7 +105,7 @@ impl Driver {
                 Err(e) => break Some(RpcError::lost(e)),
             }
         };
-        self.rbuf.advance(at);
+        self.transport.rbuf.advance(at);
         let mut state = self.conn.lock();
         let given = answers.into_iter().filter_map(|(seq, answer)| state.answer(seq, answer));
         let wakers: Vec<_> = given.collect();
@@ -191,27 +144,15 @@ impl Driver {
 
     /// Sees to those whose time is over, and to signs of life.
     fn keep_time(&mut self, cx: &mut Context<'_>, now: Moment) -> Result<(), RpcError> {
-        let heartbeat = self.shared.config.heartbeat;
-        let mut due = self.heard.after(heartbeat);
-        if now >= due {
-            if self.asked {
-                return Err(RpcError::lost("the server gives no sign of life"));
-            }
+        if self.transport.wants_life(now)? {
             self.ask_for_life();
-            (self.heard, self.asked) = (now, true);
-            due = now.after(heartbeat);
         }
         let mut state = self.conn.lock();
-        if now >= state.earliest {
-            let wakers = state.expire(now);
-            due = due.min(state.earliest);
-            drop(state);
-            wake(wakers);
-        } else {
-            due = due.min(state.earliest);
-            drop(state);
-        }
-        self.alarm.set(cx, now, due);
+        let wakers = if now >= state.earliest { state.expire(now) } else { Vec::new() };
+        let due = state.earliest;
+        drop(state);
+        wake(wakers);
+        self.transport.wake_at(cx, now, due);
         Ok(())
     }
 
@@ -220,36 +161,5 @@ impl Driver {
         let head = Head { version: 0, mode, compression, codec, seq: Seq::NONE.0 };
         let out = &mut self.conn.lock().out;
         Open::begin(out, &head, b"", b"", Pairs::NONE).end(out, Compression::NONE);
-    }
-}
-
-/// Wakes a connection's task in time.
-pub(super) struct Alarm {
-    sleep: Pin<Box<Sleep>>,
-    at: Moment,
-}
-
-impl Alarm {
-    pub(super) fn new(first: Duration) -> Self {
-        Self { sleep: Box::pin(sleep(first)), at: Moment::NEVER }
-    }
-
-    /// Wakes it then, or soon if that is over.
-    pub(super) fn set(&mut self, cx: &mut Context<'_>, now: Moment, due: Moment) {
-        loop {
-            if due != self.at {
-                self.at = due;
-                // The clock may lag behind the alarm by a tick.
-                let wait = due.since(now).max(Duration::from_millis(4));
-                self.sleep.as_mut().reset(Instant::now() + wait);
-            }
-            if self.sleep.as_mut().poll(cx).is_pending() {
-                return;
-            }
-            self.at = Moment::NEVER;
-            if due == Moment::NEVER {
-                return;
-            }
-        }
     }
 }

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 pub(super) use self::driver::Driver;
 use super::ClientConfig;
 use super::conn::{Answer, wake};
-use crate::hrpc::{Bell, KNOWN, Pipe, Sends, is_full, unpack};
+use crate::hrpc::{Bell, KNOWN, NAMES, Pipe, Sends, fits_metadata, is_full, unpack};
 use crate::{CodecError, Payload, RpcError};
 
 pub(super) struct Conn {
@@ -52,7 +52,7 @@ struct State {
 /// What is done with what comes on a stream.
 #[derive(Default)]
 enum Key {
-    /// Nothing comes.
+    /// Its end comes, and nothing else.
     #[default]
     OneWay,
     /// It is for the call in this place.
@@ -97,6 +97,7 @@ pub(super) struct Saying<'a> {
 impl Written {
     pub(super) fn new<A: Payload>(saying: &Saying<'_>, args: &A) -> Result<Self, CodecError> {
         let &Saying { codec, compression, one_way, .. } = saying;
+        saying.check()?;
         let mut frame = pool::take();
         let open = saying.open(&mut frame);
         args.encode(codec, &mut frame)?;
@@ -109,6 +110,17 @@ impl Written {
 }
 
 impl Saying<'_> {
+    /// Whether a CALL has room for it.
+    fn check(&self) -> Result<(), CodecError> {
+        fits_metadata(self.metadata.pairs())?;
+        match self.service.len() + self.method.len() {
+            0..=NAMES => Ok(()),
+            len => Err(CodecError::Unwritable(format!(
+                "names of {len} bytes, of which HRPC has room for {NAMES}"
+            ))),
+        }
+    }
+
     fn open(&self, out: &mut BytesMut) -> Open {
         let millis = |limit: Duration| u32::try_from(limit.as_millis().max(1)).unwrap_or(0);
         let asked = Asked {
@@ -202,6 +214,7 @@ impl Conn {
 
     /// Begins a call whose messages go both ways.
     pub(super) async fn open(&self, saying: &Saying<'_>) -> Result<Pipe, RpcError> {
+        saying.check().map_err(RpcError::Unwritable)?;
         let mut frame = pool::take();
         saying.open(&mut frame).end(&mut frame, Flags::NONE, Compression::NONE);
         let mut written = Written { codec: saying.codec, one_way: false, frame, rest: None };
@@ -242,7 +255,9 @@ impl Conn {
         if state.closing {
             return Poll::Ready(Err(RpcError::Refused));
         }
-        let full = state.out.len() >= self.max_unsent;
+        // How many there may be has to be known, for nobody would hear that one was refused.
+        let early = written.one_way && state.mux.peer().is_none();
+        let full = state.out.len() >= self.max_unsent || early;
         if full || written.rest.is_some() && is_full(state.mux.rests(), self.max_unsent) {
             state.blocked.push(cx.waker().clone());
             return Poll::Pending;
@@ -266,13 +281,9 @@ impl Conn {
         pool::give(std::mem::take(&mut written.frame));
         let (key, own) = begin(state, stream);
         state.mux.begin(stream, key);
-        match written.rest.take() {
-            Some(mut rest) => {
-                rest.stream = stream;
-                state.mux.send_rest(rest);
-            }
-            None if written.one_way => drop(state.mux.close(stream, &mut state.out)),
-            None => {}
+        if let Some(mut rest) = written.rest.take() {
+            rest.stream = stream;
+            state.mux.send_rest(rest);
         }
         let driver = state.driver.take();
         drop(guard);

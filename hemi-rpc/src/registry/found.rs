@@ -1,6 +1,7 @@
 //! The nodes that a registry knows of.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,12 +155,21 @@ impl Follower {
     }
 }
 
-/// In one go, for who reads it meanwhile.
+/// In one go, for who reads it meanwhile, or writes it too.
 fn write(file: &Path, text: &str) -> io::Result<()> {
+    // Other machines may have processes of the same number.
+    let random = getrandom::u64().map_err(io::Error::other)?;
     let mut aside = file.as_os_str().to_owned();
-    aside.push(".new");
-    std::fs::write(&aside, text)?;
-    std::fs::rename(aside, file)
+    aside.push(format!(".{random:016x}.new"));
+    let aside = PathBuf::from(aside);
+    let written = File::create_new(&aside).and_then(|mut new| {
+        new.write_all(text.as_bytes())?;
+        std::fs::rename(&aside, file)
+    });
+    if written.is_err() {
+        let _ = std::fs::remove_file(&aside);
+    }
+    written
 }
 
 #[cfg(test)]
@@ -221,6 +231,29 @@ mod tests {
             wait_for(&mut nodes, expected).await;
             registered.any().await;
         }
+    }
+
+    #[test]
+    fn a_file_of_nodes_that_several_write_is_whole_at_all_times() {
+        let dir = hemi_test::TempDir::new().unwrap();
+        let file = dir.path().join("nodes");
+        let texts = ["a", "b", "c", "d"].map(|line| format!("{line}:1\n").repeat(50_000));
+        std::thread::scope(|scope| {
+            let writers = texts.each_ref().map(|text| {
+                let file = &file;
+                scope.spawn(move || (0..20).try_for_each(|_| write(file, text)))
+            });
+            while !writers.iter().all(|writer| writer.is_finished()) {
+                if let Ok(read) = std::fs::read_to_string(&file) {
+                    assert!(texts.contains(&read), "{} bytes", read.len());
+                }
+            }
+            for writer in writers {
+                writer.join().unwrap().unwrap();
+            }
+        });
+        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ use super::Shared;
 use super::conn::{End, LINGER, Pushing, ROOM, Rate, State, TURNS, note, put};
 use crate::Pusher;
 use crate::exchange::Wire;
-use crate::hrpc::{Bell, FILL, KNOWN, is_full};
+use crate::hrpc::{Bell, FILL, KNOWN, cut, is_full};
 
 /// Serves one connection, which began with a preface, to its end.
 pub(super) async fn serve<I: Io>(
@@ -61,8 +61,10 @@ struct Conn<I> {
     /// The caller was told that no further calls are looked at.
     leaving: bool,
     now: Moment,
-    /// When something was last received.
+    /// When something was last received, or a sign of life was asked for.
     heard: Moment,
+    /// A sign of life was asked for, and nothing has come since.
+    asked: bool,
     /// Since when the rest of a frame is waited for.
     midway: Option<Moment>,
     /// Since when the caller takes nothing, and what waits for it.
@@ -103,6 +105,7 @@ impl<I: Io> Conn<I> {
             leaving: false,
             now,
             heard: now,
+            asked: false,
             midway: None,
             stalled: None,
             earliest: Moment::NEVER,
@@ -178,6 +181,7 @@ impl<I: Io> Conn<I> {
         while self.takes_calls()
             && let Some((stream, call)) = self.waiting.pop_front()
         {
+            self.mux.release(call.weight(), self.out.small());
             self.begin_gathered(cx, stream, &call);
         }
         self.relay();
@@ -258,7 +262,7 @@ impl<I: Io> Conn<I> {
             tracing::debug!(peer = %self.peer, "connection closed: {why}");
         }
         let last = self.mux.last();
-        hrpc::goaway(self.out.small(), last, code, why);
+        hrpc::goaway(self.out.small(), last, code, cut(why));
         self.mux = Mux::server(self.limits, 0);
         self.calls.clear();
         self.waiting.clear();
@@ -306,7 +310,7 @@ impl<I: Io> Conn<I> {
             }
             Poll::Ready(_) => {
                 self.now = clock::now();
-                self.heard = self.now;
+                (self.heard, self.asked) = (self.now, false);
                 Ok(true)
             }
             Poll::Pending => Ok(false),
@@ -323,8 +327,17 @@ impl<I: Io> Conn<I> {
                 (since.after(limits.message_timeout), "a frame does not become whole")
             }
             (None, None) if idle => (self.heard.after(limits.idle_timeout), "it is idle"),
-            (None, None) => (Moment::NEVER, ""),
+            (None, None) if limits.ping_interval.is_zero() => (Moment::NEVER, ""),
+            (None, None) => (self.heard.after(limits.ping_interval), "it gives no sign of life"),
         };
+        let waits = self.stalled.is_some() || self.midway.is_some();
+        let pings = !idle && !waits && self.state == State::Open;
+        if pings && !self.asked && self.now >= due.0 {
+            hrpc::ping(self.out.small(), [0; 8]);
+            (self.heard, self.asked) = (self.now, true);
+            due.0 = self.now.after(limits.ping_interval);
+            cx.waker().wake_by_ref();
+        }
         if idle && self.rbuf.is_empty() {
             // Who is idle holds no buffer.
             pool::give(std::mem::take(&mut self.rbuf));

@@ -15,7 +15,7 @@ pub struct RpcxLimits {
     /// Bytes of a message that follow its head, at most. One that is longer is answered with an error, and its
     /// connection closed.
     pub max_message_size: Size,
-    /// Bytes of metadata in it, at most; the same happens beyond.
+    /// Bytes of metadata in it, at most; the same happens beyond. By HRPC it is never more than 64K, and ends the call alone.
     pub max_metadata_size: Size,
     /// Bytes that a compressed payload may become, at most; answered with an error beyond.
     pub max_decompressed_size: Size,
@@ -36,6 +36,9 @@ pub struct RpcxLimits {
     pub send_timeout: Duration,
     /// How long a connection may be silent while nothing is worked on for it.
     pub idle_timeout: Duration,
+    /// How long a caller by HRPC may be silent while something is worked on for it, before it is asked for a sign of life;
+    /// one that gives none in the same time again is gone. 0s for never.
+    pub ping_interval: Duration,
     /// What callers are told of a method that panicked, in the place of what the panic said.
     pub panic_text: Option<String>,
 }
@@ -53,6 +56,7 @@ impl Default for RpcxLimits {
             message_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(600),
+            ping_interval: Duration::from_secs(30),
             panic_text: None,
         }
     }

@@ -1,5 +1,7 @@
 //! HRPC: byte by byte, and by the client.
 
+mod bounds;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,8 +15,8 @@ use hemi_proto::hrpc::{
 };
 use hemi_proto::rpcx::{Compression, ERROR_KEY, Metadata, Pairs};
 use hemi_rpc::{
-    Client, ClientConfig, Cluster, ClusterConfig, CodecId, Fault, RpcError, RpcxLimits, RpcxServer,
-    Several, service,
+    Call, Client, ClientConfig, Cluster, ClusterConfig, CodecId, Fault, RpcError, RpcxLimits,
+    RpcxServer, Several, service,
 };
 use hemi_test::{eventually, raw};
 
@@ -131,6 +133,13 @@ fn with(
     out.to_vec()
 }
 
+fn data(stream: u32, flags: u8, body: &[u8]) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    let (kind, flags) = (Kind::DATA, Flags(flags));
+    hrpc::frame(&mut out, &Head { kind, flags, value: 0, stream }, body);
+    out.to_vec()
+}
+
 fn control(kind: Kind, stream: u32, body: &[u8]) -> Vec<u8> {
     let mut out = BytesMut::new();
     hrpc::frame(&mut out, &Head { kind, flags: Flags::NONE, value: 0, stream }, body);
@@ -142,9 +151,9 @@ fn client(addr: SocketAddr, config: ClientConfig) -> Client {
     Client::new(format!("hrpc@{addr}").parse().unwrap(), config)
 }
 
-/// Counts what is under way.
+/// Counts what is under way, and how much that was at most.
 #[derive(Clone, Default)]
-struct Slow(Arc<AtomicUsize>);
+struct Slow(Arc<AtomicUsize>, Arc<AtomicUsize>);
 
 struct UnderWay(Slow);
 
@@ -157,9 +166,28 @@ impl Drop for UnderWay {
 #[service]
 impl Slow {
     pub(crate) async fn wait(&self) -> Result<(), Fault> {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        let before = self.0.fetch_add(1, Ordering::Relaxed);
+        self.1.fetch_max(before + 1, Ordering::Relaxed);
         let _under_way = UnderWay(self.clone());
         std::future::pending().await
+    }
+
+    /// The same for a while.
+    pub(crate) async fn pause(&self) -> Result<(), Fault> {
+        let before = self.0.fetch_add(1, Ordering::Relaxed);
+        self.1.fetch_max(before + 1, Ordering::Relaxed);
+        let _under_way = UnderWay(self.clone());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        Ok(())
+    }
+
+    pub(crate) fn says(&self, call: &mut Call, bytes: u32) -> Result<(), Fault> {
+        call.reply_metadata().set("k", vec![b'v'; bytes as usize]);
+        Ok(())
+    }
+
+    pub(crate) fn complains(&self, bytes: u32) -> Result<(), Fault> {
+        Err(Fault::new("é".repeat(bytes as usize / 2)))
     }
 
     pub(crate) fn large(&self, bytes: u32) -> Result<Vec<u8>, Fault> {
@@ -258,12 +286,6 @@ fn a_failure_has_a_code() {
 fn a_call_that_comes_in_pieces_is_put_together() {
     let server = serve();
     let mut caller = Caller::connect(&server);
-    let data = |stream: u32, flags: u8, body: &[u8]| {
-        let mut out = BytesMut::new();
-        let (kind, flags) = (Kind::DATA, Flags(flags));
-        hrpc::frame(&mut out, &Head { kind, flags, value: 0, stream }, body);
-        out.to_vec()
-    };
     let mul = ("Arith", "Mul");
     let more = Flags::MORE;
     caller.send(with(1, mul, 0, Pairs::NONE, more, br#"{"A":"#));

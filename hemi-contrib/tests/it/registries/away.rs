@@ -1,14 +1,43 @@
 //! Registries that crash and come back.
 
+use std::net::TcpListener;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
-use hemi_rpc::{Discovery, Registered};
+use hemi_contrib::registries::{ConsulRegistry, ConsulRegistryConfig};
+use hemi_rpc::{Announced, Discovery, Registered};
 use hemi_test::TempDir;
 use tokio::time::timeout;
 
 use super::kinds::{Kind, Server};
 use super::peer::Peer;
-use super::{LONG, Node, cluster, found, mul, runtime};
+use super::{LONG, Node, cluster, found, mul, runtime, told};
+
+/// One that takes questions and never answers: it is asked again long before a wait for a change would be over.
+#[test]
+fn a_consul_that_hangs_is_given_up_soon() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let (asked, questions) = mpsc::channel();
+    thread::spawn(move || {
+        let mut open = Vec::new();
+        for connection in listener.incoming() {
+            open.push(connection);
+            if asked.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    let registry = ConsulRegistry::new(ConsulRegistryConfig { url, ..Default::default() });
+    runtime().block_on(async {
+        let _announced = Announced::new(Arc::new(registry), told("tcp@127.0.0.1:1"));
+        let again = tokio::task::spawn_blocking(move || {
+            (0..3).try_for_each(|_| questions.recv_timeout(LONG))
+        });
+        again.await.unwrap().unwrap();
+    });
+}
 
 /// Clients call nodes that they have known, and hear of new ones when the registry is back; so do clients in Go of nodes of ours.
 pub(super) fn may_be_away(kind: Kind) {

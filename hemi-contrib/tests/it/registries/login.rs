@@ -8,7 +8,8 @@ use std::time::Duration;
 use hemi_contrib::registries::{
     EtcdRegistry, EtcdRegistryConfig, RedisRegistry, RedisRegistryConfig,
 };
-use hemi_core::config::{Secret, Several};
+use hemi_core::Registry;
+use hemi_core::config::{Constants, Secret, Several, Source};
 use hemi_core::tls::{Connector, ConnectorConfig};
 use hemi_rpc::{Announced, DynNodeRegistry, Endpoint, Registered};
 use hemi_test::tls::{Authority, KeyKind};
@@ -75,7 +76,7 @@ fn etcd_is_spoken_to_over_tls_and_logged_in_to() {
         works(registry(Some("secret"))).await;
         let (nodes, _) = tokio::sync::watch::channel(Vec::new());
         for (password, why) in [
-            (None, "user name is empty"),
+            (None, "authentication failed, invalid user ID or password"),
             (Some("guess"), "authentication failed, invalid user ID or password"),
         ] {
             let registry = registry(password);
@@ -91,6 +92,23 @@ fn etcd_is_spoken_to_over_tls_and_logged_in_to() {
             assert!(timeout(LONG, refused).await.is_ok(), "not refused: {why}");
         }
     });
+}
+
+#[test]
+fn a_user_of_etcd_has_a_password() {
+    let mut registry = Registry::new();
+    hemi_contrib::register(&mut registry);
+    for (said, good) in [
+        (r#".user = "root""#, false),
+        (r#".password = "secret""#, false),
+        (r#".user = "root"  .password = "secret""#, true),
+    ] {
+        let config = format!("stage {{ etcdRegistry \"nodes\" {{ {said} }} }}");
+        let source = Source::text("test.conf", &config);
+        let checked = hemi_core::check(&registry, &source, &Constants::default());
+        let text = checked.err().map(|e| e.to_string()).unwrap_or_default();
+        assert_eq!(text.contains("`.user` and `.password` stand together"), !good, "{text}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::BytesMut;
 
 use super::window::Window;
-use super::{Broken, Event, Message, Mux, Side, Stream, advance, send};
+use super::{Broken, Event, Message, Mux, Side, Stream, advance, beyond, send};
 use crate::hrpc::parts::{Asked, Hello, Replied, credit, frame as write_frame, reset};
 use crate::hrpc::{CHUNK, CONN_CREDIT, Code, Flags, Frame, Head, Kind, STREAM_CREDIT};
 
@@ -74,6 +74,9 @@ impl Inbound {
 }
 
 struct TooLong;
+
+/// So many of the longest messages may wait to be consumed before no further long ones are taken in.
+const LONG_HELD: u64 = 4;
 
 /// Whether these can stand together.
 fn check(head: &Head, bytes: &[u8]) -> Result<(), Broken> {
@@ -284,7 +287,8 @@ impl<T: Default> Mux<T> {
         let partial = inbound.partial.as_ref().map_or(0, |partial| partial.weight as u64);
         match &message {
             Some(message) => {
-                self.window.held += message.weight as u64;
+                let held = inbound.window.held;
+                self.held += beyond(held) - beyond(held - message.weight as u64);
                 self.not_long(stream, out);
             }
             None if partial >= STREAM_CREDIT / 2 && !self.long.contains(&stream) => {
@@ -315,23 +319,33 @@ impl<T> Mux<T> {
     /// A message of this weight was consumed: as much more may come.
     pub fn consumed(&mut self, stream: u32, weight: usize, out: &mut BytesMut) {
         let Some(Stream { inbound, .. }) = self.streams.get_mut(&stream) else { return };
-        let freed = inbound.window.held.min(weight as u64);
-        inbound.window.held -= freed;
-        self.window.held -= freed;
+        let held = inbound.window.held;
+        inbound.window.held -= held.min(weight as u64);
+        self.held -= beyond(held) - beyond(inbound.window.held);
         if !inbound.ended {
             self.give(stream, out);
         }
-        self.give(0, out);
+        self.advance_long(out);
+    }
+
+    /// Whether long messages are taken in, though others wait to be consumed.
+    fn takes_long(&self) -> bool {
+        self.held < LONG_HELD.saturating_mul(self.limits.message as u64)
+    }
+
+    /// Gives more to the stream whose long message is taken in, if there is one, and room for it.
+    pub(super) fn advance_long(&mut self, out: &mut BytesMut) {
+        if let Some(first) = self.long.front().copied() {
+            self.give(first, out);
+        }
     }
 
     /// No long message comes on a stream any more: the next one is taken in.
     pub(super) fn not_long(&mut self, stream: u32, out: &mut BytesMut) {
         let Some(at) = self.long.iter().position(|long| *long == stream) else { return };
         self.long.remove(at);
-        if at == 0
-            && let Some(next) = self.long.front().copied()
-        {
-            self.give(next, out);
+        if at == 0 {
+            self.advance_long(out);
         }
     }
 
@@ -340,7 +354,7 @@ impl<T> Mux<T> {
         let more = if stream == 0 {
             self.window.more(CONN_CREDIT, self.window.held)
         } else {
-            let is_long = self.long.front() == Some(&stream);
+            let is_long = self.long.front() == Some(&stream) && self.takes_long();
             let Some(Stream { inbound, .. }) = self.streams.get_mut(&stream) else { return };
             let kept = inbound.kept(is_long);
             inbound.window.more(advance(is_long), kept)

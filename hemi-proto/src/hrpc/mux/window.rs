@@ -7,7 +7,7 @@ use super::Broken;
 pub(super) struct Window {
     received: u64,
     granted: u64,
-    /// Bytes of messages that are whole, and were not consumed yet.
+    /// Bytes of messages that are whole, and were not consumed yet; of the connection, those that no credit is given for.
     pub(super) held: u64,
 }
 

@@ -12,10 +12,10 @@ use tonic::Status;
 use super::TIMEOUT;
 use super::body::{AnswerBody, Asked, Content, Pump};
 use super::conn::Sent;
-use crate::Client;
 use crate::grpc::hrpc::{Incoming, code_of, headers_of, send_all, trailers_of};
 use crate::hrpc::{Ended, Pipe};
 use crate::local::metadata_of;
+use crate::{Client, RpcError};
 
 /// Bytes that a message of an answer may have.
 pub(super) const LONGEST: usize = 64 << 20;
@@ -39,6 +39,9 @@ pub(super) async fn send(client: &Client, asked: Asked) -> Sent {
     let (service, method) = path.rsplit_once('/').unwrap_or((path, ""));
     let pipe = match client.open(service, method, &metadata_of(headers), timeout).await {
         Ok(pipe) => pipe,
+        Err(RpcError::Unwritable(e)) => {
+            return Sent::Lost(Status::resource_exhausted(e.to_string()), None);
+        }
         Err(e) => {
             return Sent::Unseen(
                 Status::unavailable(format!("{}: {e}", client.endpoint())),

@@ -14,9 +14,9 @@ use hemi_proto::hrpc::{Asked, Code, Event, Flags, Message, Open, Replied, Rest};
 use hemi_proto::rpcx::{CodecId, Compression, Frame, Head, Metadata, Mode, Pairs};
 
 use super::Conn;
-use crate::exchange::{Done, Exchange, Outcome, Pending, Wire, write_fault};
+use crate::exchange::{Done, Exchange, Outcome, Pending, Wire, write_end, write_fault};
 use crate::grpc::StreamedCall;
-use crate::hrpc::{Pipe, Sends, unpack};
+use crate::hrpc::{Pipe, Sends, ending, fits_metadata, unpack};
 use crate::{Asking, CodecError, Fault, GrpcService, Refusal};
 
 /// What is done on a stream.
@@ -114,6 +114,10 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
+    pub(super) fn weight(&self) -> usize {
+        self.weight
+    }
+
     fn as_arrived(&self) -> Arrived<'_> {
         let (compression, message) = match &self.message {
             Some((compression, message)) => (*compression, &message[..]),
@@ -168,7 +172,11 @@ impl<I: Io> Conn<I> {
             Event::Message { stream, message, end } => self.gather(cx, stream, message, end),
             Event::Reset { stream, own, .. } | Event::TooLong { stream, own } => {
                 drop(own);
-                self.waiting.retain(|(waiting, _)| *waiting != stream);
+                if let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == stream)
+                    && let Some((_, call)) = self.waiting.remove(at)
+                {
+                    self.mux.release(call.weight, self.out.small());
+                }
             }
             Event::None
             | Event::Hello(_)
@@ -326,6 +334,11 @@ impl<I: Io> Conn<I> {
             let Sends { consumed, head, messages, end, .. } = pipe.take();
             self.mux.consumed(stream, consumed, self.out.small());
             if let Some(metadata) = head {
+                if let Err(e) = fits_metadata(metadata.pairs()) {
+                    let fault = Fault::from(e).with_code(Code::RESOURCE_EXHAUSTED);
+                    self.fail(stream, false, &fault);
+                    continue;
+                }
                 let replied = Replied { code: Code::OK, metadata: metadata.pairs() };
                 let out = self.out.small();
                 Open::reply(out, stream, &replied).end(out, Flags::NONE, Compression::NONE);
@@ -334,6 +347,7 @@ impl<I: Io> Conn<I> {
                 self.mux.send(stream, message, Flags::NONE.compressed(compression));
             }
             if let Some((code, metadata)) = end {
+                let (code, metadata) = ending(code, metadata);
                 self.mux.send_trailers(stream, code, metadata.pairs());
             }
         }
@@ -372,6 +386,7 @@ impl<I: Io> Conn<I> {
             if self.takes_calls() {
                 self.begin_gathered(cx, stream, &call);
             } else {
+                self.mux.withhold(call.weight);
                 self.waiting.push_back((stream, *call));
             }
         }
@@ -426,14 +441,16 @@ impl<I: Io> Conn<I> {
     /// Answers a call that has failed.
     fn fail(&mut self, stream: u32, one_way: bool, fault: &Fault) {
         self.mux.close(stream, self.out.small());
-        if !one_way {
+        let (mode, compression, codec) = (Mode::Call, Compression::NONE, CodecId::RAW);
+        let head = Head { version: 0, mode, compression, codec, seq: u64::from(stream) };
+        let mut frame = hemi_core::io::pool::take();
+        if one_way {
+            write_end(Wire::Hrpc, &mut frame, &head);
+        } else {
             self.server.counters.faults.add(1);
-            let (mode, compression, codec) = (Mode::Call, Compression::NONE, CodecId::RAW);
-            let head = Head { version: 0, mode, compression, codec, seq: u64::from(stream) };
-            let mut frame = hemi_core::io::pool::take();
             write_fault(Wire::Hrpc, &mut frame, &head, b"", b"", fault, Pairs::NONE);
-            self.answer(stream, frame);
         }
+        self.answer(stream, frame);
     }
 
     /// Answers those whose message did not become whole in time.
