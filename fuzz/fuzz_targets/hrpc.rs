@@ -43,6 +43,7 @@ fn feed(wire: &[u8], size: usize, mut mux: Mux<u8>, calls: u32) -> Seen {
                 continue;
             }
             Ok(Decoded::Frame(frame, length)) => {
+                let _ = frame.see();
                 let mut again = BytesMut::new();
                 if frame.body.len() <= CHUNK {
                     write_frame(&mut again, &frame.head, frame.body);

@@ -132,6 +132,8 @@ pub(crate) struct Options {
     pub(crate) write: bool,
     pub(crate) check: bool,
     pub(crate) json: bool,
+    /// What is said to the tool of an action, as `--NAME=VALUE`.
+    pub(crate) said: Vec<String>,
 }
 
 /// Reads the arguments after the program's name.
@@ -185,6 +187,11 @@ impl Options {
     pub(crate) fn admin_identity(&self) -> Option<Identity> {
         let (certificate, key) = (self.admin_certificate.clone()?, self.admin_key.clone()?);
         Some(Identity { certificate, key, client_ca: self.admin_client_ca.clone() })
+    }
+
+    fn say(&mut self, name: &str, value: &str) -> Result<(), String> {
+        self.said.push(format!("--{name}={value}"));
+        Ok(())
     }
 
     fn set(

@@ -9,6 +9,7 @@ pub use self::error::{ConnectionError, ErrorCode};
 pub use self::head::{End, HeadWriter};
 pub use self::send::Turn;
 pub use self::settings::Settings;
+pub use self::watch::{NotFollowed, Watch, Watched};
 
 pub mod hpack;
 
@@ -23,6 +24,7 @@ mod receive;
 mod send;
 mod settings;
 mod stream;
+mod watch;
 
 /// What a client's side of a connection starts with (RFC 9113 section 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -13,6 +13,7 @@ pub mod ajp;
 pub mod ascii;
 pub mod authority;
 pub mod capsule;
+pub mod capture;
 pub mod cgi;
 pub mod cidr;
 pub mod client_hello;

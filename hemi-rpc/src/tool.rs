@@ -1,7 +1,11 @@
-//! What `rpc` does on the command line: lists, describes and calls services elsewhere.
+//! What `rpc` does on the command line: lists, describes and calls services elsewhere, measures how long that takes, and
+//! tells what is said on connections.
 
+mod args;
+mod bench;
 mod codec;
 mod describe;
+mod dump;
 mod reflect;
 
 use std::io::Write;
@@ -9,6 +13,7 @@ use std::io::Write;
 use bytes::Bytes;
 use futures_util::stream;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
+use tokio::runtime::{Builder, Runtime};
 use tonic::client::Grpc;
 use tonic::metadata::{AsciiMetadataKey, MetadataMap};
 use tonic::{Request, Status};
@@ -17,18 +22,27 @@ use self::codec::Dynamic;
 use crate::grpc::{read_json, write_json};
 use crate::{Client, CodecId, GrpcChannel, RawPayload, RpcError};
 
-const USAGE: &str = "say what: list ADDRESS, describe ADDRESS SERVICE, or call ADDRESS SERVICE/METHOD [JSON...] \
-                     [FIELD=VALUE...]";
+const USAGE: &str = "say what: list ADDRESS, describe ADDRESS SERVICE, call ADDRESS SERVICE/METHOD [JSON...] \
+                     [FIELD=VALUE...], bench ADDRESS SERVICE/METHOD [JSON|@FILE] [FIELD=VALUE...], or dump [FILE...]";
 
 /// Does what the arguments say.
 ///
 /// # Errors
 /// When they say nothing that can be done, or it fails.
 pub(crate) fn run(arguments: &[String], out: &mut dyn Write) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| e.to_string())?;
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    runtime.block_on(async {
+    let known = match arguments.first().map(String::as_str) {
+        Some("bench") => bench::OPTIONS,
+        Some("dump") => dump::OPTIONS,
+        _ => &[],
+    };
+    let (arguments, said) = args::read(arguments, known)?;
+    if let ["bench", address, method, ref rest @ ..] = arguments[..] {
+        return bench::run([address, method], rest, &said, out);
+    }
+    if let ["dump", ref files @ ..] = arguments[..] {
+        return dump::run(files, &said, out);
+    }
+    runtime()?.block_on(async {
         match arguments[..] {
             ["list", address] => list(address, out).await,
             ["describe", address, symbol] => {
@@ -50,6 +64,10 @@ pub(crate) fn run(arguments: &[String], out: &mut dyn Write) -> Result<(), Strin
             _ => Err(USAGE.to_owned()),
         }
     })
+}
+
+fn runtime() -> Result<Runtime, String> {
+    Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())
 }
 
 fn channel(address: &str) -> Result<GrpcChannel, String> {

@@ -10,5 +10,6 @@ pub(crate) fn rpc(Call { program, options, .. }: &Call<'_>) -> Result<(), Failur
     let Some(tool) = registry.tool_of("rpc") else {
         return Err(format!("{} knows no RPC", program.name).into());
     };
-    tool(&options.operands, &mut std::io::stdout().lock()).map_err(Failure::from)
+    let arguments = [&options.operands[..], &options.said].concat();
+    tool(&arguments, &mut std::io::stdout().lock()).map_err(Failure::from)
 }

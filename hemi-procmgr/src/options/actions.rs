@@ -178,12 +178,17 @@ pub(crate) const ACTIONS: &[Action] = &[
     Action {
         names: &["rpc"],
         operands: Operands::Several(Value { name: "WHAT", is: Is::Text }),
-        about: "call services elsewhere, or tell what there is to call",
+        about: "call services elsewhere, tell what there is to call, or what is said on connections",
         more: "`NAME rpc list ADDRESS` lists the services of a server of gRPC that tells them (by reflection). \
                `NAME rpc describe ADDRESS SERVICE` tells the methods of one, or the fields of a message. \
                `NAME rpc call ADDRESS SERVICE/METHOD [JSON...] [FIELD=VALUE...]` calls a method with these messages and \
                this metadata, and prints what is answered. `NAME rpc call rpcx@ADDRESS SERVICE/METHOD [JSON]` does so \
-               by rpcx.",
+               by rpcx. \
+               `NAME rpc bench ADDRESS SERVICE/METHOD [JSON|@FILE] [FIELD=VALUE...]` calls a method of gRPC many times, or \
+               after `rpcx@` and `hrpc@` one of rpcx or HRPC, and tells how many calls per second were answered, how long that \
+               took, and what has failed. \
+               `NAME rpc dump FILE...` tells what is said by rpcx, HRPC and gRPC in files that tcpdump has written; `NAME rpc \
+               dump --listen ADDRESS --to ADDRESS` passes connections on, and tells what is said on them.",
         exits: &[(1, "the call has failed, or nobody could be asked")],
         run: actions::rpc::rpc,
     },

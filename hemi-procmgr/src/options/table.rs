@@ -5,6 +5,10 @@ use crate::admin;
 
 const PEM: Value = Value { name: "FILE", is: Is::File };
 
+const NUMBER: Value = Value { name: "N", is: Is::Text };
+
+const TIME: Value = Value { name: "TIME", is: Is::Text };
+
 const DIR: Value = Value { name: "DIR", is: Is::Dir };
 
 /// The actions that look at a config, or for a program that was started with one.
@@ -243,6 +247,74 @@ pub(crate) const OPTIONS: &[Opt] = &[
         of: &["cert"],
     },
     Opt {
+        names: &["connections"],
+        set: Set::Value(NUMBER, |o, v| o.say("connections", &v)),
+        about: "with rpc bench: how many connections are made",
+        default: "1",
+        of: &["rpc"],
+    },
+    Opt {
+        names: &["callers"],
+        set: Set::Value(NUMBER, |o, v| o.say("callers", &v)),
+        about: "with rpc bench: how many calls are under way at once; with --rate at most",
+        default: "50",
+        of: &["rpc"],
+    },
+    Opt {
+        names: &["for"],
+        set: Set::Value(TIME, |o, v| o.say("for", &v)),
+        about: "with rpc bench: for how long calls are begun, such as 10s",
+        default: "10s",
+        of: &["rpc"],
+    },
+    Opt {
+        names: &["count"],
+        set: Set::Value(NUMBER, |o, v| o.say("count", &v)),
+        about: "with rpc bench: how many calls are made, in the place of --for; with rpc dump: how many connections are \
+                passed on before it ends",
+        default: "",
+        of: &["rpc"],
+    },
+    Opt {
+        names: &["rate"],
+        set: Set::Value(NUMBER, |o, v| o.say("rate", &v)),
+        about: "with rpc bench: how many calls are begun per second, whether those before are answered or not; how long \
+                one takes is measured from when it was to begin",
+        default: "as many as callers can",
+        of: &["rpc"],
+    },
+    Opt {
+        names: &["timeout"],
+        set: Set::Value(TIME, |o, v| o.say("timeout", &v)),
+        about: "with rpc bench: how long an answer is waited for",
+        default: "30s",
+        of: &["rpc"],
+    },
+    Opt {
+        names: &["codec"],
+        set: Set::Value(
+            Value { name: "CODEC", is: Is::OneOf(&["json", "msgpack", "protobuf", "raw"]) },
+            |o, v| o.say("codec", &v),
+        ),
+        about: "with rpc bench: what messages are written in; protobuf and raw are sent as they stand in a file",
+        default: "json by rpcx and HRPC; Protobuf made of JSON by gRPC",
+        of: &["rpc"],
+    },
+    Opt {
+        names: &["listen"],
+        set: Set::Value(Value { name: "ADDRESS", is: Is::Text }, |o, v| o.say("listen", &v)),
+        about: "with rpc dump: where to listen for connections that are passed on",
+        default: "",
+        of: &["rpc"],
+    },
+    Opt {
+        names: &["to"],
+        set: Set::Value(Value { name: "ADDRESS", is: Is::Text }, |o, v| o.say("to", &v)),
+        about: "with rpc dump: whom they are passed on to",
+        default: "",
+        of: &["rpc"],
+    },
+    Opt {
         names: &["write"],
         set: Set::Flag(|o| o.write = true),
         about: "write the files instead of printing them",
@@ -258,12 +330,15 @@ pub(crate) const OPTIONS: &[Opt] = &[
     },
     Opt {
         names: &["json"],
-        set: Set::Flag(|o| o.json = true),
+        set: Set::Flag(|o| {
+            o.json = true;
+            o.said.push("--json".to_owned());
+        }),
         about: "for programs, as JSON",
         default: "",
         of: &[
-            "check", "explain", "advise", "status", "pids", "leader", "worker", "reload", "rework",
-            "upgrade", "reopen", "quit", "stop", "recmd", "reweb",
+            "check", "explain", "advise", "rpc", "status", "pids", "leader", "worker", "reload",
+            "rework", "upgrade", "reopen", "quit", "stop", "recmd", "reweb",
         ],
     },
     Opt {

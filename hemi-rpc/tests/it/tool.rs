@@ -1,5 +1,10 @@
 //! What `rpc` does on the command line.
 
+mod bench;
+mod dump;
+
+use std::io::Write;
+
 use hemi_core::Registry;
 use hemi_rpc::GrpcLimits;
 
@@ -8,12 +13,16 @@ use crate::server::serve;
 
 /// What it says; or why it says nothing.
 fn rpc(arguments: &[&str]) -> Result<String, String> {
+    let mut out = Vec::new();
+    rpc_to(arguments, &mut out)?;
+    Ok(String::from_utf8(out).unwrap())
+}
+
+fn rpc_to(arguments: &[&str], out: &mut dyn Write) -> Result<(), String> {
     let mut registry = Registry::new();
     hemi_rpc::register(&mut registry);
     let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-    let mut out = Vec::new();
-    registry.tool_of("rpc").unwrap()(&arguments, &mut out)?;
-    Ok(String::from_utf8(out).unwrap())
+    registry.tool_of("rpc").unwrap()(&arguments, out)
 }
 
 #[test]
