@@ -49,6 +49,7 @@ mod registry;
 mod rpc_error;
 mod server;
 mod service;
+mod side;
 mod tool;
 mod zstd;
 
@@ -78,6 +79,7 @@ pub use rpc_error::{Failure, RpcError};
 pub use serde;
 pub use server::{RpcxConfig, RpcxLimits, RpcxServer};
 pub use service::{DynService, Holds, Service, ServiceKind, ServiceParts, ServiceRegistry};
+pub use side::{SideFile, SideMeta, SideStream};
 
 use hemi_core::Registry;
 use hemi_core::server::ServerRegistry;

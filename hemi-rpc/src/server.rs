@@ -11,6 +11,7 @@ mod conn;
 mod gateway;
 mod hrpc;
 mod limits;
+mod streams;
 mod tls;
 
 use std::collections::HashMap;
@@ -33,9 +34,10 @@ pub use self::limits::RpcxLimits;
 use self::tls::Tls;
 use crate::exchange::Route;
 use crate::grpc::{guarded, mount, within};
-use crate::guard::Tokens;
+use crate::guard;
 use crate::registry::{AnnounceConfig, Announcer};
 use crate::service::erase;
+use crate::side::{self, Files, SideFile, SideMeta, SideStream, Streams, Tokens};
 use crate::{
     Asking, DynNodeRegistry, DynService, Endpoint, GrpcLimits, GrpcService, GrpcServices, Guard,
     Refusal, Service, ServiceKind,
@@ -76,6 +78,10 @@ pub struct RpcxServer {
     /// Who speaks it with them, if they may.
     web: OnceLock<Arc<HttpxServer>>,
     announcer: Announcer,
+    /// Of streams beside calls, if there are any.
+    tokens: Option<Arc<Tokens>>,
+    uploads: Option<side::Taker<SideFile>>,
+    downloads: Option<side::Taker<SideFile>>,
     /// Each core has its own, for what all connections write to is slow.
     shared: OnceLock<Arc<PerCore<Arc<Shared>>>>,
     gate: OnceLock<Gate>,
@@ -87,6 +93,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     guards: Vec<Arc<dyn Guard>>,
     routes: HashMap<Box<[u8]>, Arc<Route>>,
+    /// Of streams beside calls, if there are any.
+    pub(crate) tokens: Option<Arc<Tokens>>,
 }
 
 /// What is counted.
@@ -159,7 +167,7 @@ impl Component for RpcxServer {
         let server = Self { services, tls: Tls::create(tls, site, cx)?, ..server };
         let server = Self { http: own.http, announcer, ..server };
         let tokens = own.auth_tokens.0;
-        Ok(if tokens.is_empty() { server } else { server.guard(Tokens(tokens)) })
+        Ok(if tokens.is_empty() { server } else { server.guard(guard::Tokens(tokens)) })
     }
 }
 
@@ -197,6 +205,9 @@ impl RpcxServer {
             http: false,
             web: OnceLock::new(),
             announcer: Announcer::default(),
+            tokens: None,
+            uploads: None,
+            downloads: None,
             shared: OnceLock::new(),
             gate: OnceLock::new(),
         }
@@ -250,6 +261,54 @@ impl RpcxServer {
         self
     }
 
+    /// The same with streams beside calls, as `EnableStreamService` has them in Go: callers ask for one by a call, and connect to
+    /// this server again, at what it advertises or listens on. They can't over TLS. A stream ends when the future does.
+    #[must_use]
+    pub fn streams<F, Fut>(mut self, take: F) -> Self
+    where
+        F: Fn(SideStream, SideMeta) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let service = Streams::new(self.tokens(), side::taker(take));
+        self.services.insert(Streams::NAME.to_owned(), erase(Arc::new(service)));
+        self
+    }
+
+    /// The same with files that callers send, as `EnableFileTransfer` has them in Go: the stream has as many bytes as the caller
+    /// has said, or breaks off with an error.
+    #[must_use]
+    pub fn uploads<F, Fut>(mut self, take: F) -> Self
+    where
+        F: Fn(SideStream, SideFile) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.uploads = Some(side::taker(take));
+        self.files()
+    }
+
+    /// The same with files that callers ask for: what is written to the stream is the file's.
+    #[must_use]
+    pub fn downloads<F, Fut>(mut self, give: F) -> Self
+    where
+        F: Fn(SideStream, SideFile) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.downloads = Some(side::taker(give));
+        self.files()
+    }
+
+    fn files(mut self) -> Self {
+        let (tokens, uploads, downloads) =
+            (self.tokens(), self.uploads.clone(), self.downloads.clone());
+        let files = Files { tokens, uploads, downloads };
+        self.services.insert(Files::NAME.to_owned(), erase(Arc::new(files)));
+        self
+    }
+
+    fn tokens(&mut self) -> Arc<Tokens> {
+        self.tokens.get_or_insert_default().clone()
+    }
+
     /// Who speaks HTTP with callers.
     fn web(&self) -> HttpxServer {
         let shared = Shared::for_core(self);
@@ -297,6 +356,7 @@ impl Shared {
             counters: Arc::new(Counters::new(cores)),
             guards: Vec::new(),
             routes: HashMap::new(),
+            tokens: None,
         })
     }
 
@@ -310,6 +370,7 @@ impl Shared {
             counters: server.counters.clone(),
             guards: server.guards.clone(),
             routes: server.services.iter().map(route).collect(),
+            tokens: server.tokens.clone(),
         })
     }
 
@@ -337,7 +398,13 @@ impl Lifecycle for RpcxServer {
         let _ = self.shared.set(Arc::new(PerCore::new(cx.cores(), || Shared::for_core(self))));
         let options = ListenOptions::default();
         let counters = self.gate_counters.clone();
-        let _ = self.gate.set(Gate::open(cx, &self.address, &self.gate_config, options, counters)?);
+        let gate = Gate::open(cx, &self.address, &self.gate_config, options, counters)?;
+        if let Some(tokens) = &self.tokens
+            && let Some(at) = self.announcer.reached_at(gate.address())
+        {
+            let _ = tokens.at.set(at);
+        }
+        let _ = self.gate.set(gate);
         if let Some(tls) = &self.tls {
             tls.prepare(cx.cores())?;
         }

@@ -161,6 +161,15 @@ impl Announcer {
         Ok(Self { registries: found, advertise, metadata })
     }
 
+    /// The host and port by which clients reach a server that listens there, if that can be told.
+    pub(crate) fn reached_at(&self, listens: &Address) -> Option<String> {
+        let key = self.advertise.as_ref().map(Endpoint::key).or_else(|| key_of(listens))?;
+        match key.split_once('@')? {
+            ("tcp" | "http", at) => Some(at.to_owned()),
+            _ => None,
+        }
+    }
+
     /// Has registries know of these services, until the server drains.
     pub(crate) async fn run(&self, services: Vec<String>, listens: &Address, cx: &Run) {
         if self.registries.is_empty() {

@@ -28,7 +28,7 @@ use tracing::{debug, error};
 
 use super::Shared;
 use crate::exchange::{Done, Exchange, Outcome, Pending, Wire, write_fault};
-use crate::{Asking, Fault, Pusher, Refusal};
+use crate::{Asking, Fault, Pusher, Refusal, side};
 
 /// Times that a connection is looked after in a row, before others of the core get their turn.
 pub(super) const TURNS: usize = 32;
@@ -41,7 +41,7 @@ pub(super) const ROOM: usize = 64 << 10;
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves one connection to its end.
-pub(super) async fn serve<I: Io + AsyncRead + AsyncWrite>(
+pub(super) async fn serve<I: Io + AsyncRead + AsyncWrite + Send + 'static>(
     io: I,
     tls: Option<Arc<TlsInfo>>,
     peer: Peer,
@@ -58,6 +58,10 @@ pub(super) async fn serve<I: Io + AsyncRead + AsyncWrite>(
                 Box::pin(web.go_on(io, rbuf, tls, peer, ticket)).await;
             }
         }
+        Ok(Err(End::Side)) => {
+            let Conn { io, rbuf, ticket, server, .. } = conn;
+            super::streams::serve(io, rbuf, peer, ticket, &server).await;
+        }
         Ok(Err(End::Hrpc)) => {
             let Conn { io, rbuf, ticket, server, .. } = conn;
             Box::pin(super::hrpc::serve(io, rbuf, peer, ticket, server)).await;
@@ -69,7 +73,7 @@ pub(super) async fn serve<I: Io + AsyncRead + AsyncWrite>(
 /// Notes how a connection has ended.
 pub(super) fn note(ended: Result<Result<(), End>, Panicked>, peer: &Peer, server: &Shared) {
     match ended {
-        Ok(Ok(()) | Err(End::Shut | End::Http | End::Hrpc)) => {}
+        Ok(Ok(()) | Err(End::Shut | End::Http | End::Hrpc | End::Side)) => {}
         Ok(Err(End::Gone(e))) => debug!(%peer, "connection lost: {e}"),
         Ok(Err(End::Bad(e))) => {
             server.counters.malformed.add(1);
@@ -93,6 +97,8 @@ pub(super) enum End {
     Http,
     /// It is HRPC.
     Hrpc,
+    /// It is a stream beside calls.
+    Side,
 }
 
 impl From<io::Error> for End {
@@ -254,6 +260,13 @@ impl<I: Io> Conn<I> {
                     }
                     Begun::Hrpc => return Err(End::Hrpc),
                 }
+            }
+            if self.fresh && rest.first() == Some(&side::FIRST) && self.server.tokens.is_some() {
+                if rest.len() >= side::TOKEN {
+                    return Err(End::Side);
+                }
+                self.midway.get_or_insert(self.now);
+                break;
             }
             if self.fresh && self.http && !rest.starts_with(b"\x08") {
                 match rpcx::read_connect(rest) {

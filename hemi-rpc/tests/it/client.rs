@@ -21,7 +21,7 @@ pub(crate) fn runtime() -> Runtime {
 }
 
 /// A server in Go, if there can be one.
-fn go_server() -> Option<Program> {
+pub(crate) fn go_server() -> Option<Program> {
     go_server_at(([127, 0, 0, 1], free_port().unwrap()).into())
 }
 

@@ -13,5 +13,6 @@ mod hrpc;
 mod limits;
 mod server;
 mod services;
+mod side;
 mod tool;
 mod transports;

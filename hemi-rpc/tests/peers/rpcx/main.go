@@ -4,6 +4,7 @@
 //	rpcx-peer serve-http ADDRESS       the same by HTTP
 //	rpcx-peer http ADDRESS             calls Arith.Mul by HTTP
 //	rpcx-peer call ADDRESS             tries all that it knows; prints a line for each thing that went well
+//	rpcx-peer beside ADDRESS           opens a stream, sends a file and fetches some
 //	rpcx-peer load ADDRESS CALLS CONCURRENCY
 package main
 
@@ -25,6 +26,10 @@ func main() {
 		err = byHTTP(arguments[1])
 	case len(arguments) == 2 && arguments[0] == "call":
 		err = call(arguments[1])
+	case len(arguments) == 2 && arguments[0] == "beside":
+		if err = streams(arguments[1]); err == nil {
+			err = transfers(arguments[1])
+		}
 	case len(arguments) == 4 && arguments[0] == "load":
 		calls, _ := strconv.Atoi(arguments[2])
 		concurrency, _ := strconv.Atoi(arguments[3])

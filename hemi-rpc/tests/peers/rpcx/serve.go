@@ -111,5 +111,8 @@ func serve(network, address string) error {
 		}
 		return nil
 	}
+	if err := beside(s); err != nil {
+		return err
+	}
 	return s.Serve(network, address)
 }
