@@ -14,6 +14,7 @@ mod gate;
 mod ids;
 pub mod peek;
 mod relay;
+mod session;
 mod steered;
 
 use std::fmt;
@@ -33,6 +34,7 @@ pub use config::{QuicConfig, Sessions};
 pub use gate::{QuicAccepted, QuicGate};
 pub use quinn;
 pub use relay::Kin;
+pub use session::QuicCrypto;
 
 use self::ids::{CoreIds, Home};
 use self::steered::{Forwarded, Routes, Steered};

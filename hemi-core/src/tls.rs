@@ -17,6 +17,7 @@ mod key_log;
 mod link;
 mod names;
 mod ocsp;
+mod quic;
 mod site;
 mod stream;
 mod tickets;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::HandshakeTokenKey;
-use quinn::crypto::ServerConfig as Crypto;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{AckFrequencyConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
 use serde::Deserialize;
 
+use super::QuicCrypto;
 use crate::config::Size;
 use crate::tls::Acceptor;
 use crate::{Error, Explain, Result};
@@ -92,19 +92,19 @@ impl QuicConfig {
         tls: &Arc<Acceptor>,
         protocols: &[&str],
         sessions: &Arc<Sessions>,
-    ) -> Result<Arc<dyn Crypto>> {
+    ) -> Result<QuicCrypto> {
         let sessions = self.quic_early_data.then(|| sessions.0.clone());
         let config = tls.quic(protocols, sessions);
         let config = config.map_err(|e| Error::other(format!("QUIC can't be spoken: {e}")))?;
         let crypto = QuicServerConfig::try_from(config).map_err(|e| {
             Error::other(format!("QUIC needs the cipher suite TLS_AES_128_GCM_SHA256: {e}"))
         })?;
-        Ok(Arc::new(crypto))
+        Ok(QuicCrypto::new(crypto, protocols, tls.clone()))
     }
 
     pub(super) fn server_config(
         &self,
-        crypto: Arc<dyn Crypto>,
+        crypto: &QuicCrypto,
         token_key: Arc<dyn HandshakeTokenKey>,
     ) -> ServerConfig {
         let mut transport = TransportConfig::default();
@@ -121,7 +121,7 @@ impl QuicConfig {
             .ack_frequency_config(Some(acks))
             .datagram_receive_buffer_size(Some(DATAGRAMS))
             .datagram_send_buffer_size(DATAGRAMS);
-        let mut config = ServerConfig::new(crypto, token_key);
+        let mut config = ServerConfig::new(crypto.server_config(), token_key);
         config
             .transport_config(Arc::new(transport))
             .max_incoming(INCOMING)

@@ -9,13 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use quinn::crypto::ServerConfig as Crypto;
 use quinn::{Connecting, Connection, Incoming, ServerConfig};
 use tokio::time::timeout;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, warn};
 
-use super::{Endpoints, Entered, QuicConfig};
+use super::{Endpoints, Entered, QuicConfig, QuicCrypto};
 use crate::gate::{GateConfig, GateCounters, State, Ticket, affordable_conns};
 use crate::listen::{Address, Peer};
 use crate::metrics::Measures;
@@ -46,6 +45,7 @@ pub struct QuicAccepted {
 struct Accepting {
     limits: GateConfig,
     quic: QuicConfig,
+    crypto: QuicCrypto,
     config: Arc<ServerConfig>,
     state: Arc<State>,
     half_open: Arc<AtomicUsize>,
@@ -78,7 +78,7 @@ impl QuicGate {
         address: &Address,
         limits: &GateConfig,
         quic: &QuicConfig,
-        crypto: Arc<dyn Crypto>,
+        crypto: QuicCrypto,
         counters: Arc<GateCounters>,
     ) -> Result<Self> {
         let Address::Tcp(address) = *address else {
@@ -89,9 +89,10 @@ impl QuicGate {
         if limits.max_conns == 0 {
             limits.max_conns = affordable_conns();
         }
-        let config = Arc::new(quic.server_config(crypto, endpoints.token_key()));
+        let config = Arc::new(quic.server_config(&crypto, endpoints.token_key()));
         let (quic, state) = (quic.clone(), Arc::new(State::new(counters)));
-        let accepting = Accepting { limits, quic, config, state, half_open: Arc::default() };
+        let accepting =
+            Accepting { limits, quic, crypto, config, state, half_open: Arc::default() };
         Ok(Self {
             address: endpoints.address(),
             endpoints: Mutex::new(Some((Entered::new(endpoints), cx.stage().accepting()))),
@@ -217,13 +218,14 @@ impl Accepting {
             half_open: HalfOpen::new(&self.half_open),
             limit: self.quic.quic_handshake_timeout,
         };
-        let (early_data, serve) = (self.quic.quic_early_data, serve.clone());
+        let early_data = self.quic.quic_early_data.then(|| self.crypto.clone());
+        let serve = serve.clone();
         // Whatever stages do, the endpoints are kept for as long as the connection lasts.
         let endpoints = endpoints.clone();
         tokio::spawn(async move {
             match early_data {
-                true => handshake.serve_early(serve).await,
-                false => handshake.serve(serve).await,
+                Some(crypto) => handshake.serve_early(&crypto, serve).await,
+                None => handshake.serve(serve).await,
             }
             drop(endpoints);
         });
@@ -262,10 +264,20 @@ impl Handshake {
     }
 
     /// The same, but what the client sends before its handshake is over is served already.
-    async fn serve_early<Fut: Future<Output = ()>>(self, serve: impl Fn(QuicAccepted) -> Fut) {
-        let Self { mut connecting, ticket, half_open, limit } = self;
-        // The name that the client asks for has to be known.
-        let Ok(Ok(_)) = timeout(limit, connecting.handshake_data()).await else { return };
+    async fn serve_early<Fut: Future<Output = ()>>(
+        mut self,
+        crypto: &QuicCrypto,
+        serve: impl Fn(QuicAccepted) -> Fut,
+    ) {
+        // The name that the client asks for has to be known, and its certificate where one is asked for.
+        let asks = match timeout(self.limit, self.connecting.handshake_data()).await {
+            Ok(Ok(asked)) => crypto.asks(asked),
+            _ => return,
+        };
+        if asks {
+            return self.serve(serve).await;
+        }
+        let Self { connecting, ticket, half_open, limit } = self;
         // A server can always.
         let Ok((conn, done)) = connecting.into_0rtt() else { return };
         let peer = peer_of(conn.remote_address());

@@ -9,9 +9,7 @@ use std::task::{Context, Poll, Waker};
 use ::aws_lc_rs::rand;
 use bytes::{Buf as _, BytesMut};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::{
-    self, Accepted, ClientHello, NoServerSessionStorage, ResolvesServerCert, StoresServerSessions,
-};
+use rustls::server::{self, Accepted, ClientHello, NoServerSessionStorage};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, Connection, Error, KeyLog, ServerConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -43,9 +41,9 @@ const HELLO: usize = 64 << 10;
 /// Makes TLS connections of what a server accepts.
 pub struct Acceptor {
     config: TlsConfig,
-    provider: Arc<CryptoProvider>,
+    pub(super) provider: Arc<CryptoProvider>,
     protocols: Vec<Vec<u8>>,
-    sites: Arc<dyn Sites>,
+    pub(super) sites: Arc<dyn Sites>,
     tickets: Arc<Tickets>,
     key_log: Option<Arc<dyn KeyLog>>,
     /// For clients that do not speak TLS.
@@ -109,34 +107,6 @@ impl Acceptor {
     pub fn plain_answer(mut self, answer: &'static [u8]) -> Self {
         self.plain_answer = answer;
         self
-    }
-
-    /// The configuration for QUIC (RFC 9001) with these protocols. Sites that ask clients for
-    /// certificates are not reached by it: it demands the same of all. Early data is taken of clients whose
-    /// sessions are in `early`, which takes the place of tickets.
-    ///
-    /// # Errors
-    /// When the cipher suites and groups leave nothing to be spoken by TLS 1.3.
-    pub fn quic(
-        self: &Arc<Self>,
-        protocols: &[&str],
-        early: Option<Arc<dyn StoresServerSessions>>,
-    ) -> Result<ServerConfig, Error> {
-        let builder = ServerConfig::builder_with_provider(self.provider.clone());
-        let mut config = builder
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(BySite(self.clone())));
-        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let no_tickets = config.ticketer.clone();
-        self.complete(&mut config, *b"hemi's tickets for QUIC any site");
-        if let Some(sessions) = early {
-            config.ticketer = no_tickets;
-            config.session_storage = sessions;
-            // As QUIC has it: how much there may be is its own business (RFC 9001 section 4.6.1).
-            config.max_early_data_size = u32::MAX;
-        }
-        Ok(config)
     }
 
     /// Shakes hands; none if that comes to nothing, which is counted, and told in the log.
@@ -277,7 +247,7 @@ impl Acceptor {
         Ok(config)
     }
 
-    fn complete(&self, config: &mut ServerConfig, context: [u8; 32]) {
+    pub(super) fn complete(&self, config: &mut ServerConfig, context: [u8; 32]) {
         config.ignore_client_order = true;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = self.tickets.of(context);
@@ -307,23 +277,6 @@ fn is_challenge(hello: &ClientHello<'_>) -> bool {
 /// Suites that say what a client likes: not those which only tell that it is there (RFC 8701, RFC 5746).
 fn is_usual(suite: CipherSuite) -> bool {
     suite.as_str().is_some() && suite != CipherSuite::TLS_EMPTY_RENEGOTIATION_INFO_SCSV
-}
-
-/// For QUIC, whose one configuration is for all sites.
-#[derive(Debug)]
-struct BySite(Arc<Acceptor>);
-
-impl ResolvesServerCert for BySite {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name().map(str::to_ascii_lowercase);
-        let site = self.0.sites.find(name.as_deref())?;
-        let shown = site.shown()?;
-        if let Some(name) = name.filter(|name| site.lacks(name).is_some()) {
-            site.tell_missing(&name);
-            return None;
-        }
-        if shown.clients.is_some() { None } else { shown.keys.resolve(hello) }
-    }
 }
 
 /// Until when a handshake is waited for.

@@ -50,7 +50,8 @@ impl TlsInfo {
         }
     }
 
-    /// That of a connection of QUIC, once the client has said what it wants.
+    /// That of a connection of QUIC, once the client has said what it wants; and has shown its certificate, if
+    /// one was asked for.
     #[must_use]
     pub fn of_quic(conn: &quinn::Connection, sites: &dyn Sites) -> Self {
         let data = conn.handshake_data();
@@ -58,6 +59,8 @@ impl TlsInfo {
             data.and_then(|data| data.downcast::<quinn::crypto::rustls::HandshakeData>().ok());
         let (alpn, name) = data.map_or((None, None), |data| (data.protocol, data.server_name));
         let name = name.map(|name| name.to_ascii_lowercase());
+        let client = conn.peer_identity();
+        let client = client.and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
         Self {
             version: "TLSv1.3",
             cipher: "",
@@ -65,7 +68,7 @@ impl TlsInfo {
             server_name: name.map(Box::from),
             alpn: alpn.map(Box::from),
             resumed: false,
-            client: None,
+            client: client.and_then(|chain| chain.into_iter().next()),
         }
     }
 }

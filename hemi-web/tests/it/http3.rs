@@ -1,6 +1,7 @@
 //! HTTP/3 as the client of the crate `h3` speaks it, and in raw bytes over QUIC.
 
 pub(crate) mod client;
+mod clients;
 mod early;
 mod moves;
 mod peers;

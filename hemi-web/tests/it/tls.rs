@@ -213,7 +213,7 @@ fn seen_by(site: &Site, config: &Arc<ClientConfig>) -> Result<String, String> {
     ask().map(|reply| reply.text()).map_err(|e| e.to_string())
 }
 
-const WHO: &str = r#"rule $path == "/who" {
+pub(crate) const WHO: &str = r#"rule $path == "/who" {
     .returnCode = 200
     .returnText = "<" + $tlsClientSubject + "> <" + $tlsClientSpiffe + "> " + $tlsResumed
 }"#;

@@ -69,14 +69,31 @@ impl Setting {
         )
     }
 
+    /// A server whose webapp `small.test` demands this of its clients.
+    pub(crate) fn demanding(&self, demands: &str, properties: &str) -> Site {
+        let rule = "rule { probe {} }";
+        Site::of(&self.config(properties).replacen(rule, &format!("{demands}  {rule}"), 1))
+    }
+
     /// The hash of the server's public key, as browsers take it.
     pub(crate) fn spki(&self) -> String {
         BASE64_STANDARD.encode(Sha256::digest(self.one.public_key()))
     }
 
     pub(crate) fn quic(&self) -> ClientConfig {
-        let crypto = QuicClientConfig::try_from(self.tls.clone()).unwrap();
-        ClientConfig::new(Arc::new(crypto))
+        Self::quic_of(self.tls.clone())
+    }
+
+    /// A client with this certificate.
+    pub(crate) fn quic_as(&self, identity: &Identity) -> ClientConfig {
+        let mut tls = self.ca.trusted_by(&[&rustls::version::TLS13], Some(identity));
+        tls.alpn_protocols = self.tls.alpn_protocols.clone();
+        tls.enable_early_data = true;
+        Self::quic_of(tls)
+    }
+
+    fn quic_of(tls: rustls::ClientConfig) -> ClientConfig {
+        ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {
