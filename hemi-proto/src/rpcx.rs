@@ -12,7 +12,7 @@ mod metadata;
 #[cfg(test)]
 mod tests;
 
-pub use crate::gzip::{GunzipError, gunzip};
+pub use crate::gzip::{GunzipError, gunzip, gzip};
 pub use connect::{CONNECT, CONNECTED, read_connect, read_connected};
 pub use frame::{Decoded, Frame, FrameError, Limits, Open, decode, echo, encode};
 pub use head::{CodecId, Compression, HEAD_LEN, Head, MAGIC, Mode};

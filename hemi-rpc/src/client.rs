@@ -23,8 +23,8 @@ pub use self::ask::{Ask, Remote, Via};
 use self::dial::{Line, Slot};
 pub use self::endpoint::{BadEndpoint, Endpoint};
 use self::hrpc::Saying;
-use crate::RpcError;
 use crate::hrpc::Pipe;
+use crate::{Compressions, RpcError};
 
 /// How a client calls.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct ClientConfig {
     pub codec: CodecId,
     /// Whether payloads of more than 1024 bytes are sent in gzip, and answered so.
     pub gzip: bool,
+    /// What other numbers of compressions mean: see [`Ask::compressed`].
+    pub compressions: Compressions,
     /// How many connections there are to the server: one by default.
     pub conns: usize,
     /// How long connecting may take: a second by default.
@@ -57,6 +59,7 @@ impl Default for ClientConfig {
         Self {
             codec: CodecId::MSGPACK,
             gzip: false,
+            compressions: Compressions::default(),
             conns: 1,
             connect_timeout: Duration::from_secs(1),
             tls: None,
@@ -118,6 +121,7 @@ struct Inner {
 struct Shared {
     endpoint: Endpoint,
     config: ClientConfig,
+    hrpc_compressions: Compressions,
     pushes: Option<mpsc::Sender<Push>>,
 }
 
@@ -177,7 +181,8 @@ impl Client {
     fn build(endpoint: Endpoint, config: ClientConfig, pushes: Option<mpsc::Sender<Push>>) -> Self {
         let timeout = timeout_metadata(config.call_timeout);
         let slots = (0..config.conns.max(1)).map(|_| Slot::default()).collect();
-        let shared = Arc::new(Shared { endpoint, config, pushes });
+        let hrpc_compressions = config.compressions.by_hrpc();
+        let shared = Arc::new(Shared { endpoint, config, hrpc_compressions, pushes });
         Self(Arc::new(Inner { shared, slots, next: AtomicUsize::new(0), timeout }))
     }
 

@@ -263,7 +263,7 @@ impl Answer<'_> {
         }
         let fault = match result {
             Ok(reply) => {
-                let Err(e) = self.write_reply(out, &reply, metadata) else { return };
+                let Err(e) = self.write_reply(out, &reply, metadata, server) else { return };
                 e.into()
             }
             Err(fault) => fault,
@@ -278,6 +278,7 @@ impl Answer<'_> {
         out: &mut BytesMut,
         reply: &R,
         metadata: Pairs<'_>,
+        server: &Shared,
     ) -> Result<(), CodecError> {
         let head = self.head.answer(Mode::Answer);
         let fits = |written| match written {
@@ -289,7 +290,11 @@ impl Answer<'_> {
                 let open = Open::begin(out, &head, self.service.as_bytes(), self.method, metadata);
                 let written = reply.encode(head.codec, out).and_then(|()| fits(open.written(out)));
                 match written {
-                    Ok(()) => open.end(out, self.compression),
+                    Ok(()) => {
+                        let compress =
+                            |payload: &[u8]| server.compressions.pack(self.compression, payload);
+                        open.end_by(out, self.compression, compress);
+                    }
                     Err(_) => open.cancel(out),
                 }
                 written
@@ -300,7 +305,13 @@ impl Answer<'_> {
                 let open = hrpc::Open::reply(out, head.seq as u32, &replied);
                 let written = reply.encode(head.codec, out).and_then(|()| fits(open.written(out)));
                 match written {
-                    Ok(()) => open.end(out, Flags::MESSAGE.and(Flags::END), self.compression),
+                    Ok(()) => {
+                        let flags = Flags::MESSAGE.and(Flags::END);
+                        let compress = |message: &[u8]| {
+                            server.hrpc_compressions.pack(self.compression, message)
+                        };
+                        open.end_by(out, flags, self.compression, compress);
+                    }
                     Err(_) => open.cancel(out),
                 }
                 written

@@ -39,6 +39,7 @@ mod call;
 mod client;
 mod cluster;
 pub mod codec;
+mod compression;
 mod exchange;
 mod fault;
 mod grpc;
@@ -60,6 +61,7 @@ pub use cluster::{
     NodesFile, Place, Receipt, Select, Selector, Several,
 };
 pub use codec::{CodecError, Payload, Protobuf, RawPayload};
+pub use compression::{Compressions, Compressor, DecompressError, Gzip, Snappy, Zstd};
 pub use exchange::{Exchange, Outcome};
 pub use fault::Fault;
 pub use grpc::{

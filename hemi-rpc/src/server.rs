@@ -25,7 +25,7 @@ use hemi_core::listen::{Address, ListenOptions};
 use hemi_core::metrics::Measures;
 use hemi_core::server::Server;
 use hemi_core::tls::{SiteConfig, TlsConfig};
-use hemi_core::{Component, CreateCx, Explain, Lifecycle, Parts, Prepare, Result, Run};
+use hemi_core::{Component, CreateCx, Error, Explain, Lifecycle, Parts, Prepare, Result, Run};
 use hemi_web::{HttpConfig, HttpxServer, Rule, Webapp};
 use serde::Deserialize;
 
@@ -39,8 +39,8 @@ use crate::registry::{AnnounceConfig, Announcer};
 use crate::service::erase;
 use crate::side::{self, Files, SideFile, SideMeta, SideStream, Streams, Tokens};
 use crate::{
-    Asking, DynNodeRegistry, DynService, Endpoint, GrpcLimits, GrpcService, GrpcServices, Guard,
-    Refusal, Service, ServiceKind,
+    Asking, Compressions, DynNodeRegistry, DynService, Endpoint, GrpcLimits, GrpcService,
+    GrpcServices, Guard, Refusal, Service, ServiceKind, Snappy, Zstd,
 };
 
 /// Serves services to callers that speak rpcx.
@@ -60,6 +60,13 @@ pub struct RpcxConfig {
     /// gRPC-Web and Connect. What a connection begins with decides.
     #[serde(default)]
     pub http: bool,
+    /// The number, from 2 to 7, by which callers by rpcx mean that a payload is compressed by zstd; none by default, as in Go. By
+    /// HRPC it is 2.
+    #[serde(default)]
+    pub zstd_number: Option<u8>,
+    /// The same for snappy, in the format of its framing; none by default. By HRPC it is 3.
+    #[serde(default)]
+    pub snappy_number: Option<u8>,
 }
 
 /// A server of rpcx.
@@ -79,6 +86,7 @@ pub struct RpcxServer {
     web: OnceLock<Arc<HttpxServer>>,
     announcer: Announcer,
     /// Of streams beside calls, if there are any.
+    compressions: Compressions,
     tokens: Option<Arc<Tokens>>,
     uploads: Option<side::Taker<SideFile>>,
     downloads: Option<side::Taker<SideFile>>,
@@ -95,6 +103,8 @@ pub(crate) struct Shared {
     routes: HashMap<Box<[u8]>, Arc<Route>>,
     /// Of streams beside calls, if there are any.
     pub(crate) tokens: Option<Arc<Tokens>>,
+    pub(crate) compressions: Compressions,
+    pub(crate) hrpc_compressions: Compressions,
 }
 
 /// What is counted.
@@ -165,7 +175,22 @@ impl Component for RpcxServer {
         let gate_counters = cx.keep(|| GateCounters::new(cores));
         let server = Self::with_counters(address, limits, gate, counters, gate_counters);
         let server = Self { services, tls: Tls::create(tls, site, cx)?, ..server };
-        let server = Self { http: own.http, announcer, ..server };
+        let (zstd, snappy) = (own.zstd_number, own.snappy_number);
+        let mut numbers = [zstd, snappy].into_iter().flatten();
+        if numbers.any(|number| !(2..8).contains(&number)) || zstd.is_some() && zstd == snappy {
+            let message = "numbers of compressions are from 2 to 7, and each has one meaning";
+            return Err(Error::config(cx.span(), message));
+        }
+        let compressions = Compressions::default();
+        let compressions = match zstd {
+            Some(number) => compressions.with(number, Zstd),
+            None => compressions,
+        };
+        let compressions = match snappy {
+            Some(number) => compressions.with(number, Snappy),
+            None => compressions,
+        };
+        let server = Self { http: own.http, announcer, compressions, ..server };
         let tokens = own.auth_tokens.0;
         Ok(if tokens.is_empty() { server } else { server.guard(guard::Tokens(tokens)) })
     }
@@ -205,6 +230,7 @@ impl RpcxServer {
             http: false,
             web: OnceLock::new(),
             announcer: Announcer::default(),
+            compressions: Compressions::default(),
             tokens: None,
             uploads: None,
             downloads: None,
@@ -259,6 +285,12 @@ impl RpcxServer {
         self.announcer.advertise = Some(at);
         self.announcer.metadata = metadata.to_owned();
         self
+    }
+
+    /// The same with these meanings of numbers of compressions: see `zstd_number` in its config.
+    #[must_use]
+    pub fn compressions(self, compressions: Compressions) -> Self {
+        Self { compressions, ..self }
     }
 
     /// The same with streams beside calls, as `EnableStreamService` has them in Go: callers ask for one by a call, and connect to
@@ -357,6 +389,8 @@ impl Shared {
             guards: Vec::new(),
             routes: HashMap::new(),
             tokens: None,
+            compressions: Compressions::default(),
+            hrpc_compressions: Compressions::default().by_hrpc(),
         })
     }
 
@@ -371,6 +405,8 @@ impl Shared {
             guards: server.guards.clone(),
             routes: server.services.iter().map(route).collect(),
             tokens: server.tokens.clone(),
+            compressions: server.compressions.clone(),
+            hrpc_compressions: server.compressions.by_hrpc(),
         })
     }
 

@@ -137,11 +137,24 @@ impl Open {
         Self { start, message: out.len() }
     }
 
-    /// Ends it. A message that is worth it is compressed as `compression` says, if that is known here.
-    pub fn end(self, out: &mut BytesMut, mut flags: Flags, compression: Compression) {
+    /// Ends it. A message that is worth it is compressed in gzip, if that is what `compression` says.
+    pub fn end(self, out: &mut BytesMut, flags: Flags, compression: Compression) {
+        let is_gzip = compression == Compression::GZIP;
+        self.end_by(out, flags, compression, |message| is_gzip.then(|| gzip(message)));
+    }
+
+    /// Ends it. A message that is worth it is compressed by `compress`, which `compression` stands for, unless that gives none.
+    pub fn end_by(
+        self,
+        out: &mut BytesMut,
+        mut flags: Flags,
+        compression: Compression,
+        compress: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+    ) {
         let message = out.get(self.message..).unwrap_or_default();
-        if compression == Compression::GZIP && message.len() > COMPRESSED_FROM {
-            let compressed = gzip(message);
+        if message.len() > COMPRESSED_FROM
+            && let Some(compressed) = compress(message)
+        {
             out.truncate(self.message);
             out.extend_from_slice(&compressed);
             flags = flags.compressed(compression.number());

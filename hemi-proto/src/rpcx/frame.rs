@@ -146,11 +146,23 @@ impl Open {
         Self { start, payload: out.len() }
     }
 
-    /// Ends it. A payload that is worth it is compressed as `compression` says, if that is known here.
+    /// Ends it. A payload that is worth it is compressed in gzip, if that is what `compression` says.
     pub fn end(self, out: &mut BytesMut, compression: Compression) {
+        let is_gzip = compression == Compression::GZIP;
+        self.end_by(out, compression, |payload| is_gzip.then(|| gzip(payload)));
+    }
+
+    /// Ends it. A payload that is worth it is compressed by `compress`, which `compression` stands for, unless that gives none.
+    pub fn end_by(
+        self,
+        out: &mut BytesMut,
+        compression: Compression,
+        compress: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+    ) {
         let payload = out.get(self.payload..).unwrap_or_default();
-        if compression == Compression::GZIP && payload.len() > COMPRESSED_FROM {
-            let compressed = gzip(payload);
+        if payload.len() > COMPRESSED_FROM
+            && let Some(compressed) = compress(payload)
+        {
             out.truncate(self.payload);
             out.extend_from_slice(&compressed);
             if let Some(flags) = out.get_mut(self.start + 2) {

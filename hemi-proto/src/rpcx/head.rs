@@ -53,6 +53,12 @@ impl Compression {
     /// As gzip (RFC 1952).
     pub const GZIP: Self = Self(1);
 
+    /// The one of this number, if it is below 8.
+    #[must_use]
+    pub fn new(number: u8) -> Option<Self> {
+        (number < 8).then_some(Self(number))
+    }
+
     /// Its number.
     #[must_use]
     pub fn number(self) -> u8 {

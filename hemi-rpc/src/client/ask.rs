@@ -74,6 +74,13 @@ impl<'a> Ask<'a> {
         self
     }
 
+    /// The same by another number, from 2 to 7, as [`ClientConfig::compressions`](crate::ClientConfig::compressions) has it; by HRPC 2 is
+    /// zstd and 3 is snappy. A large argument is sent as it is by a number that has no meaning.
+    pub fn compressed(mut self, number: u8) -> Self {
+        self.compression = Compression::new(number).unwrap_or_default();
+        self
+    }
+
     /// Waits no longer than this for the answer.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -147,7 +154,8 @@ impl<'a> Ask<'a> {
         let &Self { service, method, codec, compression, .. } = self;
         let (metadata, limit) = (&self.metadata, Some(limit));
         let saying = Saying { service, method, metadata, codec, compression, limit, one_way };
-        Written::new(&saying, args).map_err(RpcError::Unwritable)
+        let compressions = &self.client.0.shared.hrpc_compressions;
+        Written::new(&saying, args, compressions).map_err(RpcError::Unwritable)
     }
 
     async fn begin<A: Payload>(
@@ -173,7 +181,11 @@ impl<'a> Ask<'a> {
             let (service, method) = (self.service.as_bytes(), self.method.as_bytes());
             let open = Open::begin(out, &head, service, method, metadata.pairs());
             match args.encode(codec, out) {
-                Ok(()) => open.end(out, self.compression),
+                Ok(()) => {
+                    let compressions = &self.client.config().compressions;
+                    let compress = |payload: &[u8]| compressions.pack(self.compression, payload);
+                    open.end_by(out, self.compression, compress);
+                }
                 Err(e) => {
                     open.cancel(out);
                     return Err(e);

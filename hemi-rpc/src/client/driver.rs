@@ -1,5 +1,6 @@
 //! The task of a connection: sends what callers have written, by one write for many, and gives them their answers.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -125,15 +126,11 @@ impl Driver {
     }
 
     fn payload(&self, frame: &Frame<'_>) -> Result<Bytes, CodecError> {
-        let malformed = |e: &dyn std::fmt::Display| CodecError::Malformed(e.to_string());
-        match frame.head.compression {
-            Compression::NONE => Ok(Bytes::copy_from_slice(frame.payload)),
-            Compression::GZIP => {
-                let most = self.shared.config.max_decompressed_size;
-                rpcx::gunzip(frame.payload, most).map(Bytes::from).map_err(|e| malformed(&e))
-            }
-            other => Err(malformed(&format_args!("it is compressed by {}", other.number()))),
-        }
+        let config = &self.shared.config;
+        let (number, most) = (frame.head.compression.number(), config.max_decompressed_size);
+        let unpacked = config.compressions.unpack(number, Cow::Borrowed(frame.payload), most);
+        let unpacked = unpacked.map_err(|e| CodecError::Malformed(e.to_string()))?;
+        Ok(unpacked.into_owned().into())
     }
 
     fn push(&self, frame: &Frame<'_>) {

@@ -21,13 +21,14 @@ use tokio::time::timeout;
 pub(super) use self::driver::Driver;
 use super::ClientConfig;
 use super::conn::{Answer, wake};
-use crate::hrpc::{Bell, KNOWN, NAMES, Pipe, Sends, fits_metadata, is_full, unpack};
-use crate::{CodecError, Payload, RpcError};
+use crate::hrpc::{Bell, NAMES, Pipe, Sends, fits_metadata, is_full};
+use crate::{CodecError, Compressions, Payload, RpcError};
 
 pub(super) struct Conn {
     state: Mutex<State>,
     max_unsent: usize,
     max_decompressed: usize,
+    compressions: Compressions,
     /// How long a stream may wait for room to begin, if it does not say so itself.
     usual_limit: Duration,
 }
@@ -95,7 +96,11 @@ pub(super) struct Saying<'a> {
 }
 
 impl Written {
-    pub(super) fn new<A: Payload>(saying: &Saying<'_>, args: &A) -> Result<Self, CodecError> {
+    pub(super) fn new<A: Payload>(
+        saying: &Saying<'_>,
+        args: &A,
+        compressions: &Compressions,
+    ) -> Result<Self, CodecError> {
         let &Saying { codec, compression, one_way, .. } = saying;
         saying.check()?;
         let mut frame = pool::take();
@@ -103,7 +108,8 @@ impl Written {
         args.encode(codec, &mut frame)?;
         let flags = Flags::MESSAGE.and(Flags::END);
         let flags = if one_way { flags.and(Flags::ONE_WAY) } else { flags };
-        open.end(&mut frame, flags, compression);
+        let compress = |message: &[u8]| compressions.pack(compression, message);
+        open.end_by(&mut frame, flags, compression, compress);
         let rest = Rest::of(&mut frame, 0);
         Ok(Self { codec, one_way, frame, rest })
     }
@@ -138,8 +144,9 @@ impl Conn {
     pub(super) fn new(config: &ClientConfig) -> Self {
         let mut out = BytesMut::new();
         out.extend_from_slice(PREFACE);
+        let compressions = config.compressions.by_hrpc();
         let message = u32::try_from(config.max_message_size).unwrap_or(u32::MAX);
-        hrpc::hello(&mut out, &Hello { streams: 0, message, compressions: KNOWN });
+        hrpc::hello(&mut out, &Hello { streams: 0, message, compressions: compressions.bits() });
         let state = State {
             out,
             mux: Mux::client(config.messages()),
@@ -155,6 +162,7 @@ impl Conn {
             state: Mutex::new(state),
             max_unsent: config.max_unsent,
             max_decompressed: config.max_decompressed_size,
+            compressions,
             usual_limit: config.call_timeout,
         }
     }
@@ -192,11 +200,12 @@ impl Conn {
         let answer = poll_fn(|cx| self.poll_answer(cx, key)).await;
         waiting.key = None;
         let (code, Reply { codec, mut metadata, compression, payload }) = answer?;
-        let payload = match unpack(compression, Cow::Borrowed(&payload), self.max_decompressed) {
+        let (message, most) = (Cow::Borrowed(&*payload), self.max_decompressed);
+        let payload = match self.compressions.unpack(compression, message, most) {
             Ok(Cow::Owned(unpacked)) => unpacked.into(),
             Ok(Cow::Borrowed(_)) => payload,
             Err(e) => {
-                let e = CodecError::Malformed(e.text().to_owned());
+                let e = CodecError::Malformed(e.to_string());
                 return Err(RpcError::Unreadable(e));
             }
         };
@@ -220,7 +229,7 @@ impl Conn {
         let mut written = Written { codec: saying.codec, one_way: false, frame, rest: None };
         let limit = saying.limit.unwrap_or(self.usual_limit);
         let begun = self.begin(&mut written, clock::now().after(limit), |state, stream| {
-            let pipe = Pipe::new(stream, state.bell.clone());
+            let pipe = Pipe::new(stream, state.bell.clone(), self.compressions.clone());
             (Key::Stream(pipe.clone(), Code::OK), pipe)
         });
         begun.await

@@ -9,8 +9,7 @@ use bytes::Bytes;
 use hemi_proto::hrpc::{Code, Message};
 use hemi_proto::rpcx::{ERROR_KEY, Metadata};
 
-use super::unpack;
-use crate::Fault;
+use crate::{Compressions, Fault};
 
 /// Bytes of messages that wait to be sent on a stream, about: who writes waits for room.
 const ROOM: usize = 64 << 10;
@@ -23,6 +22,7 @@ pub(crate) struct Pipe(Arc<Shared>);
 struct Shared {
     stream: u32,
     bell: Bell,
+    compressions: Compressions,
     state: Mutex<State>,
 }
 
@@ -108,8 +108,8 @@ impl Bell {
 }
 
 impl Pipe {
-    pub(crate) fn new(stream: u32, bell: Bell) -> Self {
-        Self(Arc::new(Shared { stream, bell, state: Mutex::default() }))
+    pub(crate) fn new(stream: u32, bell: Bell, compressions: Compressions) -> Self {
+        Self(Arc::new(Shared { stream, bell, compressions, state: Mutex::default() }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -154,10 +154,11 @@ impl Pipe {
         if weight > 0 {
             self.ring();
         }
-        let unpacked = match unpack(compression, Cow::Borrowed(&bytes), most) {
+        let compressions = &self.0.compressions;
+        let unpacked = match compressions.unpack(compression, Cow::Borrowed(&bytes), most) {
             Ok(Cow::Borrowed(_)) => Ok(bytes),
             Ok(Cow::Owned(unpacked)) => Ok(unpacked.into()),
-            Err(fault) => Err(fault),
+            Err(e) => Err(e.fault()),
         };
         Poll::Ready(Ok(unpacked))
     }

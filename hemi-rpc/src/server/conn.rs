@@ -19,16 +19,14 @@ use hemi_core::listen::Peer;
 use hemi_core::panics::{Panicked, catch};
 use hemi_core::tls::TlsInfo;
 use hemi_proto::hrpc::{self, Begun};
-use hemi_proto::rpcx::{
-    self, Compression, Decoded, Frame, FrameError, GunzipError, Limits, Mode, Pairs, TIMEOUT_KEY,
-};
+use hemi_proto::rpcx::{self, Decoded, Frame, FrameError, Limits, Mode, Pairs, TIMEOUT_KEY};
 use hemi_web::HttpxServer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, error};
 
 use super::Shared;
 use crate::exchange::{Done, Exchange, Outcome, Pending, Wire, write_fault};
-use crate::{Asking, Fault, Pusher, Refusal, side};
+use crate::{Asking, DecompressError, Fault, Pusher, Refusal, side};
 
 /// Times that a connection is looked after in a row, before others of the core get their turn.
 pub(super) const TURNS: usize = 32;
@@ -521,18 +519,11 @@ impl Taking<'_> {
                 return Ok(next);
             }
         }
-        let payload = match frame.head.compression {
-            Compression::NONE => Ok(Cow::Borrowed(frame.payload)),
-            Compression::GZIP => {
-                rpcx::gunzip(frame.payload, self.server.limits.decompressed()).map(Cow::Owned)
-            }
-            other => {
-                return Err(End::Bad(format!("a payload compressed by {}", other.number())));
-            }
-        };
-        let payload = match payload {
+        let (number, most) = (frame.head.compression.number(), self.server.limits.decompressed());
+        let compressions = &self.server.compressions;
+        let payload = match compressions.unpack(number, Cow::Borrowed(frame.payload), most) {
             Ok(payload) => payload,
-            Err(e @ GunzipError::TooLong(_)) => {
+            Err(e @ DecompressError::TooLong(_)) => {
                 self.fail(&frame, Fault::from(e));
                 return Ok(Next::Another);
             }

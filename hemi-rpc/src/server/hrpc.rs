@@ -25,7 +25,7 @@ use super::Shared;
 use super::conn::{End, LINGER, Pushing, ROOM, Rate, State, TURNS, note, put};
 use crate::Pusher;
 use crate::exchange::Wire;
-use crate::hrpc::{Bell, FILL, KNOWN, cut, is_full};
+use crate::hrpc::{Bell, FILL, cut, is_full};
 
 /// Serves one connection, which began with a preface, to its end.
 pub(super) async fn serve<I: Io>(
@@ -83,7 +83,7 @@ impl<I: Io> Conn<I> {
         let said = Hello {
             streams: u32::try_from(streams).unwrap_or(u32::MAX),
             message: limits.message as u32,
-            compressions: KNOWN,
+            compressions: server.hrpc_compressions.bits(),
         };
         hrpc::hello(out.small(), &said);
         Self {

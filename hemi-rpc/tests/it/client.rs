@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use hemi_rpc::{Client, ClientConfig, CodecId, Endpoint, RpcError};
+use hemi_rpc::{Client, ClientConfig, CodecId, Compressions, Endpoint, RpcError, Snappy, Zstd};
 use hemi_test::{Program, free_port};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
@@ -33,7 +33,8 @@ fn go_server_at(addr: SocketAddr) -> Option<Program> {
 }
 
 fn config() -> ClientConfig {
-    ClientConfig { connect_timeout: LONG, ..ClientConfig::default() }
+    let compressions = Compressions::default().with(2, Zstd).with(3, Snappy);
+    ClientConfig { connect_timeout: LONG, compressions, ..ClientConfig::default() }
 }
 
 fn client(addr: SocketAddr) -> Client {
@@ -84,6 +85,8 @@ pub(crate) async fn everything(endpoint: Endpoint) {
         let bytes = vec![b'x'; size];
         assert_eq!(ask().call::<_, Vec<u8>>(&bytes).await.unwrap(), vec![b'X'; size]);
         assert_eq!(ask().gzip().call::<_, Vec<u8>>(&bytes).await.unwrap(), vec![b'X'; size]);
+        let snappy: Vec<u8> = ask().compressed(3).call(&bytes).await.unwrap();
+        assert_eq!(snappy, vec![b'X'; size]);
     }
     for value in ["", "v", "ä\0\n", &"m".repeat(10_000)] {
         let ask = client.ask("Arith", "Meta").metadata("k", value).metadata("", "e");
@@ -136,6 +139,30 @@ fn a_server_of_ours_is_asked_for_everything() {
     let server = serve();
     runtime().block_on(everything(Endpoint::Tcp(server.addr().to_string())));
     assert!(server.counter("rpc_heartbeats") > 0);
+}
+
+#[test]
+fn payloads_are_compressed_by_numbers_that_both_know() {
+    let server = serve();
+    let bytes = vec![b'x'; 1 << 20];
+    runtime().block_on(async {
+        for by in ["tcp", "hrpc"] {
+            let endpoint: Endpoint = format!("{by}@{}", server.addr()).parse().unwrap();
+            let client = Client::new(endpoint.clone(), config());
+            for number in 0..4 {
+                let ask = client.ask("Raw", "Upper").codec(CodecId::RAW).compressed(number);
+                let upper: Vec<u8> = ask.call(&bytes).await.unwrap();
+                assert!(upper == bytes.to_ascii_uppercase(), "{by} {number}");
+            }
+            // One that the server does not know ends the connection of rpcx, and the call of HRPC.
+            let compressions = Compressions::default().with(5, Zstd);
+            let client = Client::new(endpoint, ClientConfig { compressions, ..config() });
+            let ask = client.ask("Raw", "Upper").codec(CodecId::RAW).compressed(5);
+            let failed = ask.call::<_, Vec<u8>>(&bytes).await.unwrap_err();
+            let is_told = failed.to_string() == "the message is compressed by 5";
+            assert_eq!(is_told, by == "hrpc", "{failed:?}");
+        }
+    });
 }
 
 #[test]

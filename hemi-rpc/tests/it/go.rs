@@ -27,7 +27,7 @@ fn a_client_in_go_finds_everything() {
     let done = run(&peer, &["call", &server.addr().to_string()]);
     // It also logs that the server has closed a connection, with a date in front.
     let named = done.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
-    assert_eq!(named.count(), 17, "{done}");
+    assert_eq!(named.count(), 19, "{done}");
     assert!(server.counter("rpc_heartbeats") > 0);
 }
 

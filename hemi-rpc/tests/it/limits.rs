@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use hemi_core::config::Size;
+use hemi_core::Registry;
+use hemi_core::config::{Constants, Size, Source};
 use hemi_proto::rpcx::{Metadata, Mode, Pairs, TIMEOUT_KEY};
-use hemi_rpc::{CodecId, RpcxLimits};
+use hemi_rpc::{CodecId, RpcxLimits, ServiceRegistry};
 
 use crate::server::{call, frame, serve, serve_config, serve_with};
-use crate::services::Reply;
+use crate::services::{Echoes, Reply};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -49,6 +50,28 @@ fn a_payload_may_not_become_too_long() {
     let error = "the payload becomes more than 1024 bytes when it is decompressed";
     assert_eq!(caller.send(sent).answer().error(), Some(error));
     assert_eq!(caller.send(call(1, "Mul", "{}")).answer().reply::<Reply>().c, 0);
+}
+
+#[test]
+fn numbers_of_compressions_have_one_meaning_each() {
+    for (said, good) in [
+        (".zstdNumber = 2  .snappyNumber = 3", true),
+        (".zstdNumber = 7", true),
+        (".zstdNumber = 1", false),
+        (".snappyNumber = 8", false),
+        (".zstdNumber = 2  .snappyNumber = 2", false),
+    ] {
+        let mut registry = Registry::new();
+        hemi_rpc::register(&mut registry);
+        registry.service::<Echoes>();
+        let config = format!(
+            r#"stage {{ echoes "E" {{}} rpcxServer "main" {{ .address = ":1"  .services = ("E")  {said} }} }}"#
+        );
+        let source = Source::text("test.conf", &config);
+        let checked = hemi_core::check(&registry, &source, &Constants::default());
+        let text = checked.err().map(|e| e.to_string()).unwrap_or_default();
+        assert_eq!(text.contains("numbers of compressions"), !good, "{said}: {text}");
+    }
 }
 
 #[test]

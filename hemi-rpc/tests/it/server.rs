@@ -13,7 +13,8 @@ use hemi_core::server::{Server, ServerKind};
 use hemi_core::{Engine, Parts, Registry};
 use hemi_proto::rpcx::{self, Compression, Decoded, Frame, Head, Limits, Metadata, Mode, Pairs};
 use hemi_rpc::{
-    Asking, CodecId, Fault, GrpcRegistry, Payload, Refusal, RpcxLimits, RpcxServer, ServiceRegistry,
+    Asking, CodecId, Compressions, Fault, GrpcRegistry, Payload, Refusal, RpcxLimits, RpcxServer,
+    ServiceRegistry, Snappy, Zstd,
 };
 use hemi_test::eventually;
 use hemi_test::raw::Client;
@@ -37,7 +38,8 @@ pub(crate) fn serve() -> Running {
 pub(crate) fn serve_with(limits: RpcxLimits) -> Running {
     let address = "127.0.0.1:0".parse().unwrap();
     let server = RpcxServer::with_config(address, limits, GateConfig::default());
-    let server = server.service(Arith).service(Raw).service(Proto);
+    let compressions = Compressions::default().with(2, Zstd).with(3, Snappy);
+    let server = server.service(Arith).service(Raw).service(Proto).compressions(compressions);
     serve_this(server.service_as("Secret", Arc::new(Arith)).guard(|asking: &Asking<'_>| {
         let good = asking.service != b"Secret" || asking.token() == Some(b"Bearer tok");
         if good { Ok(()) } else { Err(Refusal::Connection(Fault::new("who are you?"))) }

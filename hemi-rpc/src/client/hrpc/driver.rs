@@ -14,7 +14,7 @@ use super::super::transport::{TURNS, Transport, run};
 use super::super::{Push, Shared};
 use super::{Conn, Key};
 use crate::RpcError;
-use crate::hrpc::{FILL, unpack};
+use crate::hrpc::FILL;
 
 pub(in crate::client) struct Driver {
     transport: Transport,
@@ -154,7 +154,9 @@ impl Driver {
 
     fn push(&self, asked: &Asked<'_>, (compression, message): (u8, &[u8])) {
         let most = self.shared.config.max_decompressed_size;
-        let Ok(payload) = unpack(compression, Cow::Borrowed(message), most) else { return };
+        let compressions = &self.shared.hrpc_compressions;
+        let unpacked = compressions.unpack(compression, Cow::Borrowed(message), most);
+        let Ok(payload) = unpacked else { return };
         let &Asked { service, method, metadata, codec, .. } = asked;
         let payload = Bytes::from(payload.into_owned());
         self.shared.push(Push::new(service, method, metadata, codec, payload));

@@ -16,7 +16,7 @@ use hemi_proto::rpcx::{CodecId, Compression, Frame, Head, Metadata, Mode, Pairs}
 use super::Conn;
 use crate::exchange::{Done, Exchange, Outcome, Pending, Wire, write_end, write_fault};
 use crate::grpc::StreamedCall;
-use crate::hrpc::{Pipe, Sends, ending, fits_metadata, unpack};
+use crate::hrpc::{Pipe, Sends, ending, fits_metadata};
 use crate::{Asking, CodecError, Fault, GrpcService, Refusal};
 
 /// What is done on a stream.
@@ -302,7 +302,8 @@ impl<I: Io> Conn<I> {
             let fault = Fault::from(CodecError::unfit(call.codec));
             return self.fail(stream, call.one_way, &fault.with_code(Code::INVALID_ARGUMENT));
         }
-        let pipe = Pipe::new(stream, self.bell.clone());
+        let compressions = self.server.hrpc_compressions.clone();
+        let pipe = Pipe::new(stream, self.bell.clone(), compressions);
         if let Some((compression, bytes)) = message {
             pipe.came(Message { compression, bytes: bytes.into(), weight: 0 });
         }
@@ -403,12 +404,13 @@ impl<I: Io> Conn<I> {
         let mode = call.mode();
         let Arrived { codec, one_way, deadline, service, method, metadata, .. } = call;
         let most = self.server.limits.decompressed();
-        let payload = match unpack(call.compression, call.message, most) {
+        let compressions = &self.server.hrpc_compressions;
+        let payload = match compressions.unpack(call.compression, call.message, most) {
             Ok(payload) => payload,
-            Err(fault) => return self.fail(stream, one_way, &fault),
+            Err(e) => return self.fail(stream, one_way, &e.fault()),
         };
         let Some(route) = self.server.route(service) else { return };
-        let compression = if call.compression == 1 { Compression::GZIP } else { Compression::NONE };
+        let compression = Compression::new(call.compression).unwrap_or_default();
         let head = Head { version: 0, mode, compression, codec, seq: u64::from(stream) };
         let frame = Frame { head, service, method, metadata, payload: &[] };
         let (server, pusher, peer) = (&self.server, &self.pusher.0, self.peer);

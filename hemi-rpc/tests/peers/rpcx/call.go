@@ -49,6 +49,8 @@ func call(address string) error {
 		{"protobuf gzip", func(a string) error { return messages(a, protocol.Gzip) }},
 		{"raw", func(a string) error { return raw(a, protocol.None) }},
 		{"raw gzip", func(a string) error { return raw(a, protocol.Gzip) }},
+		{"msgpack snappy", func(a string) error { return structs(a, protocol.MsgPack, snappy) }},
+		{"raw snappy", func(a string) error { return raw(a, snappy) }},
 		{"metadata", metadata},
 		{"error", failure},
 		{"panic", panicking},

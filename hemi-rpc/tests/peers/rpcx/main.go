@@ -12,9 +12,15 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+
+	"github.com/smallnest/rpcx/protocol"
 )
 
+// snappy is the number that means it, here and there.
+const snappy = protocol.CompressType(3)
+
 func main() {
+	protocol.Compressors[snappy] = &protocol.SnappyCompressor{}
 	arguments := os.Args[1:]
 	var err error
 	switch {
