@@ -2,13 +2,14 @@
 #![no_main]
 
 use hemi_fuzz::{feed, split_piece_size};
-use hemi_proto::mysql::{Greeting, Packet, Reply};
+use hemi_proto::mysql::{Failure, Greeting, Packet, Reply};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     if let Ok(greeting) = Greeting::read(input) {
         let _ = Greeting::read(&greeting.encode());
     }
+    let _ = Failure::read(input);
     if let Ok(Reply::Login(login)) = Reply::read(input) {
         let again = login.encode(0, b"proof", "plugin");
         if let Ok(Reply::Login(read)) = Reply::read(&again) {

@@ -5,6 +5,7 @@ mod dns_proxy;
 mod limit;
 mod mysql_proxy;
 mod pgsql_proxy;
+mod redis_proxy;
 mod tcpx_proxy;
 mod udpx_proxy;
 
@@ -13,5 +14,6 @@ pub use dns_proxy::{DnsProxy, DnsProxyConfig};
 pub use limit::{LimitDealet, LimitDealetConfig};
 pub use mysql_proxy::{MysqlProxy, MysqlProxyConfig};
 pub use pgsql_proxy::PgsqlProxy;
+pub use redis_proxy::RedisProxy;
 pub use tcpx_proxy::{TcpxProxy, TcpxProxyConfig};
 pub use udpx_proxy::{UdpxProxy, UdpxProxyConfig};

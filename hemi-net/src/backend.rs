@@ -196,7 +196,7 @@ impl TcpxBackend {
                         ask_pgsql(&mut socket, limit).await?;
                         None
                     }
-                    Opening::AsIs | Opening::Pgsql => None,
+                    Opening::AsIs | Opening::Pgsql | Opening::Redis => None,
                 };
                 io::Result::Ok((
                     Link::over(socket, &host, self.connector.as_ref()).await?,

@@ -21,9 +21,10 @@ pub enum NetVar {
     /// `$protocol`: of datagrams `quic` if they begin a connection of that; of connections `http`, `tls`, `ssh`, `redis` or `pgsql`, by what the client says first; `mysql` if it says
     /// nothing, for there the server speaks first; empty if it is none of these
     Protocol,
-    /// `$user`: the user that a client of PostgreSQL or MySQL names, where a `pgsqlProxy` or `mysqlProxy` deals with it
+    /// `$user`: the user that a client of PostgreSQL, MySQL or Redis names, where a `pgsqlProxy`, `mysqlProxy` or
+    /// `redisProxy` deals with it; by Redis else `default`
     User,
-    /// `$database`: the database that it names; by PostgreSQL else its user
+    /// `$database`: the database that it names; by PostgreSQL else its user, by Redis else `0`
     Database,
     /// `$node`: the address of the node that the connection went to
     Node,

@@ -49,6 +49,7 @@ pub mod query;
 pub mod quic_head;
 pub mod quic_initial;
 pub mod range;
+pub mod redis;
 pub mod replace;
 pub mod rpcx;
 pub mod scgi;

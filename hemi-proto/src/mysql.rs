@@ -6,6 +6,12 @@ use bytes::{Buf, BufMut, BytesMut};
 /// Bytes of a packet of this phase, at most.
 const MAX: usize = 16 << 10;
 
+/// Packets of 16 MiB, and utf8mb4.
+const FIXED: [u8; 5] = [0xff, 0xff, 0xff, 0, 45];
+
+/// The payload by which a client says that it leaves.
+pub const QUIT: &[u8] = &[1];
+
 /// What a client or a server can do.
 pub mod can {
     /// A database is named at once.
@@ -18,6 +24,8 @@ pub mod can {
     pub const SECURE_CONNECTION: u32 = 1 << 15;
     /// Several ways to prove who one is.
     pub const PLUGIN_AUTH: u32 = 1 << 19;
+    /// What a client says of itself.
+    pub const ATTRIBUTES: u32 = 1 << 20;
     /// Long proofs.
     pub const LONG_PROOFS: u32 = 1 << 21;
     /// What every server can do that is not older than ten years, and nothing that changes the form of answers: long
@@ -35,7 +43,7 @@ pub mod can {
         | 1 << 17
         | 1 << 18
         | PLUGIN_AUTH
-        | 1 << 20
+        | ATTRIBUTES
         | LONG_PROOFS;
 }
 
@@ -149,6 +157,38 @@ impl Greeting {
     }
 }
 
+/// That a server does not let a client in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it answers {code}: {message}")]
+pub struct Failure {
+    /// Its number.
+    pub code: u16,
+    /// What it is.
+    pub message: String,
+}
+
+impl Failure {
+    /// Reads one; none if it is something else.
+    #[must_use]
+    pub fn read(payload: &[u8]) -> Option<Self> {
+        let [0xff, low, high, message @ ..] = payload else { return None };
+        // A state follows once it is known what clients can do.
+        let message = match message {
+            [b'#', _, _, _, _, _, rest @ ..] => rest,
+            other => other,
+        };
+        let code = u16::from_le_bytes([*low, *high]);
+        Some(Self { code, message: String::from_utf8_lossy(message).into_owned() })
+    }
+
+    /// Whether it is the client that is not let in, and others may be.
+    #[must_use]
+    pub fn is_denial(&self) -> bool {
+        // "access denied", and that without a password.
+        matches!(self.code, 1045 | 1698)
+    }
+}
+
 /// What a client says to that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -209,6 +249,16 @@ impl Reply {
 }
 
 impl Login {
+    /// That of a user who wants no database.
+    #[must_use]
+    pub fn of(user: &str) -> Self {
+        let mut fixed = [0; 28];
+        fixed[..5].copy_from_slice(&FIXED);
+        let can = can::USUAL & !can::CONNECT_WITH_DB & !can::ATTRIBUTES;
+        let (user, database) = (user.to_owned(), String::new());
+        Self { can, user, database, fixed, attributes: Vec::new() }
+    }
+
     /// The payload of a login at a server that can do this, with a proof by the plugin that it wants.
     #[must_use]
     pub fn encode(&self, can: u32, proof: &[u8], plugin: &str) -> Vec<u8> {
@@ -237,7 +287,7 @@ impl Login {
 #[must_use]
 pub fn tls_request() -> Vec<u8> {
     let mut out = (can::USUAL | can::TLS).to_le_bytes().to_vec();
-    out.extend([0xff, 0xff, 0xff, 0, 45]);
+    out.extend(FIXED);
     out.extend([0; 23]);
     out
 }
@@ -321,6 +371,26 @@ mod tests {
         }
         let old = Login { can: can::PROTOCOL_41, ..login() };
         assert_eq!(Reply::read(&old.encode(0, b"", "")), Err(NotMysql));
+    }
+
+    #[test]
+    fn failures() {
+        for payload in [encode_error(1045, b"28000", "no"), b"\xff\x15\x04no".to_vec()] {
+            let failure = Failure::read(&payload).unwrap();
+            assert_eq!(
+                (failure.to_string().as_str(), failure.is_denial()),
+                ("it answers 1045: no", true)
+            );
+        }
+        assert!(!Failure::read(&encode_error(1040, b"08004", "full")).unwrap().is_denial());
+        assert_eq!(Failure::read(&greeting().encode()), None);
+        assert_eq!(Failure::read(&[0xff, 1]), None);
+    }
+
+    #[test]
+    fn a_login_of_a_user_alone() {
+        let bytes = Login::of("mia").encode(0, b"", "plugin");
+        assert_eq!(Reply::read(&bytes), Ok(Reply::Login(Login::of("mia"))));
     }
 
     #[test]

@@ -75,6 +75,7 @@ pub const PEERS: &[Peer] = &[
     always("litmus", "litmus", "a client that tries out WebDAV"),
     always("promtool", "prometheus", "reads what is told in metrics"),
     always("redis-server", "redis-server", "keeps what instances share"),
+    always("redis-cli", "redis-tools", "a client of Redis"),
     always("redis-benchmark", "redis-tools", "a client of Redis with many connections"),
     always("etcd", "etcd-server", "keeps nodes of services"),
     always("etcdctl", "etcd-client", "tells it who may ask"),

@@ -16,7 +16,7 @@ use hemi_core::backend::{Check, CheckConfig, Endpoint};
 use hemi_core::{Component, CreateCx, Lifecycle, Result};
 use hemi_proto::pgsql;
 
-use super::ask::ask;
+use super::ask::{ask, connect};
 
 /// Takes a node that answers as a PostgreSQL for fit.
 #[derive(Debug)]
@@ -39,7 +39,8 @@ impl Check for PgsqlCheck {
     }
 
     async fn check(&self, node: &Endpoint) -> Result<(), String> {
-        match *ask(node, pgsql::TLS_REQUEST, 1).await? {
+        let mut socket = connect(node).await?;
+        match *ask(&mut socket, pgsql::TLS_REQUEST, 1, self.0.timeout).await? {
             [pgsql::YES | pgsql::NO, ..] => Ok(()),
             _ => Err("it does not answer as a PostgreSQL that takes connections".to_owned()),
         }

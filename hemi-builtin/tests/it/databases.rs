@@ -1,5 +1,9 @@
 //! Databases for tests: each in a directory of its own, at a Unix socket, ended on drop.
 
+mod checks;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::chown;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -7,7 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use hemi_test::tls::Authority;
 use hemi_test::{TempDir, eventually, peer};
+
+use crate::server::{Running, load};
 
 /// Beginning one may take that long on a machine with much else to do.
 const START: Duration = Duration::from_secs(120);
@@ -61,7 +68,10 @@ impl Database {
         let mut begin = Command::new(install);
         begin.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
         begin.arg(&data).args(["--innodb-log-file-size=4M", "--innodb-fast-shutdown=0"]);
+        // Several that begin at the same time take each other's tables away, elsewhere.
+        begin.env("TMPDIR", dir.path());
         let mut serve = Command::new(server);
+        serve.env("TMPDIR", dir.path());
         let socket = dir.path().join("mysql.sock");
         serve.args(["--no-defaults", "--skip-networking", "--innodb-log-file-size=4M"]).arg(&data);
         serve.arg(format!("--socket={}", socket.display()));
@@ -109,11 +119,58 @@ impl Drop for Database {
     }
 }
 
+/// A router of what these cases say, with these properties, to the backend `b` at this socket, and `gone`, where nobody is.
+pub(crate) fn router(socket: &Path, properties: &str, cases: &str) -> Running {
+    let nodes = [("b", socket), ("gone", Path::new("/nonexistent/socket"))];
+    let used = nodes.iter().filter(|(name, _)| cases.contains(&format!("\"{name}\"")));
+    let backend = |(name, socket): &(&str, &Path)| {
+        format!("tcpxBackend \"{name}\" {{ node {{ .address = \"{}\" }} }}", socket.display())
+    };
+    let text = format!(
+        r#"stage {{
+            {}
+            tcpxRouter "main" {{ .address = "127.0.0.1:0"  {properties}  {cases} }}
+        }}"#,
+        used.map(backend).collect::<String>()
+    );
+    load(2, &text).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// One that takes connections in the clear, and passes them on to another one of `db.test` over TLS.
+pub(crate) fn in_front_of(router: &Running, ca: &Authority, dealet: &str) -> Running {
+    let text = format!(
+        r#"stage {{
+            tcpxBackend "b" {{ .tlsMode = true  .tlsTrustedCa = "{}"  .tlsPeerName = "db.test"
+                node {{ .address = "{}" }} }}
+            tcpxRouter "main" {{ .address = "127.0.0.1:0"  case {{ {dealet} {{ .toBackend = "b" }} }} }}
+        }}"#,
+        ca.certificate().display(),
+        router.addr()
+    );
+    load(1, &text).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// All that is answered to these bytes, until the connection is closed or reset.
+pub(crate) fn answer_to(router: &Running, bytes: &[u8]) -> Vec<u8> {
+    let mut client = TcpStream::connect(router.addr()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    client.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    let _ = client.read_to_end(&mut answer);
+    answer
+}
+
+/// What a client says, and whether that is good.
+pub(crate) fn said(mut client: Command) -> (bool, String) {
+    let done = client.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+    (done.status.success(), said)
+}
+
 /// Runs a command to its end, which is to be a good one; what it wrote.
-pub(crate) fn succeed(mut command: Command) -> String {
-    let done = command.stdin(Stdio::null()).output().unwrap();
-    let wrote = [done.stdout, done.stderr].concat();
-    let wrote = String::from_utf8_lossy(&wrote).into_owned();
-    assert!(done.status.success(), "{:?}: {wrote}", command.get_program());
+pub(crate) fn succeed(command: Command) -> String {
+    let program = command.get_program().to_owned();
+    let (good, wrote) = said(command);
+    assert!(good, "{program:?}: {wrote}");
     wrote
 }

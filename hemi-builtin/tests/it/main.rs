@@ -36,6 +36,7 @@ mod proxy_protocol;
 mod quix;
 mod redirect;
 mod redis;
+mod redis_proxy;
 mod referer;
 mod request_id;
 mod reverse;

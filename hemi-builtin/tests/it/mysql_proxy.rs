@@ -1,24 +1,21 @@
 //! The dealet `mysqlProxy` between the client of MariaDB and MariaDB.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use hemi_test::tls::{Authority, KeyKind};
 use hemi_test::{eventually, peer};
 
-use crate::databases::Database;
-use crate::server::{Running, load};
+use crate::databases::{Database, answer_to, in_front_of, router, said};
+use crate::server::Running;
 
 /// What the client says to these statements, and whether that is good.
 fn mariadb(router: &Running, options: &[&str], statements: &str) -> (bool, String) {
     let mut client = Command::new(peer("mariadb").expect("was asked for"));
     client.args(["--no-defaults", "-h", "127.0.0.1", "--connect-timeout=30", "-P"]);
     client.arg(router.addr().port().to_string()).args(options).args(["-N", "-e", statements]);
-    let done = client.output().unwrap();
-    let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
-    (done.status.success(), said)
+    said(client)
 }
 
 #[test]
@@ -26,20 +23,10 @@ fn users_and_databases_are_told_apart_and_prove_who_they_are_to_nodes() {
     let (Some(database), Some(_)) = (Database::mariadb(), peer("mariadb")) else { return };
     let ca = Authority::new("ca");
     let identity = ca.server(&["db.test", "127.0.0.1"], KeyKind::Ecdsa);
-    let text = |tls: &str| {
-        format!(
-            r#"stage {{
-                tcpxBackend "b" {{ node {{ .address = "{}" }} }}
-                tcpxBackend "gone" {{ node {{ .address = "/nonexistent/socket" }} }}
-                tcpxRouter "main" {{ .address = "127.0.0.1:0"  {tls}
-                    case $database == "gone" {{ mysqlProxy {{ .toBackend = "gone"  .serverVersion = "5.5.5-10.11.6-MariaDB" }} }}
-                    case $user == ("root", "mia") && $protocol == "mysql" {{ mysqlProxy {{ .toBackend = "b" }} }}
-                }}
-            }}"#,
-            database.socket().display()
-        )
-    };
-    let plain = load(2, &text("")).unwrap_or_else(|e| panic!("{e}"));
+    let cases = r#"
+        case $database == "gone" { mysqlProxy { .toBackend = "gone"  .serverVersion = "5.5.5-10.11.6-MariaDB" } }
+        case $user == ("root", "mia") && $protocol == "mysql" { mysqlProxy { .toBackend = "b" } }"#;
+    let plain = router(database.socket(), "", cases);
     let root = ["-u", "root"];
     let make = "create database shop; create user mia@localhost identified by 'secret';
         grant all on shop.* to mia@localhost; select 6 * 7; select repeat('x', 300000)";
@@ -56,7 +43,8 @@ fn users_and_databases_are_told_apart_and_prove_who_they_are_to_nodes() {
     assert!(!done && said.contains("no server takes the connection now"), "{said}");
     assert!(!mariadb(&plain, &["-u", "tom"], ask).0);
 
-    let tls = load(2, &text(&format!(".tlsMode = true  {}", identity.properties()))).unwrap();
+    let properties = format!(".tlsMode = true  {}", identity.properties());
+    let tls = router(database.socket(), &properties, cases);
     let authority = format!("--ssl-ca={}", ca.certificate().display());
     let secret = [&mia("-psecret")[..], &[&authority, "--ssl-verify-server-cert"]].concat();
     let (done, said) = mariadb(&tls, &secret, "show status like 'x'; select user()");
@@ -64,35 +52,17 @@ fn users_and_databases_are_told_apart_and_prove_who_they_are_to_nodes() {
     let (done, said) = mariadb(&tls, &[&mia("-psecret")[..], &["--skip-ssl"]].concat(), ask);
     assert!(!done && said.contains("over TLS only"), "{said}");
 
-    // From one router to the other over TLS.
-    let begins = format!(
-        r#"stage {{
-            tcpxBackend "b" {{ .tlsMode = true  .tlsTrustedCa = "{}"  .tlsPeerName = "db.test"
-                node {{ .address = "{}" }} }}
-            tcpxRouter "main" {{ .address = "127.0.0.1:0"  case {{ mysqlProxy {{ .toBackend = "b" }} }} }}
-        }}"#,
-        ca.certificate().display(),
-        tls.addr()
-    );
-    let front = load(1, &begins).unwrap();
+    let front = in_front_of(&tls, &ca, "mysqlProxy");
     let (done, said) = mariadb(&front, &mia("-psecret"), ask);
     assert!(done && said == "shop\nmia@localhost\n", "{said}");
 }
 
 #[test]
 fn who_does_not_speak_the_protocol_is_closed() {
-    let text = r#"stage {
-        tcpxBackend "b" { node { .address = "127.0.0.1:9" } }
-        tcpxRouter "main" { .address = "127.0.0.1:0"  .peekTimeout = 1s
-            case { mysqlProxy { .toBackend = "b" } } }
-    }"#;
-    let router = load(1, text).unwrap();
+    let cases = "case { mysqlProxy { .toBackend = \"gone\" } }";
+    let router = router(Path::new("/nonexistent"), ".peekTimeout = 1s", cases);
     for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\x01\0\0\x01\x01", b"\x20\0\0\x01", b""] {
-        let mut client = TcpStream::connect(router.addr()).unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        client.write_all(bytes).unwrap();
-        let mut got = Vec::new();
-        let _ = client.read_to_end(&mut got);
+        let got = answer_to(&router, bytes);
         // It was greeted, and no more.
         assert_eq!(got.get(4), Some(&10), "{bytes:?}");
         assert_eq!(got.len(), 4 + usize::from(got[0]), "{bytes:?}");

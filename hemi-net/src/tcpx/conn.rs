@@ -19,6 +19,7 @@ use hemi_core::listen::Peer;
 use hemi_core::tls::{Link, TlsInfo};
 use hemi_proto::client_hello::{self, ClientHello};
 use hemi_proto::pgsql::Startup;
+use hemi_proto::redis;
 use hemi_proto::sniff::{self, Guess, Protocol};
 
 use super::mysql::Client;
@@ -123,6 +124,10 @@ impl TcpxConn {
                 self.startup = Some(Box::new(Startup { user, database }));
                 self.protocol = Some("mysql");
                 self.mysql = Some(client);
+            }
+            Begun::Redis(redis::Startup { user, database }) => {
+                self.startup = Some(Box::new(Startup { user, database }));
+                self.protocol = Some(Protocol::Redis.name());
             }
         }
     }

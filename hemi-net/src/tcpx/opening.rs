@@ -1,12 +1,14 @@
 //! What is settled with a client before it is known what it wants: in some protocols TLS is asked for first.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use hemi_core::io::{Io, Socket, receive, send};
-use hemi_proto::pgsql::{self, Opening as Asked, Startup};
+use hemi_core::io::{Io, NotReceived, Socket, receive, send};
+use hemi_proto::pgsql::Opening as Asked;
+use hemi_proto::{pgsql, redis};
 
 use super::mysql::{self, Client};
 
@@ -20,14 +22,18 @@ pub enum Opening {
     Pgsql,
     /// As those of MySQL: the server greets, by this version, and the client may ask for TLS before it names a user.
     Mysql(Arc<str>),
+    /// As those of Redis: the client names a user, and maybe a database, before it asks for anything; TLS is spoken at
+    /// once.
+    Redis,
 }
 
 /// What a client has begun with.
 #[derive(Debug)]
 pub(super) enum Begun {
     /// Its start-up, if it has one, is still to be read by the server.
-    Pgsql(Option<Startup>),
+    Pgsql(Option<pgsql::Startup>),
     Mysql(Box<Client>),
+    Redis(redis::Startup),
 }
 
 /// What comes after the opening.
@@ -38,6 +44,9 @@ pub(super) enum Opened {
     /// What the client wants.
     Going(Begun),
 }
+
+/// The first byte of TLS (RFC 8446, 5.1).
+const HANDSHAKE: u8 = 22;
 
 /// Who may not go on.
 const UNSAFE: &str = "28000";
@@ -52,6 +61,7 @@ pub(super) async fn open(
 ) -> Option<Opened> {
     match opening {
         Opening::Mysql(version) => mysql::open(io, buf, version, has_tls, limit).await,
+        Opening::Redis => open_redis(io, buf, has_tls, limit).await,
         Opening::AsIs | Opening::Pgsql => open_pgsql(io, buf, has_tls, limit).await,
     }
 }
@@ -65,6 +75,7 @@ pub(super) async fn open_secret(
 ) -> Option<Opened> {
     match opening {
         Opening::Mysql(_) => mysql::open_secret(io, buf, limit).await,
+        Opening::Redis => open_redis(io, buf, false, limit).await,
         Opening::AsIs | Opening::Pgsql => open_pgsql(io, buf, false, limit).await,
     }
 }
@@ -104,6 +115,33 @@ async fn open_pgsql(
         }
     }
     None
+}
+
+/// Hears who a client of Redis is. Where TLS can be spoken, it must. Who says nothing for so long is nobody in particular.
+async fn open_redis(
+    io: &mut impl Io,
+    buf: &mut BytesMut,
+    has_tls: bool,
+    limit: Duration,
+) -> Option<Opened> {
+    if has_tls {
+        let first = |buf: &mut BytesMut| Ok::<_, Infallible>(buf.first().copied());
+        return match receive(io, buf, limit, first).await {
+            Ok(HANDSHAKE) => Some(Opened::Tls),
+            Ok(_) => {
+                let error = redis::encode_error("connections are taken over TLS only");
+                let _ = send(io, &error, limit).await;
+                None
+            }
+            Err(_) => None,
+        };
+    }
+    let startup = match receive(io, buf, limit, |buf| redis::read(buf)).await {
+        Ok(startup) => startup,
+        Err(NotReceived::Timeout) if buf.is_empty() => redis::Startup::default(),
+        Err(_) => return None,
+    };
+    Some(Opened::Going(Begun::Redis(startup)))
 }
 
 /// Asks a node of PostgreSQL for TLS.
