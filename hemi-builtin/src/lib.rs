@@ -27,6 +27,7 @@ pub mod services;
 mod site_path;
 pub mod socklets;
 mod sticky;
+mod tokens;
 mod uri_template;
 mod users;
 mod vary;

@@ -44,7 +44,10 @@ use hemi_proto::jws::Jws;
 use hemi_proto::query;
 use hemi_web::{Handlet, Reply, Request, Response};
 use http::StatusCode;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    WWW_AUTHENTICATE,
+};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
@@ -78,6 +81,9 @@ pub struct JwtAuthConfig {
     jwks_url: Option<HttpUrl>,
     /// How often it is fetched; besides, at once, but not within 10 s, when a token names another key.
     refresh_every: Duration,
+    /// Whether clients of a proxy are asked, in front of a `connectProxy`: the token is that of the field
+    /// `proxy-authorization` then, and who has none that is good is answered 407.
+    proxy: bool,
     /// The cookie that a token may be in too.
     cookie: Option<String>,
     /// The query parameter that a token may be in too. Such tokens end up in logs.
@@ -111,6 +117,7 @@ impl Default for JwtAuthConfig {
             jwks_file: None,
             jwks_url: None,
             refresh_every: Duration::from_secs(600),
+            proxy: false,
             cookie: None,
             query: None,
             issuers: Vec::new(),
@@ -132,6 +139,7 @@ const REMEMBERED: usize = 10_000;
 pub struct JwtAuth {
     realm: Realm,
     algorithms: Vec<Algorithm>,
+    proxy: bool,
     cookie: Option<String>,
     query: Option<String>,
     expected: Expected,
@@ -242,6 +250,7 @@ impl Component for JwtAuth {
         Ok(Self {
             realm: config.realm,
             algorithms,
+            proxy: config.proxy,
             cookie: config.cookie,
             query: config.query,
             expected: Expected {
@@ -326,7 +335,8 @@ impl JwtAuth {
 
     /// The token, from wherever it may be; a request has one only (RFC 6750, 2).
     fn token<'r>(&self, req: &'r Request) -> Result<Option<Token<'r>>, Several> {
-        let mut fields = req.headers().get_all(AUTHORIZATION).iter();
+        let name = if self.proxy { PROXY_AUTHORIZATION } else { AUTHORIZATION };
+        let mut fields = req.headers().get_all(name).iter();
         let field = fields.next();
         if fields.next().is_some() {
             return Err(Several);
@@ -423,7 +433,14 @@ impl JwtAuth {
 
     fn challenge(&self, status: StatusCode, error: &str) -> Reply {
         let challenge = self.realm.challenge("Bearer", error);
-        Response::from(status).field(WWW_AUTHENTICATE, challenge).into()
+        let (status, name) = match (self.proxy, status) {
+            (false, _) => (status, WWW_AUTHENTICATE),
+            (true, StatusCode::UNAUTHORIZED) => {
+                (StatusCode::PROXY_AUTHENTICATION_REQUIRED, PROXY_AUTHENTICATE)
+            }
+            (true, _) => (status, PROXY_AUTHENTICATE),
+        };
+        Response::from(status).field(name, challenge).into()
     }
 }
 

@@ -13,26 +13,22 @@
 //!
 //! A client asks it for a tunnel to a host (CONNECT, RFC 9110, 9.3.6), or for an `http://` URL, which is
 //! asked for on a connection of its own. Where there are users, clients say a name and its password by
-//! Basic authentication (RFC 7617). Where there are neither users nor `.allow`, only clients on this machine are
-//! served: it is no open proxy by mistake.
+//! Basic authentication (RFC 7617); where there are tokens, one of these (Bearer, RFC 6750). Where there are neither
+//! these nor `.allow`, only clients on this machine are served: it is no open proxy by mistake.
 //!
 //! Nobody gets to this machine or a private network through it, unless `allowHosts` has a block of these, or
 //! `allowPrivate` says so.
 
 use std::io;
-use std::num::NonZeroU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hemi_core::config::{Size, Spanned};
-use hemi_core::gate::{Accepted, Gate, GateConfig, GateCounters};
-use hemi_core::io::{Ends, Io, NotReceived, Outbox, Relay, Relayed, Socket, receive, send};
-use hemi_core::listen::{Address, ListenOptions, Peer};
-use hemi_core::metrics::Measures;
-use hemi_core::server::Server;
-use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run};
+use hemi_core::gate::Accepted;
+use hemi_core::io::{Ends, Io, NotReceived, Outbox, Socket, receive, send};
+use hemi_core::listen::Peer;
+use hemi_core::{Explain, Result};
 use hemi_proto::authority::Authority;
 use hemi_proto::http1::{
     BodyDecoder, BodyLength, Decoded, HeadLimits, HeadReader, RequestHead, Scheme, TargetForm,
@@ -47,169 +43,65 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use tracing::debug;
 
-use super::proxying::Counters;
-use crate::access_list::{AccessConfig, AccessList};
-use crate::destinations::{Destinations, DestinationsConfig, NoWay};
+use super::forward::{ForwardServer, Protocol, Proxy};
+use super::proxying::Unknown;
+use crate::destinations::NoWay;
 use crate::realm::Realm;
-use crate::users::{Credentials, UserList, UsersConfig};
+use crate::tokens::TokensConfig;
+
+/// A forward proxy by HTTP.
+pub type TunnelServer = ForwardServer<Tunnels>;
 
 /// A forward proxy by HTTP.
 #[derive(Debug, Deserialize, Explain)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct TunnelConfig {
-    /// Where to listen: `"127.0.0.1:3128"`, `":3128"`, or the path of a Unix socket.
-    pub address: Spanned<Address>,
     /// Whether requests for `http://` URLs are passed on too, and not tunnels alone.
-    #[serde(default = "yes")]
     pub forward: bool,
     /// Where clients find how to use it, as a file for automatic configuration (PAC): such as
     /// `"/proxy.pac"`. By default there is none.
-    #[serde(default)]
     pub pac_path: Option<String>,
     /// What clients are told they need a password for.
-    #[serde(default)]
     realm: Realm,
     /// How long the client has to say what it wants.
-    #[serde(default = "ten_seconds")]
     pub head_timeout: Duration,
-    /// How long nothing may pass either way.
-    #[serde(default = "ten_minutes")]
-    pub idle_timeout: Duration,
-    /// Bytes that may pass in a second, each way of each connection, such as `1M`; any number by default.
-    #[serde(default)]
-    pub bandwidth: Option<Size>,
 }
 
-fn yes() -> bool {
-    true
+impl Default for TunnelConfig {
+    fn default() -> Self {
+        let head_timeout = Duration::from_secs(10);
+        Self { forward: true, pac_path: None, realm: Realm::default(), head_timeout }
+    }
 }
 
-fn ten_seconds() -> Duration {
-    Duration::from_secs(10)
-}
-
-fn ten_minutes() -> Duration {
-    Duration::from_secs(600)
-}
-
-/// A forward proxy by HTTP.
+/// How clients of HTTP say what they want.
 #[derive(Debug)]
-pub struct TunnelServer {
-    address: Address,
-    gate_config: GateConfig,
-    gate_counters: Arc<GateCounters>,
-    gate: OnceLock<Gate>,
-    shared: Arc<Shared>,
-}
+pub struct Tunnels(TunnelConfig);
 
-/// What all connections share.
-#[derive(Debug)]
-struct Shared {
-    forward: bool,
-    pac_path: Option<String>,
-    challenge: HeaderValue,
-    head_timeout: Duration,
-    idle: Duration,
-    rate: Option<NonZeroU64>,
-    clients: AccessList,
-    users: Option<UserList>,
-    destinations: Destinations,
-    counters: Arc<Counters>,
-}
-
-impl Component for TunnelServer {
+impl Protocol for Tunnels {
     const SIGN: &'static str = "tunnelServer";
-    type Config = (TunnelConfig, GateConfig, AccessConfig, UsersConfig, DestinationsConfig);
+    type Config = (TunnelConfig, TokensConfig);
 
-    fn create(
-        (config, gate, access, users, destinations): Self::Config,
-        cx: &mut CreateCx<'_>,
-    ) -> Result<Self> {
-        let address = cx.listen_on(config.address)?;
-        let cores = cx.cores();
-        let anonymous = users.is_empty();
-        let users = if anonymous { None } else { Some(UserList::create(users, cx)?) };
-        let access = if anonymous { access.or_local() } else { access };
-        let shared = Shared {
-            forward: config.forward,
-            pac_path: config.pac_path,
-            challenge: config.realm.challenge("Basic", ", charset=\"UTF-8\""),
-            head_timeout: config.head_timeout,
-            idle: config.idle_timeout,
-            rate: config.bandwidth.and_then(|bytes| NonZeroU64::new(bytes.0)),
-            clients: AccessList::create(access, cx)?,
-            users,
-            destinations: Destinations::create(destinations, cx)?,
-            counters: cx.keep(|| Counters::new(cores)),
-        };
-        Ok(Self {
-            address,
-            gate_config: gate,
-            gate_counters: cx.keep(|| GateCounters::new(cores)),
-            gate: OnceLock::new(),
-            shared: Arc::new(shared),
-        })
-    }
-}
-
-impl Lifecycle for TunnelServer {
-    fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
-        let (options, counters) = (ListenOptions::default(), self.gate_counters.clone());
-        let gate = Gate::open(cx, &self.address, &self.gate_config, options, counters)?;
-        let _ = self.gate.set(gate);
-        self.shared.clients.prepare(cx)?;
-        self.shared.users.as_ref().map_or(Ok(()), |users| users.prepare(cx))
+    fn create((config, tokens): Self::Config) -> (Self, TokensConfig) {
+        (Self(config), tokens)
     }
 
-    async fn run(&self, cx: &Run) {
-        let Some(gate) = self.gate.get() else { return };
-        let shared = self.shared.clone();
-        let follow = async {
-            match &self.shared.users {
-                Some(users) => drop(tokio::join!(self.shared.clients.run(cx), users.run(cx))),
-                None => self.shared.clients.run(cx).await,
-            }
-        };
-        tokio::join!(gate.run(cx, move |accepted| serve(shared.clone(), accepted)), follow);
-    }
-
-    fn measure(&self, out: &mut Measures) {
-        if let Some(gate) = self.gate.get() {
-            gate.measure(out);
+    async fn serve(proxy: Arc<Proxy<Self>>, accepted: Accepted) {
+        let Accepted { socket, peer, ticket, .. } = accepted;
+        let mut client =
+            Client { proxy, socket, buf: BytesMut::new(), user: None, content: Content::Sized(0) };
+        let served = ticket.until_ending(client.serve(&peer)).await;
+        if let Some(Err(refused)) = served {
+            debug!(%peer, status = %refused.status, "a client of a proxy is refused: {}", refused.why);
+            // Who is gone is not told.
+            let _ = ticket.until_ending(client.refuse(&refused)).await;
         }
-        self.shared.counters.measure(out);
-    }
-}
-
-impl Server for TunnelServer {
-    fn active(&self) -> usize {
-        self.gate.get().map_or(0, Gate::active)
-    }
-
-    fn addresses(&self) -> Vec<Address> {
-        self.gate.get().map(|gate| gate.address().clone()).into_iter().collect()
-    }
-
-    fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.gate_counters.named().into_iter().chain(self.shared.counters.named()).collect()
-    }
-}
-
-async fn serve(shared: Arc<Shared>, accepted: Accepted) {
-    let Accepted { socket, peer, ticket, .. } = accepted;
-    let mut client =
-        Client { shared, socket, buf: BytesMut::new(), user: None, content: Content::Sized(0) };
-    let served = ticket.until_ending(client.serve(&peer)).await;
-    if let Some(Err(refused)) = served {
-        debug!(%peer, status = %refused.status, "a client of a proxy is refused: {}", refused.why);
-        // Who is gone is not told.
-        let _ = ticket.until_ending(client.refuse(&refused)).await;
     }
 }
 
 /// A client's connection.
 struct Client {
-    shared: Arc<Shared>,
+    proxy: Arc<Proxy<Tunnels>>,
     socket: Socket,
     buf: BytesMut,
     /// Who has said a name and its password.
@@ -255,14 +147,13 @@ impl From<NoWay> for Refused {
 impl Client {
     /// Does what the client wants. Once that has begun, there is nothing left to tell.
     async fn serve(&mut self, peer: &Peer) -> Result<(), Refused> {
-        let shared = self.shared.clone();
-        if !shared.clients.allows(peer.ip()) {
-            shared.counters.denied.add(1);
+        if !self.proxy.proxying.serves(peer.ip()) {
             return Err(Refused::new(StatusCode::FORBIDDEN, "the client's address"));
         }
         let (mut reader, mut head) = (HeadReader::default(), RequestHead::default());
         let limits = HeadLimits::default();
-        let read = receive(&mut self.socket, &mut self.buf, shared.head_timeout, |buf| {
+        let limit = self.limit();
+        let read = receive(&mut self.socket, &mut self.buf, limit, |buf| {
             Ok(reader.read_request(buf, &mut head, &limits)?.then_some(()))
         });
         match read.await {
@@ -283,30 +174,22 @@ impl Client {
         self.authenticate(&head).await?;
         match form {
             TargetForm::Authority => self.tunnel(&head).await,
-            TargetForm::Absolute(Scheme::Http) if shared.forward => self.forward(head).await,
+            TargetForm::Absolute(Scheme::Http) if self.proxy.protocol.0.forward => {
+                self.forward(head).await
+            }
             _ => Err(Refused::new(StatusCode::BAD_REQUEST, "this is a proxy")),
         }
     }
 
     async fn authenticate(&mut self, head: &RequestHead) -> Result<(), Refused> {
-        let shared = self.shared.clone();
-        let Some(users) = &shared.users else { return Ok(()) };
-        let said = head.headers.first(PROXY_AUTHORIZATION).and_then(Credentials::of_basic);
-        let good = match &said {
-            None => false,
-            Some(said) => match users.check_now(said) {
-                Some(good) => good,
-                None => users.check(said).await.map_err(|_| {
-                    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "too many passwords")
-                })?,
-            },
-        };
-        if !good {
-            shared.counters.denied.add(1);
-            let status = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
-            return Err(Refused::new(status, "a name and a password are needed"));
-        }
-        self.user = said.map(|said| said.name);
+        let field = head.headers.first(PROXY_AUTHORIZATION);
+        self.user = self.proxy.proxying.authorize(field).await.map_err(|why| match why {
+            Unknown::Refused => Refused::new(
+                StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+                "a name and its password, or a token, is needed",
+            ),
+            Unknown::Busy => Refused::new(StatusCode::SERVICE_UNAVAILABLE, "too many passwords"),
+        })?;
         Ok(())
     }
 
@@ -316,29 +199,19 @@ impl Client {
         let host = authority.hostname().trim_matches(['[', ']']);
         let host: Host = host.parse().map_err(|_| bad())?;
         let port = authority.port().unwrap_or(port);
-        let dialed = self.shared.destinations.dial(&host, port, self.user.as_deref()).await;
-        Ok(dialed.inspect_err(|why| {
-            if matches!(why, NoWay::Denied) {
-                self.shared.counters.denied.add(1);
-            }
-        })?)
+        Ok(self.proxy.proxying.dial(&host, port, self.user.as_deref()).await?)
     }
 
     async fn tunnel(&mut self, head: &RequestHead) -> Result<(), Refused> {
         let mut other = self.dial(head.authority.as_ref(), 443).await?;
         let established = b"HTTP/1.1 200 Connection established\r\n\r\n";
-        if send(&mut self.socket, established, self.shared.head_timeout).await.is_err() {
+        let limit = self.limit();
+        if send(&mut self.socket, established, limit).await.is_err() {
             return Ok(());
         }
         let early = std::mem::take(&mut self.buf).freeze();
-        let relay = Relay { rate: self.shared.rate, ..Relay::new(self.shared.idle) };
-        let mut passed = Relayed::default();
-        let end = relay.run(&mut self.socket, &mut other, early, &mut passed).await;
-        self.shared.counters.passed(passed);
-        if end.is_err() {
-            self.socket.reset();
-            other.reset();
-        }
+        // How it ends, both have seen.
+        let _ = self.proxy.proxying.relay(&mut self.socket, &mut other, early, Ends::Both).await;
         Ok(())
     }
 
@@ -350,7 +223,7 @@ impl Client {
         let fields = forwarded(&head);
         encode_request(&mut request, &head.method, &target, &fields)
             .map_err(|_| Refused::new(StatusCode::BAD_REQUEST, "malformed"))?;
-        if send(&mut other, &request, self.shared.head_timeout).await.is_err() {
+        if send(&mut other, &request, self.limit()).await.is_err() {
             return Err(Refused::new(StatusCode::BAD_GATEWAY, "the host has gone"));
         }
         let early = match head.framing {
@@ -366,20 +239,18 @@ impl Client {
             }
             BodyLength::None | BodyLength::UntilClose => Bytes::new(),
         };
-        let relay =
-            Relay { rate: self.shared.rate, ends: Ends::Second, ..Relay::new(self.shared.idle) };
-        let mut passed = Relayed::default();
-        let shared = self.shared.clone();
-        let end = relay.run(self, &mut other, early, &mut passed).await;
-        shared.counters.passed(passed);
-        if end.is_err() {
-            self.socket.reset();
-        }
+        let proxy = self.proxy.clone();
+        let _ = proxy.proxying.relay(self, &mut other, early, Ends::Second).await;
         Ok(())
     }
 
+    /// How long the client, and the host, have for a head.
+    fn limit(&self) -> Duration {
+        self.proxy.protocol.0.head_timeout
+    }
+
     fn is_pac(&self, head: &RequestHead) -> bool {
-        self.shared.pac_path.as_deref().is_some_and(|path| path == head.target.path())
+        self.proxy.protocol.0.pac_path.as_deref().is_some_and(|path| path == head.target.path())
             && matches!(head.method, Method::GET | Method::HEAD)
     }
 
@@ -390,16 +261,20 @@ impl Client {
             format!("function FindProxyForURL(url, host) {{\n    return \"PROXY {own}\";\n}}\n");
         let media_type = HeaderValue::from_static("application/x-ns-proxy-autoconfig");
         let content = if head.method == Method::HEAD { "" } else { &text };
-        self.answer(StatusCode::OK, media_type, text.len(), content, None).await;
+        self.answer(StatusCode::OK, media_type, text.len(), content, Vec::new()).await;
         Ok(())
     }
 
     async fn refuse(&mut self, refused: &Refused) {
         let media_type = HeaderValue::from_static("text/plain; charset=utf-8");
         let text = format!("{}\n", refused.why);
-        let challenge = (refused.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED)
-            .then(|| self.shared.challenge.clone());
-        self.answer(refused.status, media_type, text.len(), &text, challenge).await;
+        let challenges = match refused.status {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                self.proxy.proxying.challenges(&self.proxy.protocol.0.realm)
+            }
+            _ => Vec::new(),
+        };
+        self.answer(refused.status, media_type, text.len(), &text, challenges).await;
     }
 
     async fn answer(
@@ -408,17 +283,20 @@ impl Client {
         media_type: HeaderValue,
         length: usize,
         content: &str,
-        challenge: Option<HeaderValue>,
+        challenges: Vec<HeaderValue>,
     ) {
         let mut fields = HeaderMap::new();
         fields.insert(CONTENT_TYPE, media_type);
         fields.insert(CONTENT_LENGTH, length.into());
         fields.insert(CONNECTION, HeaderValue::from_static("close"));
-        fields.extend(challenge.map(|challenge| (PROXY_AUTHENTICATE, challenge)));
+        for challenge in challenges {
+            fields.append(PROXY_AUTHENTICATE, challenge);
+        }
         let mut out = BytesMut::new();
         encode_response(&mut out, status, &fields);
         out.extend_from_slice(content.as_bytes());
-        let _ = send(&mut self.socket, &out, self.shared.head_timeout).await;
+        let limit = self.limit();
+        let _ = send(&mut self.socket, &out, limit).await;
         let _ = self.socket.shutdown();
     }
 }

@@ -31,15 +31,13 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hemi_core::config::Size;
 use hemi_core::deadline::Patience;
-use hemi_core::io::{Io as _, Relay, Relayed};
+use hemi_core::io::Ends;
 use hemi_core::metrics::Measures;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run};
 use hemi_proto::socks::Host;
@@ -50,11 +48,10 @@ use serde::Deserialize;
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 
-use crate::access_list::{AccessConfig, AccessList};
-use crate::destinations::{Destinations, DestinationsConfig, NoWay};
+use crate::destinations::NoWay;
 use crate::realm::Realm;
-use crate::servers::proxying::Counters;
-use crate::users::{Credentials, UserList, UsersConfig};
+use crate::servers::proxying::{Counters, ProxyConfig, Proxying, Unknown};
+use crate::tokens::TokensConfig;
 
 /// Says that datagrams may be sent as capsules (RFC 9297, 3.4).
 const CAPSULE_PROTOCOL: HeaderName = HeaderName::from_static("capsule-protocol");
@@ -70,30 +67,19 @@ pub struct ConnectProxyConfig {
     realm: Realm,
     /// Whether datagrams are passed on too.
     udp: bool,
-    /// How long nothing may pass either way.
-    idle_timeout: Duration,
-    /// Bytes that may pass in a second, each way of each stream, such as `1M`; any number by default.
-    bandwidth: Option<Size>,
 }
 
 impl Default for ConnectProxyConfig {
     fn default() -> Self {
-        let (realm, idle_timeout) = (Realm::default(), Duration::from_secs(600));
-        Self { realm, udp: true, idle_timeout, bandwidth: None }
+        Self { realm: Realm::default(), udp: true }
     }
 }
 
 /// A forward proxy in a webapp.
 #[derive(Debug)]
 pub struct ConnectProxy {
-    challenge: HeaderValue,
-    udp: bool,
-    idle: Duration,
-    rate: Option<NonZeroU64>,
-    clients: AccessList,
-    users: Option<UserList>,
-    destinations: Destinations,
-    counters: Arc<Counters>,
+    config: ConnectProxyConfig,
+    proxying: Arc<Proxying>,
 }
 
 /// What a client wants.
@@ -104,64 +90,46 @@ enum Wanted {
 
 impl Component for ConnectProxy {
     const SIGN: &'static str = "connectProxy";
-    type Config = (ConnectProxyConfig, AccessConfig, UsersConfig, DestinationsConfig);
+    type Config = (ConnectProxyConfig, TokensConfig, ProxyConfig);
 
-    fn create(
-        (config, access, users, destinations): Self::Config,
-        cx: &mut CreateCx<'_>,
-    ) -> Result<Self> {
-        let cores = cx.cores();
-        let anonymous = users.is_empty();
-        let users = if anonymous { None } else { Some(UserList::create(users, cx)?) };
-        let access = if anonymous { access.or_local() } else { access };
-        Ok(Self {
-            challenge: config.realm.challenge("Basic", ", charset=\"UTF-8\""),
-            udp: config.udp,
-            idle: config.idle_timeout,
-            rate: config.bandwidth.and_then(|bytes| NonZeroU64::new(bytes.0)),
-            clients: AccessList::create(access, cx)?,
-            users,
-            destinations: Destinations::create(destinations, cx)?,
-            counters: cx.keep(|| Counters::new(cores)),
-        })
+    fn create((config, tokens, proxy): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
+        Ok(Self { config, proxying: Arc::new(Proxying::create(proxy, tokens, cx)?) })
     }
 }
 
 impl Lifecycle for ConnectProxy {
     fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
-        self.clients.prepare(cx)?;
-        self.users.as_ref().map_or(Ok(()), |users| users.prepare(cx))
+        self.proxying.prepare(cx)
     }
 
     async fn run(&self, cx: &Run) {
-        match &self.users {
-            Some(users) => drop(tokio::join!(self.clients.run(cx), users.run(cx))),
-            None => self.clients.run(cx).await,
-        }
+        self.proxying.run(cx).await;
     }
 
     fn measure(&self, out: &mut Measures) {
-        self.counters.measure(out);
+        self.proxying.counters().measure(out);
     }
 }
 
 impl Socklet for ConnectProxy {
     async fn accept(&self, req: &mut Request) -> Reply {
         let wanted = match wanted(req) {
-            Some(Ok(Wanted::Datagrams(..))) if !self.udp => return StatusCode::FORBIDDEN.into(),
+            Some(Ok(Wanted::Datagrams(..))) if !self.config.udp => {
+                return StatusCode::FORBIDDEN.into();
+            }
             Some(Ok(wanted)) => wanted,
             Some(Err(status)) => return status.into(),
             None => return Reply::Next,
         };
-        if !self.clients.allows(req.remote_ip()) {
-            self.counters.denied.add(1);
+        if !self.proxying.serves(req.remote_ip()) {
             return StatusCode::FORBIDDEN.into();
         }
-        let field = req.headers().get(PROXY_AUTHORIZATION);
-        let said = field.and_then(|field| Credentials::of_basic(field.as_bytes()));
-        let user = match self.log_in(said).await {
-            Ok(user) => user,
-            Err(refused) => return refused.into(),
+        let field = req.headers().get(PROXY_AUTHORIZATION).map(HeaderValue::as_bytes);
+        let user = match self.proxying.authorize(field).await {
+            // Whom a handlet has let in before may be known, too.
+            Ok(user) => user.or_else(|| req.user().map(str::to_owned)),
+            Err(Unknown::Refused) => return self.challenge().into(),
+            Err(Unknown::Busy) => return StatusCode::SERVICE_UNAVAILABLE.into(),
         };
         let opened = match wanted {
             Wanted::Stream(host, port) => self.open_stream(&host, port, user.as_deref()).await,
@@ -171,33 +139,19 @@ impl Socklet for ConnectProxy {
         };
         match opened {
             Ok(response) => response.into(),
-            Err(why) => {
-                if matches!(why, NoWay::Denied) {
-                    self.counters.denied.add(1);
-                }
-                why.status().into()
-            }
+            Err(why) => why.status().into(),
         }
     }
 }
 
 impl ConnectProxy {
-    /// Who the client is, if it has to say so.
-    async fn log_in(&self, said: Option<Credentials>) -> Result<Option<String>, Response> {
-        let Some(users) = &self.users else { return Ok(None) };
-        let known = match &said {
-            Some(said) => users.check(said).await,
-            None => Ok(false),
-        };
-        match known {
-            Ok(true) => Ok(said.map(|said| said.name)),
-            Ok(false) => {
-                self.counters.denied.add(1);
-                let refused = Response::from(StatusCode::PROXY_AUTHENTICATION_REQUIRED);
-                Err(refused.field(PROXY_AUTHENTICATE, self.challenge.clone()))
-            }
-            Err(_) => Err(StatusCode::SERVICE_UNAVAILABLE.into()),
-        }
+    /// The answer to a client that has to say who it is.
+    fn challenge(&self) -> Response {
+        let refused = Response::from(StatusCode::PROXY_AUTHENTICATION_REQUIRED);
+        let challenges = self.proxying.challenges(&self.config.realm);
+        challenges
+            .into_iter()
+            .fold(refused, |refused, challenge| refused.field(PROXY_AUTHENTICATE, challenge))
     }
 
     async fn open_stream(
@@ -206,17 +160,11 @@ impl ConnectProxy {
         port: u16,
         user: Option<&str>,
     ) -> Result<Response, NoWay> {
-        let mut other = self.destinations.dial(host, port, user).await?;
-        let relay = Relay { rate: self.rate, ..Relay::new(self.idle) };
-        let counters = self.counters.clone();
+        let mut other = self.proxying.dial(host, port, user).await?;
+        let proxying = self.proxying.clone();
         Ok(Response::upgrade(move |mut conn| async move {
-            let mut passed = Relayed::default();
-            let end = relay.run(&mut conn, &mut other, Bytes::new(), &mut passed).await;
-            counters.passed(passed);
-            if end.is_err() {
-                conn.reset();
-                other.reset();
-            }
+            // How it ends, both have seen.
+            let _ = proxying.relay(&mut conn, &mut other, Bytes::new(), Ends::Both).await;
         }))
     }
 
@@ -226,13 +174,14 @@ impl ConnectProxy {
         port: u16,
         user: Option<&str>,
     ) -> Result<Response, NoWay> {
-        let found = self.destinations.find(host, port, user).await?;
+        let found = self.proxying.find(host, port, user).await?;
         let Some(&to) = found.first() else { return Err(NoWay::Unresolved) };
         let socket = connect(to).await.map_err(NoWay::Unreachable)?;
-        let (counters, idle) = (self.counters.clone(), self.idle);
+        let proxying = self.proxying.clone();
         let response = Response::upgrade(move |conn| async move {
-            counters.opened.add(1);
-            pass(conn.into_datagrams(), &socket, &counters, idle).await;
+            proxying.counters().opened.add(1);
+            let (client, counters) = (conn.into_datagrams(), proxying.counters());
+            pass(client, &socket, counters, proxying.idle()).await;
         });
         Ok(response
             .field(UPGRADE, HeaderValue::from_static("connect-udp"))

@@ -5,10 +5,13 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use hemi_proto::capsule;
+use hemi_test::TempDir;
 use hemi_test::peer::modules::python;
 use hemi_test::tls::{Authority, KeyKind};
 use http::{Method, Request, StatusCode};
@@ -72,13 +75,18 @@ async fn ask(
     (head.status, send, recv)
 }
 
+/// A request for a stream, with this field `proxy-authorization`.
 fn connect_to(at: SocketAddr, login: Option<&str>) -> Request<()> {
     let mut request = Request::builder().method(Method::CONNECT).uri(at.to_string());
     if let Some(login) = login {
-        let login = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, login);
-        request = request.header("proxy-authorization", format!("Basic {login}"));
+        request = request.header("proxy-authorization", login);
     }
     request.body(()).unwrap()
+}
+
+fn basic(login: &str) -> String {
+    let login = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, login);
+    format!("Basic {login}")
 }
 
 async fn read_all(mut recv: RecvStream) -> Vec<u8> {
@@ -120,16 +128,83 @@ fn streams_go_over_http_2() {
 #[test]
 fn only_who_logs_in_gets_through() {
     let origin = site("", "rule { .returnCode = 200  .returnText = $uri }");
-    let proxy = proxy(&crate::forward_proxies::users(), "", H2);
+    let dir = TempDir::new().unwrap();
+    let tokens = dir.write("tokens", "mia:abcdefghijklmnop\ntom:qrstuvwxyz0123456789").unwrap();
+    let properties = format!(
+        "{} .tokenFile = \"{}\"  .userHosts = [\"tom\": (\"10.0.0.0/8\")]",
+        crate::forward_proxies::users(),
+        tokens.display()
+    );
+    let proxy = proxy(&properties, "", H2);
+    let logins = [
+        (None, 407),
+        (Some(basic("mia:wrong")), 407),
+        (Some(basic("mia:secret")), 200),
+        (Some("bearer abcdefghijklmnop".to_owned()), 200),
+        (Some("bearer abcdefghijklmnoq".to_owned()), 407),
+        (Some("bearer qrstuvwxyz0123456789".to_owned()), 403),
+    ];
     block_on(async {
         let mut client = connect(&proxy).await;
-        for (login, expected) in [(None, 407), (Some("mia:wrong"), 407), (Some("mia:secret"), 200)]
-        {
-            let (status, ..) = ask(&mut client, connect_to(origin.addr(), login)).await;
-            assert_eq!(status, expected, "{login:?}");
+        for (login, expected) in &logins {
+            let (status, ..) = ask(&mut client, connect_to(origin.addr(), login.as_deref())).await;
+            assert_eq!(status, *expected, "{login:?}");
         }
         let page = Request::builder().uri(format!("http://{}/", proxy.addr())).body(()).unwrap();
         assert_eq!(ask(&mut client, page).await.0, 200);
+    });
+    // The same for datagrams, over HTTP/1.1.
+    for (login, expected) in [(None, 407), (Some("bearer abcdefghijklmnop"), 101)] {
+        let mut client = proxy.connect();
+        let lines = "Host: x\r\nConnection: upgrade\r\nUpgrade: connect-udp\r\n";
+        let login =
+            login.map_or(String::new(), |login| format!("Proxy-Authorization: {login}\r\n"));
+        let path = "/.well-known/masque/udp/127.0.0.1/9/";
+        client.send(format!("GET {path} HTTP/1.1\r\n{lines}{login}\r\n")).unwrap();
+        let answer = client.read_response_to_head().unwrap();
+        assert_eq!(answer.status, expected);
+        if expected == 407 {
+            let schemes: Vec<_> = answer.header_values("proxy-authenticate").collect();
+            assert!(schemes[0].starts_with("Basic ") && schemes[1].starts_with("Bearer "));
+        }
+    }
+}
+
+#[test]
+fn signed_tokens_let_in_too() {
+    let origin = site("", "rule { .returnCode = 200  .returnText = $uri }");
+    let secret = "a secret of thirty-two bytes, or more";
+    let sign = |user: &str| {
+        let encode = |text: &str| base64::Engine::encode(&URL_SAFE_NO_PAD, text);
+        let claims = format!("{{\"sub\":\"{user}\",\"exp\":4102444800}}");
+        let signed = format!("{}.{}", encode("{\"alg\":\"HS256\"}"), encode(&claims));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        let tag = hmac::sign(&key, signed.as_bytes());
+        format!("Bearer {signed}.{}", base64::Engine::encode(&URL_SAFE_NO_PAD, tag))
+    };
+    let proxy = load(
+        1,
+        &format!(
+            r#"stage {{
+                webapp "w" {{ .hostnames = ("*")
+                    rule {{
+                        jwtAuth {{ .secret = "{secret}"  .proxy = true }}
+                        connectProxy {{ .allow = ("all")  .allowHosts = ("127.0.0.0/8")  .userHosts = ["tom": ("10.0.0.0/8")] }}
+                    }} }}
+                httpxServer "main" {{ .address = "127.0.0.1:0"  .webapps = ("w")  {H2} }}
+            }}"#
+        ),
+    )
+    .unwrap_or_else(|e| panic!("{e}"));
+    block_on(async {
+        let mut client = connect(&proxy).await;
+        let forged = sign("mia").replace("Bearer e", "Bearer f");
+        for (login, expected) in
+            [(None, 407), (Some(forged), 407), (Some(sign("mia")), 200), (Some(sign("tom")), 403)]
+        {
+            let (status, ..) = ask(&mut client, connect_to(origin.addr(), login.as_deref())).await;
+            assert_eq!(status, expected, "{login:?}");
+        }
     });
 }
 

@@ -2,12 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use hemi_test::raw::Client;
 use hemi_test::tls::{Authority, KeyKind};
-use hemi_test::{eventually, peer};
+use hemi_test::{TempDir, eventually, peer};
 
 use crate::server::{Running, load, site};
 
@@ -144,6 +145,60 @@ fn who_does_not_log_in_goes_nowhere() {
     assert_eq!(status(&["-U", "mia:wrong"]), Ok("407".into()));
     assert_eq!(status(&["-U", "tom:secret"]), Ok("403".into()));
     assert_eq!(status(&[]), Ok("407".into()));
+}
+
+#[test]
+fn tokens_let_in_and_are_read_again() {
+    if peer("curl").is_none() {
+        return;
+    }
+    let origin = origin();
+    let dir = TempDir::new().unwrap();
+    let file = dir.write("tokens", "# the first\nmia:0123456789abcdef\n").unwrap();
+    let properties =
+        |file: &Path| format!("{LOCAL} .tokenFile = \"{}\" .allow = (\"all\")", file.display());
+    let proxy = proxy("tunnelServer", &properties(&file));
+    let (via, url) = (format!("http://{}", proxy.addr()), format!("http://{}/", origin.addr()));
+    let status = |token: &str, more: &[&str]| {
+        let field = format!("Proxy-Authorization: Bearer {token}");
+        let base = ["-x", &via, "-o", "/dev/null", "-w", "%{http_code} %{http_connect}"];
+        curl(&[&base[..], &["--proxy-header", &field], more, &[&url]].concat())
+    };
+    assert_eq!(status("0123456789abcdef", &[]), Ok("200 000".into()));
+    assert_eq!(status("0123456789abcdef", &["-p"]), Ok("200 200".into()));
+    assert_eq!(status("0123456789abcdee", &[]), Ok("407 000".into()));
+    assert_eq!(status("0123456789abcde", &[]), Ok("407 000".into()));
+    // Nobody has said a name that has a password here.
+    let basic = curl(&[
+        "-x",
+        &via,
+        "-U",
+        "mia:0123456789abcdef",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        &url,
+    ]);
+    assert_eq!(basic, Ok("407".into()));
+    std::fs::write(&file, "mia:fedcba9876543210\n").unwrap();
+    let changed = || status("fedcba9876543210", &[]) == Ok("200 000".into());
+    assert!(eventually(Duration::from_secs(60), changed));
+    assert_eq!(status("0123456789abcdef", &[]), Ok("407 000".into()));
+    for (text, why) in [
+        ("mia:short", "1: the token is too short"),
+        ("0123456789abcdef", "1: no `name:token`"),
+        ("mia:0123456789abcde\"f", "1: a token has letters"),
+        ("a:0123456789abcdef\nb:0123456789abcdef", "2: the token is somebody's already"),
+    ] {
+        let bad = dir.write("bad", text).unwrap();
+        let text = format!(
+            "stage {{ tunnelServer \"t\" {{ .address = \"127.0.0.1:0\" {} }} }}",
+            properties(&bad)
+        );
+        let error = load(1, &text).err().unwrap().to_string();
+        assert!(error.contains(why), "{error}");
+    }
 }
 
 #[test]

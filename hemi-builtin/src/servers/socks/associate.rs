@@ -10,6 +10,7 @@ use hemi_proto::socks::{Host, Reply, put_datagram_head, read_datagram};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UdpSocket;
 
+use super::super::proxying::{Counters, Proxying};
 use super::{Session, Unserved, Version};
 
 /// Bytes of a datagram, at most.
@@ -25,7 +26,7 @@ pub(super) async fn run(session: &mut Session, version: Version) -> Result<(), U
     let v4 = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
     let v6 = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).await.ok();
     session.reply(version, Reply::Succeeded, inner.local_addr()?).await?;
-    session.shared.counters.opened.add(1);
+    session.proxy.proxying.counters().opened.add(1);
     let mut association = Association {
         client_ip: session.peer.ip(),
         client: None,
@@ -34,7 +35,8 @@ pub(super) async fn run(session: &mut Session, version: Version) -> Result<(), U
         buf: vec![0; DATAGRAM],
         out: BytesMut::new(),
     };
-    let (shared, user) = (session.shared.clone(), session.user.clone());
+    let (proxy, user) = (session.proxy.clone(), session.user.clone());
+    let (proxying, counters) = (&proxy.proxying, proxy.proxying.counters());
     let mut control = [0; 64];
     loop {
         let event = async {
@@ -49,28 +51,28 @@ pub(super) async fn run(session: &mut Session, version: Version) -> Result<(), U
                 ready = readable(v6.as_ref()) => ready.map(|()| Event::OuterV6),
             }
         };
-        let Some(event) = within(shared.idle, event).await else { return Ok(()) };
+        let Some(event) = within(proxying.idle(), event).await else { return Ok(()) };
         match event? {
             Event::Nothing => {}
             Event::End => return Ok(()),
             Event::Inner => {
                 let Ok((len, from)) = inner.try_recv_from(&mut association.buf) else { continue };
-                match association.outbound(len, from, &shared, user.as_deref()).await {
+                match association.outbound(len, from, proxying, user.as_deref()).await {
                     Some((to, data)) => {
                         let socket = if to.is_ipv4() { Some(&v4) } else { v6.as_ref() };
                         let sent = socket.map(|socket| socket.try_send_to(data, to));
                         match sent {
-                            Some(Ok(sent)) => shared.counters.received.add(sent as u64),
-                            _ => shared.counters.dropped.add(1),
+                            Some(Ok(sent)) => counters.received.add(sent as u64),
+                            _ => counters.dropped.add(1),
                         }
                     }
-                    None => shared.counters.dropped.add(1),
+                    None => counters.dropped.add(1),
                 }
             }
-            Event::Outer => association.inbound(&v4, &inner, &shared),
+            Event::Outer => association.inbound(&v4, &inner, counters),
             Event::OuterV6 => {
                 if let Some(v6) = &v6 {
-                    association.inbound(v6, &inner, &shared);
+                    association.inbound(v6, &inner, counters);
                 }
             }
         }
@@ -110,7 +112,7 @@ impl Association {
         &mut self,
         len: usize,
         from: SocketAddr,
-        shared: &super::Shared,
+        proxying: &Proxying,
         user: Option<&str>,
     ) -> Option<(SocketAddr, &[u8])> {
         let of_client = match self.client {
@@ -127,10 +129,7 @@ impl Association {
             Some(known) => *known,
             None if self.hosts.len() >= HOSTS => None,
             None => {
-                let found = shared.destinations.find(&key.0, port, user).await;
-                if found.is_err() {
-                    shared.counters.denied.add(1);
-                }
+                let found = proxying.find(&key.0, port, user).await;
                 let to = found.ok().and_then(|found| found.first().copied());
                 self.hosts.insert(key, to);
                 self.known.extend(to);
@@ -141,17 +140,17 @@ impl Association {
     }
 
     /// Passes on what has come from outside, if the client has sent there.
-    fn inbound(&mut self, outer: &UdpSocket, inner: &UdpSocket, shared: &super::Shared) {
+    fn inbound(&mut self, outer: &UdpSocket, inner: &UdpSocket, counters: &Counters) {
         let Ok((len, from)) = outer.try_recv_from(&mut self.buf) else { return };
         let Some(client) = self.client.filter(|_| self.known.contains(&from)) else {
-            return shared.counters.dropped.add(1);
+            return counters.dropped.add(1);
         };
         self.out.clear();
         put_datagram_head(&mut self.out, from);
         self.out.extend_from_slice(&self.buf[..len]);
         match inner.try_send_to(&self.out, client) {
-            Ok(_) => shared.counters.sent.add(len as u64),
-            Err(_) => shared.counters.dropped.add(1),
+            Ok(_) => counters.sent.add(len as u64),
+            Err(_) => counters.dropped.add(1),
         }
     }
 }
