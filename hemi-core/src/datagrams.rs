@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use quinn::udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
 };
@@ -210,12 +212,27 @@ impl Port {
         contents: &[u8],
         segment_size: Option<usize>,
     ) -> io::Result<bool> {
+        if self.connected && segment_size.is_none() {
+            return self.send_on(contents);
+        }
         let transmit =
             Transmit { destination: to, ecn: None, contents, segment_size, src_ip: from };
         match self.state.try_send(UdpSockRef::from(self.socket.get_ref()), &transmit) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(e) => Err(e),
+        }
+    }
+
+    /// Sends one to the other end: the system knows the way by now, and looks for it only if it is told where to.
+    fn send_on(&self, datagram: &[u8]) -> io::Result<bool> {
+        loop {
+            return match rustix::net::send(self.socket.get_ref(), datagram, SendFlags::DONTWAIT) {
+                Ok(_) => Ok(true),
+                Err(Errno::AGAIN) => Ok(false),
+                Err(Errno::INTR) => continue,
+                Err(e) => Err(e.into()),
+            };
         }
     }
 }
