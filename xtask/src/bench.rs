@@ -126,14 +126,14 @@ fn measure(plan: &Plan, bench: &Bench, row: &Row) -> Result<Outcome> {
         Measure::Cpu { load, .. } => {
             let running = bench.start_all(row, &plan.servers(row)?)?;
             for server in &running {
-                load::run(server.addr(), load, 1)?;
+                load::run(server, load, 1)?;
             }
             let mut rounds: Vec<Vec<Round>> = running.iter().map(|_| Vec::new()).collect();
             for _ in 0..plan.rounds {
                 for (server, rounds) in running.iter().zip(&mut rounds) {
                     let pids = server.pids();
                     let before = CpuTime::of(&pids);
-                    let done = load::run(server.addr(), load, plan.seconds)?;
+                    let done = load::run(server, load, plan.seconds)?;
                     let spent = CpuTime::of(&pids).since(before);
                     servers_time += spent;
                     let cpu = spent.as_secs_f64() * 1e6 / done.requests.max(1) as f64;

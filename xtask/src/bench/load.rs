@@ -10,7 +10,7 @@ use hemi_test::TempDir;
 
 use super::CLIENT_CORE;
 use super::rows::{Content, Load, Over, Style};
-use super::servers::package_binary;
+use super::servers::{RELAY_CLIENT, Running, package_binary};
 use crate::Result;
 use crate::cargo::{command, pinned, stdout_of};
 
@@ -27,8 +27,11 @@ pub(super) struct Done {
 }
 
 /// Puts a server under this load.
-pub(super) fn run(addr: SocketAddr, load: &Load, seconds: u32) -> Result<Done> {
+pub(super) fn run(server: &Running, load: &Load, seconds: u32) -> Result<Done> {
+    let addr = server.addr();
     match load.style {
+        Style::Datagrams(at_once) => return run_datagrams(addr, load, at_once, seconds),
+        Style::ByProxy => return run_by_proxy(server, load, seconds),
         Style::WebSocket(at_once) => return run_websocket(addr, load, at_once, seconds),
         Style::Http2(streams) => return run_http2(addr, load, streams, None, seconds),
         Style::Grpc(streams) => return run_grpc(addr, load, streams, seconds),
@@ -70,6 +73,26 @@ fn run_websocket(addr: SocketAddr, load: &Load, at_once: u32, seconds: u32) -> R
     command.arg(client).arg(addr.to_string()).arg(load.path);
     command.args([load.connections, at_once, seconds].map(|number| number.to_string()));
     stdout_of(&mut command)?.parse()
+}
+
+/// Load from `bench-relay`, by datagrams, which it takes for requests when they are back.
+fn run_datagrams(addr: SocketAddr, load: &Load, at_once: u32, seconds: u32) -> Result<Done> {
+    let numbers = [load.connections, at_once, seconds].map(|number| number.to_string());
+    run_relay(["udp".to_owned(), addr.to_string()].into_iter().chain(numbers))
+}
+
+/// The same that asks the origin by way of a proxy.
+fn run_by_proxy(server: &Running, load: &Load, seconds: u32) -> Result<Done> {
+    let origin = server.origin().ok_or("the row is about what is passed on")?;
+    let words = [server.way(), &server.addr().to_string(), &origin.to_string(), load.path];
+    let numbers = [load.connections, seconds].map(|number| number.to_string());
+    run_relay(words.map(str::to_owned).into_iter().chain(numbers))
+}
+
+fn run_relay(arguments: impl Iterator<Item = String>) -> Result<Done> {
+    static CLIENT: OnceLock<PathBuf> = OnceLock::new();
+    let client = client(&CLIENT, RELAY_CLIENT)?;
+    stdout_of(pinned(CLIENT_CORE).arg(client).args(arguments))?.parse()
 }
 
 /// Load from h2load, which writes a line for each answer.

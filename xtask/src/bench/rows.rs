@@ -76,6 +76,11 @@ pub(super) enum Style {
     Rpcx(u32),
     /// The same by HRPC, from servers that speak it.
     Hrpc(u32),
+    /// Datagrams there and back instead, this many at once, then all that come back.
+    Datagrams(u32),
+    /// Each after the answer to the one before, on connections to the origin that the server has opened as a proxy, or
+    /// relays without being asked.
+    ByProxy,
     /// Calls of gRPC, by this many callers on each connection, each after the answer to the one before, by h2load.
     Grpc(u32),
 }
@@ -386,6 +391,42 @@ pub(super) const ROWS: &[Row] = &[
         measure: proxy(Load { style: Style::OneEach, ..Load::get("/hello") }, 1.05),
     },
     Row {
+        name: "relay-udp",
+        what: "datagram of 100 bytes, relayed there and back, one at once by each client",
+        subject: OURS,
+        measure: datagrams(64, 1),
+    },
+    Row {
+        name: "relay-udp-16",
+        what: "datagram of 100 bytes, relayed there and back, 16 at once by each client",
+        subject: OURS,
+        measure: datagrams(8, 16),
+    },
+    Row {
+        name: "socks-hello",
+        what: "12-byte answer of an origin, by way of SOCKS 5, against the same relayed",
+        subject: "gorox-socks",
+        measure: by_proxy("/hello", 64),
+    },
+    Row {
+        name: "socks-100k",
+        what: "file of 100 KiB of an origin, by way of SOCKS 5, against the same relayed",
+        subject: "gorox-socks",
+        measure: by_proxy("/100k.txt", 16),
+    },
+    Row {
+        name: "connect-hello",
+        what: "12-byte answer of an origin, by way of CONNECT, against the same relayed",
+        subject: "gorox-connect",
+        measure: by_proxy("/hello", 64),
+    },
+    Row {
+        name: "connect-100k",
+        what: "file of 100 KiB of an origin, by way of CONNECT, against the same relayed",
+        subject: "gorox-connect",
+        measure: by_proxy("/100k.txt", 16),
+    },
+    Row {
         name: "proxy-tls",
         what: "12-byte answer of an origin, passed on over TLS 1.3",
         subject: OURS,
@@ -443,6 +484,17 @@ impl Load {
 const fn cpu(path: &'static str, style: Style, bar: f64) -> Measure {
     let (load, bar) = (Load { style, ..Load::get(path) }, Bar::Ratio(bar));
     Measure::Cpu { load, bar, against: &["nginx"] }
+}
+
+const fn datagrams(clients: u32, at_once: u32) -> Measure {
+    let style = Style::Datagrams(at_once);
+    let load = Load { style, connections: clients, ..Load::get("") };
+    Measure::Cpu { load, bar: Bar::Ratio(1.2), against: &["nginx"] }
+}
+
+const fn by_proxy(path: &'static str, connections: u32) -> Measure {
+    let load = Load { style: Style::ByProxy, connections, ..Load::get(path) };
+    Measure::Cpu { load, bar: Bar::Ratio(0.95), against: &[OURS] }
 }
 
 const fn tls(path: &'static str, style: Style, bar: f64) -> Measure {

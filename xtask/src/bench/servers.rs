@@ -32,8 +32,8 @@ pub(super) struct Server {
     /// Its best config for each row, in `bench/`. It takes no part in the others. In a config,
     /// `@PORT@` is the port to listen on, `@ROOT@` the directory of the files, and `@ECDSA@`, `@ECDSA_KEY@`,
     /// `@RSA@` and `@RSA_KEY@` are certificates and their keys. Where it says `@ORIGIN@`, an origin runs, whose
-    /// address that is, and `@ORIGIN_PORT@` its port; where `@FPM@`, PHP-FPM does; `@BOTH@` is a file with
-    /// certificate and key.
+    /// address that is, and `@ORIGIN_PORT@` its port; where `@FPM@`, PHP-FPM does; where `@ECHO@`, who sends datagrams
+    /// back; `@BOTH@` is a file with certificate and key.
     configs: &'static [(&'static [&'static str], &'static str)],
 }
 
@@ -60,6 +60,16 @@ const PROXY: &[&str] = &["proxy-hello", "proxy-100k", "proxy-10m"];
 
 /// The rows about connections that are relayed below HTTP.
 const RELAY: &[&str] = &["relay-hello", "relay-100k", "relay-10m", "relay-close"];
+
+/// The rows about datagrams that are relayed.
+const DATAGRAMS: &[&str] = &["relay-udp", "relay-udp-16"];
+
+/// The rows about forward proxies.
+const SOCKS: &[&str] = &["socks-hello", "socks-100k"];
+const CONNECT: &[&str] = &["connect-hello", "connect-100k"];
+
+/// The package that has clients for rows about relays, and what is behind.
+pub(super) const RELAY_CLIENT: &str = "bench-relay";
 
 const SERVERS: &[Server] = &[
     Server {
@@ -94,6 +104,9 @@ const SERVERS: &[Server] = &[
             (&["tls-rsa"], "gorox-tls-rsa.conf"),
             (PROXY, "gorox-proxy.conf"),
             (RELAY, "gorox-relay.conf"),
+            (SOCKS, "gorox-relay.conf"),
+            (CONNECT, "gorox-relay.conf"),
+            (DATAGRAMS, "gorox-udp.conf"),
             (&["proxy-tls"], "gorox-proxy-tls.conf"),
             (&["proxy-http2-32"], "gorox-proxy-http2.conf"),
             (&["proxy-nodes"], "gorox-proxy.conf"),
@@ -114,6 +127,20 @@ const SERVERS: &[Server] = &[
         arguments: &["serve", "--single", "--config", "@CONFIG@"],
         version: &["version"],
         configs: &[(&["relay-sni"], "gorox-sni.conf")],
+    },
+    Server {
+        name: "gorox-socks",
+        source: Source::Package("gorox"),
+        arguments: &["serve", "--single", "--config", "@CONFIG@"],
+        version: &["version"],
+        configs: &[(SOCKS, "gorox-socks.conf")],
+    },
+    Server {
+        name: "gorox-connect",
+        source: Source::Package("gorox"),
+        arguments: &["serve", "--single", "--config", "@CONFIG@"],
+        version: &["version"],
+        configs: &[(CONNECT, "gorox-connect.conf")],
     },
     Server {
         name: "gorox-log",
@@ -218,6 +245,7 @@ const SERVERS: &[Server] = &[
             ),
             (PROXY, "peers/nginx-proxy.conf"),
             (RELAY, "peers/nginx-relay.conf"),
+            (DATAGRAMS, "peers/nginx-udp.conf"),
             (&["proxy-tls"], "peers/nginx-proxy-tls.conf"),
             (&["proxy-http2-32"], "peers/nginx-proxy-http2.conf"),
             (&["fcgi-hello"], "peers/nginx-fcgi.conf"),
@@ -273,6 +301,8 @@ pub(super) struct Bench {
     origin: OnceCell<(Program, TempDir)>,
     /// Who runs scripts, the same way.
     fpm: OnceCell<(Program, TempDir)>,
+    /// Who sends datagrams back.
+    echo: OnceCell<(Program, TempDir)>,
 }
 
 /// A server that can be started.
@@ -286,6 +316,10 @@ struct Ready {
 pub(super) struct Running {
     /// How it's called in the results: its name, or another where it runs against itself.
     label: String,
+    /// How a client asks it for connections to the origin.
+    way: &'static str,
+    /// Where that is, if there is one.
+    origin: Option<SocketAddr>,
     program: Program,
     _dir: TempDir,
 }
@@ -315,8 +349,8 @@ impl Bench {
             .try_fold(site, |site, dir| site.file(format!("{dir}/page.html"), page(20 << 10)))?;
         let ca = Authority::new("bench");
         let [ecdsa, rsa] = [KeyKind::Ecdsa, KeyKind::Rsa].map(|kind| ca.server(&["bench"], kind));
-        let (origin, fpm) = (OnceCell::new(), OnceCell::new());
-        Ok(Self { ready, missing, site, ca, ecdsa, rsa, origin, fpm })
+        let (origin, fpm, echo) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Ok(Self { ready, missing, site, ca, ecdsa, rsa, origin, fpm, echo })
     }
 
     /// What clients over TLS need.
@@ -370,7 +404,13 @@ impl Bench {
         }));
         let program = Program::start(command, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
             .map_err(|error| format!("{}: {error}", server.name))?;
-        Ok(Some(Running { label: server.name.to_owned(), program, _dir: dir }))
+        let way = match server.name {
+            "gorox-socks" => "socks5",
+            "gorox-connect" => "connect",
+            _ => "none",
+        };
+        let origin = self.origin.get().map(|(program, _)| program.addr());
+        Ok(Some(Running { label: server.name.to_owned(), way, origin, program, _dir: dir }))
     }
 
     /// The text of a config.
@@ -381,6 +421,9 @@ impl Bench {
             let origin = self.origin()?;
             text = text.replace("@ORIGIN@", &origin.to_string());
             text = text.replace("@ORIGIN_PORT@", &origin.port().to_string());
+        }
+        if text.contains("@ECHO@") {
+            text = text.replace("@ECHO@", &self.echo()?.to_string());
         }
         if text.contains("@FPM@") {
             text = text.replace("@FPM@", &self.fpm()?.to_string());
@@ -401,27 +444,34 @@ impl Bench {
 
     /// Where nginx answers what is passed on.
     fn origin(&self) -> Result<SocketAddr> {
+        let nginx = || installed("nginx");
         let arguments = ["-e", "stderr", "-p", "@DIR@", "-c"];
-        self.behind(&self.origin, "nginx", &arguments, "peers/nginx-origin.conf")
+        self.behind(&self.origin, nginx, &arguments, "peers/nginx-origin.conf")
     }
 
     /// Where PHP-FPM runs scripts.
     fn fpm(&self) -> Result<SocketAddr> {
-        self.behind(&self.fpm, "php-fpm8.2", &["-nRF", "-y"], "peers/php-fpm.conf")
+        let fpm = || installed("php-fpm8.2");
+        self.behind(&self.fpm, fpm, &["-nRF", "-y"], "peers/php-fpm.conf")
+    }
+
+    /// Where datagrams are sent back.
+    fn echo(&self) -> Result<SocketAddr> {
+        self.behind(&self.echo, || package_binary(RELAY_CLIENT), &["echo"], "peers/echo.conf")
     }
 
     /// Where a program answers what is passed on, on the client's core; it is started if it does not run yet.
     fn behind(
         &self,
         place: &OnceCell<(Program, TempDir)>,
-        name: &str,
+        binary: impl Fn() -> Result<PathBuf>,
         arguments: &[&str],
         config: &str,
     ) -> Result<SocketAddr> {
         if let Some((program, _)) = place.get() {
             return Ok(program.addr());
         }
-        let binary = peer::find(name).ok_or_else(|| format!("rows about proxies need {name}"))?;
+        let binary = binary()?;
         let (dir, port) = (TempDir::new()?, free_port()?);
         let config = dir.write("origin.conf", self.fill_in(config, &dir, port)?)?;
         let mut command = pinned(CLIENT_CORE);
@@ -441,6 +491,16 @@ impl Running {
 
     pub(super) fn addr(&self) -> SocketAddr {
         self.program.addr()
+    }
+
+    /// Where the origin is, if it passes on what is for that.
+    pub(super) fn origin(&self) -> Option<SocketAddr> {
+        self.origin
+    }
+
+    /// How it is asked for connections to that.
+    pub(super) fn way(&self) -> &'static str {
+        self.way
     }
 
     /// All its processes.
@@ -477,6 +537,10 @@ fn page(len: usize) -> String {
     }
     page.truncate(len);
     page
+}
+
+fn installed(name: &str) -> Result<PathBuf> {
+    Ok(peer::find(name).ok_or_else(|| format!("rows about proxies need {name}"))?)
 }
 
 fn binary(server: &Server) -> Result<Option<PathBuf>> {

@@ -32,6 +32,7 @@ const RULES: &[(&str, May)] = &[
     ("bench-app", May::UseAll),
     ("bench-axum", May::Use(&[])),
     ("bench-h3load", May::Use(&[])),
+    ("bench-relay", May::Use(&[])),
     ("bench-rpc", May::Use(&["hemi-core", "hemi-rpc"])),
     ("bench-tonic", May::Use(&["bench-rpc"])),
     ("bench-tungstenite", May::Use(&[])),
