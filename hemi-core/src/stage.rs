@@ -286,6 +286,12 @@ impl Run {
         &self.shut
     }
 
+    /// Waits until the stage drains, and nothing of it takes connections any more. That is before [`Run::shut`] fires for what
+    /// others still need.
+    pub async fn closed(&self) {
+        self.stage.closed().await;
+    }
+
     /// Fires when the time for that is over.
     #[must_use]
     pub fn stop(&self) -> &Shut {

@@ -167,25 +167,44 @@ impl Conns {
         self.idle.mine().remove(&key(endpoint));
     }
 
-    /// Closes connections that have been idle for too long, until the stage ends.
+    /// Closes connections that have been idle for too long, until the stage ends; once it drains, all that are idle: what
+    /// they go to may be in the same stage, and wait for their ends.
     pub(super) async fn run(&self, run: &Run) {
-        let keep = self.config.keep_time;
-        let rounds = async {
-            loop {
-                tokio::time::sleep((keep / 2).max(Duration::from_secs(1))).await;
-                let now = clock::now();
-                for mut idle in self.idle.each() {
-                    idle.retain(|_, of_node| {
-                        of_node.retain(|idle| now.since(idle.since) <= keep);
-                        !of_node.is_empty()
-                    });
-                }
+        rounds(run, self.config.keep_time, |keep| {
+            let now = clock::now();
+            for mut idle in self.idle.each() {
+                idle.retain(|_, of_node| {
+                    of_node.retain(|idle| now.since(idle.since) < keep);
+                    !of_node.is_empty()
+                });
             }
-        };
-        tokio::select! {
-            () = run.shut().cancelled() => {}
-            () = rounds => {}
+        })
+        .await;
+    }
+}
+
+/// Has connections closed that have been idle for so long, again and again until the stage ends: for any time once it drains.
+pub(super) async fn rounds(run: &Run, keep: Duration, close: impl Fn(Duration)) {
+    let each_second = Duration::from_secs(1);
+    let usual = async {
+        loop {
+            tokio::time::sleep((keep / 2).max(each_second)).await;
+            close(keep);
         }
+    };
+    let all = async {
+        tokio::select! {
+            () = run.closed() => {}
+            () = usual => {}
+        }
+        loop {
+            close(Duration::ZERO);
+            tokio::time::sleep(each_second).await;
+        }
+    };
+    tokio::select! {
+        () = run.shut().cancelled() => {}
+        () = all => {}
     }
 }
 

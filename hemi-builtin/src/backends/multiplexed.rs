@@ -18,7 +18,7 @@ use hemi_web::{Body, Response, SendError, Undelivered};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::conns::{ConnsConfig, key};
+use super::conns::{ConnsConfig, key, rounds};
 
 /// Properties of connections that many requests share.
 #[derive(Clone, Debug, Deserialize, Explain)]
@@ -231,28 +231,22 @@ impl<M: Multiplex> Conns<M> {
         self.groups.each().filter_map(count).sum()
     }
 
-    /// Closes connections that have been idle for too long, until the stage ends; then those that are idle,
-    /// and the others when they are.
+    /// Closes connections that have been idle for too long, until the stage ends; once it drains, all that are idle, and then
+    /// the others when they are.
     pub(super) async fn run(&self, run: &Run) {
-        let rounds = async {
-            loop {
-                tokio::time::sleep((self.config.keep_time / 2).max(Duration::from_secs(1))).await;
-                for mut groups in self.groups.each() {
-                    groups.retain(|_, group| self.keep(group));
-                }
+        rounds(run, self.config.keep_time, |keep| {
+            for mut groups in self.groups.each() {
+                groups.retain(|_, group| self.keep(group, keep));
             }
-        };
-        tokio::select! {
-            () = run.shut().cancelled() => {}
-            () = rounds => {}
-        }
+        })
+        .await;
         for mut groups in self.groups.each() {
             groups.clear();
         }
     }
 
     /// Lets go of what is not to be kept; false if nothing is left.
-    fn keep(&self, group: &Arc<Group<M::Conn>>) -> bool {
+    fn keep(&self, group: &Arc<Group<M::Conn>>, time: Duration) -> bool {
         let (now, mut idle) = (clock::now(), 0);
         let mut conns = group.conns.lock().unwrap_or_else(PoisonError::into_inner);
         conns.retain(|conn| {
@@ -261,7 +255,7 @@ impl<M: Multiplex> Conns<M> {
             }
             idle += 1;
             let since = *conn.idle_since.lock().unwrap_or_else(PoisonError::into_inner);
-            now.since(since) <= self.config.keep_time && idle <= self.config.keep_conns
+            now.since(since) < time && idle <= self.config.keep_conns
         });
         !conns.is_empty() || Arc::strong_count(group) > 1
     }

@@ -45,7 +45,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::proxying::Counters;
-use crate::reverse::{AGAIN, CONN_WINDOW, GIVEN_UP, PROTOCOL, STREAM_WINDOW, Stream, watch};
+use crate::reverse::{AGAIN, CONN_WINDOW, GIVEN_UP, Noted, PROTOCOL, STREAM_WINDOW, Stream, watch};
 
 /// A tunnel that has lasted for so long was no failure.
 const LASTING: Duration = Duration::from_secs(1);
@@ -265,6 +265,8 @@ impl Shared {
     /// Serves by a connection until it is lost, or the stage ends and so does what it carries; tells if the other
     /// end wants another one, for this one will not last.
     async fn serve(self: Arc<Self>, conn: Switched, again: oneshot::Sender<()>, shut: Shut) {
+        let conn = Noted::new(conn);
+        let line = conn.line();
         let handshake = Builder::new()
             .max_concurrent_streams(self.most)
             .initial_window_size(STREAM_WINDOW)
@@ -285,7 +287,7 @@ impl Shared {
         };
         info!(%server, "a tunnel is open");
         let _open = One::of(&self, |shared| &shared.open);
-        let mut watch = std::pin::pin!(watch(conn.ping_pong(), self.keep_alive));
+        let mut watch = std::pin::pin!(watch(conn.ping_pong(), line, self.keep_alive));
         let (mut streams, mut again, mut ends) = (JoinSet::new(), Some(again), false);
         loop {
             tokio::select! {

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use hemi_test::raw::Client;
 use hemi_test::tls::{Authority, KeyKind};
 use hemi_test::{TempDir, eventually};
 
-use crate::server::{Running, load};
+use crate::server::{Running, load, load_by};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -19,6 +20,11 @@ const TOKEN: &str = "correct horse battery staple";
 
 fn start(config: &str) -> Running {
     load(2, config).unwrap_or_else(|e| panic!("{e}\n{config}"))
+}
+
+/// Where the outer end listens, if it is at no port.
+fn edge(dir: &TempDir) -> String {
+    dir.path().join("edge.sock").display().to_string()
 }
 
 fn exposed(dir: &TempDir) -> PathBuf {
@@ -30,7 +36,7 @@ fn outer_config(dir: &TempDir, [tunnel, webapp, server]: [&str; 3]) -> String {
     let exposed = exposed(dir);
     format!(
         r#"stage {{
-            http1Backend "inner" {{ .keepTime = 300ms  node {{ .address = "{0}" }} }}
+            http1Backend "inner" {{ node {{ .address = "{0}" }} }}
             webapp "site" {{ .hostnames = ("*")  {webapp}
                 rule $path == "/metrics" {{ metrics {{}} }}
                 rule $path == "/tunnel" {{ reverseTunnel "t" {{ .expose = "{0}"  {tunnel} }} }}
@@ -198,6 +204,86 @@ fn reloads_of_either_end_lose_nothing() {
     // The last of the tunnels is the only one, in the end.
     assert!(eventually(LONG, || tunnels(&outer) == 1));
     assert_eq!(outer.get("/").text(), "one");
+}
+
+#[test]
+fn what_is_idle_does_not_hold_the_stage_before_a_reload() {
+    let dir = TempDir::new().unwrap();
+    let text = |idle: u32| {
+        let tunnel = format!(".tokens = (\"{TOKEN}\")  .idleTimeout = {idle}h");
+        outer_config(&dir, [&tunnel, "", ""]).replace("127.0.0.1:0", &edge(&dir))
+    };
+    // As long as it likes.
+    let hours = Duration::from_secs(36_000);
+    let mut outer = load_by(2, &text(1), |engine| engine.grace(hours)).unwrap();
+    let to = format!(".toServer = \"unix:{}:/tunnel\"  .token = \"{TOKEN}\"", edge(&dir));
+    let _inner = inner(&dir, "one", &format!("{to}  .retryDelay = 50ms"));
+    let page = || {
+        let mut client = Client::connect_unix(edge(&dir)).unwrap().with_timeout(LONG);
+        client.send("GET / HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n").unwrap();
+        client.read_response().unwrap().text()
+    };
+    assert_eq!(page(), "one");
+    outer.reload(&text(2));
+    assert_eq!(page(), "one");
+    let stages = || outer.engine().status().stages.len();
+    assert!(eventually(Duration::from_secs(120), || stages() == 1), "{}", stages());
+    assert_eq!(page(), "one");
+}
+
+#[test]
+fn a_line_that_is_slow_is_not_taken_for_a_dead_one() {
+    let dir = TempDir::new().unwrap();
+    let exposed = exposed(&dir);
+    let node = UnixListener::bind(dir.path().join("node.sock")).unwrap();
+    let outer = start(&format!(
+        r#"stage {{
+            webapp "site" {{ .hostnames = ("*")
+                rule {{ reverseTunnel "t" {{ .expose = "{}"  .tokens = ("{TOKEN}")  .tunnelKeepAlive = 4s }} }} }}
+            httpxServer "main" {{ .address = "127.0.0.1:0"  .webapps = ("site") }}
+        }}"#,
+        exposed.display(),
+    ));
+    let line = start(&format!(
+        r#"stage {{
+            tcpxBackend "edge" {{ node {{ .address = "{}" }} }}
+            tcpxRouter "main" {{ .address = "127.0.0.1:0"
+                case {{ tcpxProxy {{ .toBackend = "edge"  .bandwidth = 256K }} }} }}
+        }}"#,
+        outer.addr()
+    ));
+    let _inner = start(&format!(
+        r#"stage {{
+            tcpxBackend "local" {{ node {{ .address = "{}" }} }}
+            reverseServer "main" {{ .toBackend = "local"  .toServer = "http://{}/"  .token = "{TOKEN}"
+                .tunnelKeepAlive = 4s }}
+        }}"#,
+        dir.path().join("node.sock").display(),
+        line.addr(),
+    ));
+    // More than is under way at once, by many connections: answers to whether anybody is there are behind that.
+    let (conns, bytes) = (16, vec![b'x'; 256 << 10]);
+    thread::scope(|scope| {
+        for _ in 0..conns {
+            let mut there = UnixStream::connect(&exposed).unwrap();
+            let bytes = &bytes;
+            scope.spawn(move || {
+                there.write_all(bytes).unwrap();
+                there.shutdown(Shutdown::Write).unwrap();
+                // It ends when all has come.
+                assert_eq!(there.read(&mut [0]).unwrap(), 0);
+            });
+        }
+        for _ in 0..conns {
+            let (mut here, _) = node.accept().unwrap();
+            let bytes = &bytes;
+            scope.spawn(move || {
+                let mut got = Vec::new();
+                here.read_to_end(&mut got).unwrap();
+                assert_eq!(got.len(), bytes.len());
+            });
+        }
+    });
 }
 
 #[test]

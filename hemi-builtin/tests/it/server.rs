@@ -21,7 +21,7 @@ pub(crate) struct Running {
 
 /// Loads a config on this many cores.
 pub(crate) fn load(cores: usize, config: &str) -> Result<Running> {
-    load_with(cores, config, |_| ())
+    load_of(cores, config, |_| (), |engine| engine)
 }
 
 /// The same with components more.
@@ -29,6 +29,24 @@ pub(crate) fn load_with(
     cores: usize,
     config: &str,
     more: impl FnOnce(&mut Registry),
+) -> Result<Running> {
+    load_of(cores, config, more, |engine| engine)
+}
+
+/// The same by an engine with other properties.
+pub(crate) fn load_by(
+    cores: usize,
+    config: &str,
+    properties: impl FnOnce(Engine) -> Engine,
+) -> Result<Running> {
+    load_of(cores, config, |_| (), properties)
+}
+
+fn load_of(
+    cores: usize,
+    config: &str,
+    more: impl FnOnce(&mut Registry),
+    properties: impl FnOnce(Engine) -> Engine,
 ) -> Result<Running> {
     let mut registry = Registry::new();
     more(&mut registry);
@@ -38,7 +56,7 @@ pub(crate) fn load_with(
     registry.handlet::<crate::mirror::Mirror>();
     crate::sessions::register(&mut registry);
     let cores = NonZeroUsize::new(cores).expect("a core at least");
-    let mut engine = Engine::on(registry, cores)?;
+    let mut engine = properties(Engine::on(registry, cores)?);
     if let Some(driver) = hemi_test::io_driver() {
         engine = engine.io(driver.parse().expect("a driver"))?;
     }

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
-use crate::reverse::{AGAIN, CONN_WINDOW, GIVEN_UP, STREAM_WINDOW, Stream, watch};
+use crate::reverse::{AGAIN, CONN_WINDOW, GIVEN_UP, Noted, STREAM_WINDOW, Stream, watch};
 use crate::servers::proxying::Counters;
 
 /// Whom streams are asked for: the other end has one place only that they go to.
@@ -73,7 +73,8 @@ impl Tunnels {
 
     /// Has a connection be a tunnel, for as long as its other end is there.
     pub(super) async fn keep(self: &Arc<Self>, conn: Upgraded, peer: Peer, keep_alive: Duration) {
-        let draining = conn.draining();
+        let (draining, conn) = (conn.draining(), Noted::new(conn));
+        let line = conn.line();
         let handshake = Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
@@ -105,7 +106,7 @@ impl Tunnels {
                 Ok(()) => info!(%peer, "the tunnel has ended"),
                 Err(e) => info!(%peer, "the tunnel is lost: {e}"),
             },
-            () = watch(ping, keep_alive) => info!(%peer, "the tunnel is lost: its other end is silent"),
+            () = watch(ping, line, keep_alive) => info!(%peer, "the tunnel is lost: its other end is silent"),
             () = leave => debug!(%peer, "the tunnel is left"),
         }
         drop(known);
