@@ -7,11 +7,13 @@
 mod api;
 mod guard;
 mod pages;
+mod ports;
 mod site;
 #[cfg(test)]
 mod tests;
 mod token;
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -19,21 +21,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hemi_core::gate::{GateConfig, SocketUsers};
-use hemi_core::listen::Address;
+use hemi_core::listen::{Address, Bound, Endpoint};
 use hemi_core::server::ServerKind;
 use hemi_core::tls::{SiteFiles, TlsConfig};
 use hemi_core::{Engine, Parts, Registry, Result, Run};
 use hemi_web::{Handlet, HttpConfig, HttpxServer, Rule, Webapp};
-use tracing::debug;
+use serde::{Deserialize, Serialize};
+use tracing::{debug, warn};
 
 use guard::{Door, Guard};
+use ports::Ports;
 
 pub(crate) use pages::{Live, Past};
 pub(crate) use site::Site;
 pub(crate) use token::Token;
 
 /// Where the API and the pages are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Places {
     /// The Unix socket of the API.
     pub(crate) socket: Option<PathBuf>,
@@ -82,7 +86,7 @@ const CONNS: usize = 256;
 const CONTENT: u64 = 64 << 10;
 
 impl Admin {
-    /// Opens them.
+    /// Opens them, on these sockets if they are at the same addresses.
     ///
     /// # Errors
     /// When an address can't be bound.
@@ -90,8 +94,10 @@ impl Admin {
         site: Arc<Site>,
         identity: Option<Identity>,
         places: Places,
+        sockets: Vec<(Endpoint, Bound)>,
     ) -> Result<Self> {
         let engine = Engine::on(Registry::new(), NonZeroUsize::MIN)?.grace(GRACE);
+        let engine = engine.binder(Arc::new(Ports::left(sockets)));
         let mut admin = Self { engine, identity, site, places: Places::default() };
         admin.place(places)?;
         Ok(admin)
@@ -125,6 +131,25 @@ impl Admin {
             addresses.map(|address| (name.to_owned(), address)).collect::<Vec<_>>()
         };
         servers.unwrap_or_default().into_iter().flat_map(of).collect()
+    }
+
+    /// The sockets of the ports once more, for another leader.
+    ///
+    /// # Errors
+    /// When there are no more descriptors.
+    pub(crate) fn share(&self) -> io::Result<Vec<(Endpoint, Bound)>> {
+        let mut shared = self.engine.listeners().share()?;
+        shared.retain(|(endpoint, _)| matches!(endpoint, Endpoint::Streams(Address::Tcp(_))));
+        Ok(shared)
+    }
+
+    /// Leaves the ports to another leader: comes back when nobody is taken in any more.
+    pub(crate) async fn leave(&mut self) {
+        let places = Places { socket: self.places.socket.take(), ..Places::default() };
+        if let Err(e) = self.place(places) {
+            warn!("cannot close the ports: {e}");
+        }
+        self.engine.closed().await;
     }
 
     /// Closes them.

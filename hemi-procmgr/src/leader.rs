@@ -25,7 +25,7 @@ use hemi_core::config::{Constants, Source};
 use hemi_core::listen::Bound;
 use hemi_core::status::Timestamp;
 use rustix::process::Signal;
-use tokio::sync::{Mutex, Notify, broadcast};
+use tokio::sync::{Mutex, Notify, broadcast, watch};
 use tokio::task::spawn_local;
 use tracing::{debug, error, info};
 
@@ -91,9 +91,12 @@ pub(crate) struct Leader {
     history: RefCell<History>,
     /// Held while the worker or its config is being changed.
     changing: Mutex<()>,
+    /// Held while another leader is to take over.
+    upgrading: Mutex<()>,
     /// How often in a row it was tried to start a worker in the place of one that did not live long.
     attempts: Cell<u32>,
-    ending: Cell<bool>,
+    /// Whether it is to end, and the signal that tells others so.
+    ending: watch::Sender<Option<Signal>>,
     /// Another leader has taken over.
     succeeded: Cell<bool>,
     /// The leader before this one still drains.
@@ -256,8 +259,14 @@ impl Leader {
 
     /// Loads the config anew, in the worker that serves; or in a new one, if there is none.
     async fn reload(self: &Rc<Self>) -> Result<String, Refused> {
-        let _changing = self.changing.lock().await;
-        self.goes_on()?;
+        let waiting = async {
+            if self.upgrading.try_lock().is_err() {
+                return Err(refused("an upgrade is under way: try again when it is done"));
+            }
+            let changing = self.changing.lock().await;
+            self.goes_on().map(|()| changing)
+        };
+        let _changing = waiting.await.inspect_err(|e| error!("not reloaded: {}", e.message))?;
         self.notifier.reloading();
         let current = self.current.borrow().clone();
         let loaded = match current {
@@ -280,10 +289,15 @@ impl Leader {
 
     /// Whether there is any use in changing something.
     fn goes_on(&self) -> Result<(), Refused> {
-        match self.ending.get() || self.succeeded.get() {
-            true => Err(refused("the program is ending")),
-            false => Ok(()),
+        match (self.succeeded.get(), self.is_ending()) {
+            (true, _) => Err(refused("another leader has taken over: ask again")),
+            (_, true) => Err(refused("the program is ending")),
+            (false, false) => Ok(()),
         }
+    }
+
+    fn is_ending(&self) -> bool {
+        self.ending.borrow().is_some()
     }
 
     /// Remembers how it went to load the config from where it comes from.
@@ -317,7 +331,7 @@ impl Leader {
 
     /// Drains, then ends; the second time it ends at once.
     fn quit(self: &Rc<Self>) -> &'static str {
-        if self.ending.replace(true) {
+        if self.ending.send_replace(Some(Signal::TERM)).is_some() {
             return self.stop();
         }
         info!("draining; once more to stop at once");
@@ -336,6 +350,7 @@ impl Leader {
             for worker in workers {
                 worker.ended().await;
             }
+            leader.give_up_upgrade().await;
             leader.over.notify_one();
         });
         "draining"
@@ -343,7 +358,7 @@ impl Leader {
 
     /// Ends at once.
     fn stop(self: &Rc<Self>) -> &'static str {
-        self.ending.set(true);
+        self.ending.send_replace(Some(Signal::QUIT));
         info!("stopping");
         self.notifier.stopping();
         self.tell(What::Ending, "stopping");
@@ -356,6 +371,7 @@ impl Leader {
             for worker in workers {
                 worker.ends_within(STOP).await;
             }
+            leader.give_up_upgrade().await;
             leader.over.notify_one();
         });
         "stopping"

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use hemi_core::listen::{Address, Endpoint, ListenOptions};
 use serde::{Deserialize, Serialize};
 
+use crate::admin::Places;
 use crate::control::{Refused, Report};
 
 /// From the leader.
@@ -113,14 +114,23 @@ pub(crate) enum ToSuccessor {
         address: Address,
     },
     Held,
+    /// It leads from now on, and is asked at these places; the sockets of their ports came before, by
+    /// [`ToSuccessor::Holds`]. Without this it gives up when the channel closes.
+    Lead {
+        places: Option<Places>,
+    },
 }
 
 /// The answer to that.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromSuccessor {
+    /// It listens: what does not say so is given nothing.
+    Hears,
     /// Its worker serves, and receives datagrams at these addresses.
     Serves { receives: Vec<SocketAddr> },
-    /// It does not, and ends.
+    /// It leads, and can be asked.
+    Leads,
+    /// It does not serve, and ends.
     Failed(String),
 }
 

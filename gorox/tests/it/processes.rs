@@ -4,6 +4,7 @@ mod faults;
 mod load;
 mod orders;
 mod quic;
+mod upgrade;
 
 use std::path::Path;
 use std::process::Command;

@@ -45,9 +45,13 @@ impl Under {
         let viewer = Token::new("a token for those who only look").unwrap();
         let token = Token::new(TOKEN).unwrap().viewer(&viewer);
         let site = Site::new("gorox", leader.clone(), token, hosts);
-        let admin =
-            Admin::open(Arc::new(site), identity, Places { socket, cmdui: any(1), webui: any(2) })
-                .unwrap();
+        let admin = Admin::open(
+            Arc::new(site),
+            identity,
+            Places { socket, cmdui: any(1), webui: any(2) },
+            vec![],
+        )
+        .unwrap();
         Self { admin, leader, dir }
     }
 

@@ -1,8 +1,10 @@
 //! Where a leader can be asked: its control socket, and the ports of the control API and the admin pages.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hemi_core::listen::{Bound, Endpoint};
 use tracing::{info, warn};
 
 use super::answers::Asker;
@@ -19,6 +21,13 @@ pub(super) enum Place {
     Webui,
 }
 
+/// Where a leader could be asked, for its successor.
+#[derive(Default)]
+pub(super) struct Doors {
+    pub(super) places: Places,
+    pub(super) sockets: Vec<(Endpoint, Bound)>,
+}
+
 impl Place {
     fn name(self) -> &'static str {
         match self {
@@ -29,9 +38,22 @@ impl Place {
 }
 
 impl Leader {
-    /// Opens the control socket. Without one it serves all the same.
-    pub(super) fn open_control(&self, control: Asker, options: &Options) {
+    /// Opens the control socket, and the ports: those of the options, or where the leader before this one had
+    /// them. Without any it serves all the same.
+    pub(super) fn open_control(&self, control: Asker, options: &Options, left: Option<Doors>) {
         let Some(home) = &self.home else { return };
+        let is_port = |place: &String| !place.contains('/');
+        let (places, cmdui, webui, sockets) = match left {
+            Some(Doors { places, sockets }) => {
+                let (cmdui, webui) = (places.cmdui, places.webui);
+                let text = |address: Option<SocketAddr>| address.map(|address| address.to_string());
+                (places, text(cmdui), text(webui), sockets)
+            }
+            None => {
+                let cmdui = options.cmdui.clone().filter(is_port);
+                (Places::default(), cmdui, options.webui.clone(), vec![])
+            }
+        };
         let token = Token::in_file(&home.token()).and_then(|token| {
             let viewer = home.viewer();
             Ok(match viewer.exists() {
@@ -43,19 +65,15 @@ impl Leader {
             let hosts = options.admin_hosts.clone();
             let site = Site::new(self.program.name, Arc::new(control), token, hosts);
             let identity = options.admin_identity();
-            let admin = Admin::open(Arc::new(site), identity, Places::default());
+            let admin = Admin::open(Arc::new(site), identity, Places::default(), sockets);
             *self.admin.borrow_mut() = Some(admin.map_err(|e| e.to_string())?);
-            self.place_socket(home.socket())
+            self.place_socket(places.socket.unwrap_or_else(|| home.socket()))
         });
         if let Err(e) = opened {
             warn!("no control socket: {e}");
         }
-        let is_port = |place: &&String| !place.contains('/');
-        for (place, address) in [
-            (Place::Cmdui, options.cmdui.as_ref().filter(is_port)),
-            (Place::Webui, options.webui.as_ref()),
-        ] {
-            match address.map(|address| self.place(place, Some(address))) {
+        for (place, address) in [(Place::Cmdui, cmdui), (Place::Webui, webui)] {
+            match address.map(|address| self.place(place, Some(&address))) {
                 None => {}
                 Some(Ok(placed)) => info!("{placed}"),
                 Some(Err(refused)) => warn!("{}", refused.message),
@@ -66,6 +84,14 @@ impl Leader {
         {
             warn!("cannot write the pid file: {e}");
         }
+    }
+
+    /// Where it can be asked, for its successor; none if it can't be.
+    pub(super) fn doors(&self) -> std::io::Result<Option<Doors>> {
+        let admin = self.admin.borrow();
+        let Some(admin) = admin.as_ref() else { return Ok(None) };
+        let places = Places { socket: self.socket.borrow().clone(), ..admin.places().clone() };
+        Ok(Some(Doors { places, sockets: admin.share()? }))
     }
 
     /// Opens the control socket at this path. One that is there belongs to a leader that has died, or that
@@ -88,6 +114,7 @@ impl Leader {
     /// Moves the control API or the admin pages: to an address; the API to the path of a socket as well.
     /// Without an address their port closes.
     pub(super) fn place(&self, place: Place, address: Option<&str>) -> Result<String, Refused> {
+        self.goes_on()?;
         if let (Place::Cmdui, Some(path)) = (place, address.filter(|path| path.contains('/'))) {
             self.place_socket(path.into()).map_err(refused)?;
             return Ok(format!("the control socket is {path}"));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hemi_core::status::Timestamp;
 use rustix::process::Signal;
 use rustix::thread::disable_transparent_huge_pages;
-use tokio::sync::{Mutex, Notify, broadcast, mpsc};
+use tokio::sync::{Mutex, Notify, broadcast, mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tracing::{info, warn};
 
@@ -17,12 +17,13 @@ use super::answers::{Asked, Asker};
 use super::history::History;
 use super::lock::{Lock, NoLock};
 use super::sockets::Sockets;
-use super::succession::{Estate, Parent};
+use super::succession::{Estate, GONE, Parent};
 use super::{Allowed, DRAIN, Kin, Leader, refused};
 use crate::control::Refused;
 use crate::dirs::{self, Home};
 use crate::logging::Output;
 use crate::messages::FromSuccessor;
+use crate::options::Options;
 use crate::recent::Recent;
 use crate::signals::Signals;
 use crate::systemd::{self, Notifier};
@@ -58,14 +59,9 @@ pub(crate) fn run(call: &Call<'_>, by: StartedBy) -> Result<(), Failure> {
                 Some(parent.map_err(|e| format!("cannot hear what started this: {e}"))?)
             }
         };
-        let estate = parent.as_mut().and_then(|parent| parent.estate.take());
-        match begin(call, estate, recent).await {
+        match begin(call, parent.as_mut(), recent).await {
             Ok((leader, signals, asked)) => {
                 if let Some(parent) = parent {
-                    let current = leader.current.borrow().as_ref().map(|worker| worker.pid);
-                    let receives = current.map(|pid| leader.sockets.received_by(pid));
-                    let receives = receives.unwrap_or_default();
-                    parent.tell(FromSuccessor::Serves { receives }).await;
                     spawn_local(leader.clone().outlive(parent));
                 }
                 leader.lead(signals, asked).await;
@@ -81,43 +77,36 @@ pub(crate) fn run(call: &Call<'_>, by: StartedBy) -> Result<(), Failure> {
     })
 }
 
-/// Gets a worker to serve.
+/// Gets a worker to serve, and leads.
 async fn begin(
     call: &Call<'_>,
-    estate: Option<Estate>,
+    mut parent: Option<&mut Parent>,
     recent: Recent,
 ) -> Result<(Rc<Leader>, Signals, mpsc::Receiver<Asked>), Failure> {
     let mut signals = Signals::watch()?;
     let leader = Rc::new(Leader::new(call, recent)?);
-    leader.take_over(estate)?;
+    leader.take_over(parent.as_mut().and_then(|parent| parent.estate.take()))?;
     let (asker, asked) = Asker::new(leader.events.clone());
     if !leader.predecessor.get() {
         // Who has had an answer from the worker can ask for more: what is asked until then waits.
-        leader.open_control(asker.clone(), call.options);
+        leader.open_control(asker.clone(), call.options, None);
     }
-    let starting = leader.clone();
-    let mut finding = pin!(starting.find_worker());
-    let begun = tokio::select! {
-        begun = &mut finding => begun,
-        early = signals.end() => tokio::select! {
-            // It may have answered somebody already, and ends like any other.
-            begun = finding => {
-                signals.repeat(early);
-                begun
-            }
-            _ = signals.end() => Err(refused("it was told to end before it served")),
-        }
+    let begun = match parent {
+        Some(parent) => leader.follow(parent, &mut signals, asker, call.options).await,
+        None => leader.serve(&mut signals).await,
     };
     if let Err(refused) = begun {
         // One that has just begun to serve would go on without a leader.
-        leader.workers.borrow().iter().for_each(|worker| worker.signal(Signal::KILL));
+        leader.ending.send_replace(Some(Signal::KILL));
+        let workers = leader.workers.borrow().clone();
+        for worker in workers {
+            worker.signal(Signal::KILL);
+            worker.ended().await;
+        }
         if !leader.predecessor.get() {
             leader.remove_files();
         }
         return Err(refused.message.into());
-    }
-    if leader.predecessor.get() {
-        leader.open_control(asker, call.options);
     }
     Ok((leader, signals, asked))
 }
@@ -159,8 +148,9 @@ impl Leader {
             current: RefCell::default(),
             history: RefCell::new(History::default()),
             changing: Mutex::new(()),
+            upgrading: Mutex::new(()),
             attempts: Cell::new(0),
-            ending: Cell::new(false),
+            ending: watch::Sender::default(),
             succeeded: Cell::new(false),
             predecessor: Cell::new(false),
             lock: RefCell::default(),
@@ -202,6 +192,46 @@ impl Leader {
             },
         };
         *self.lock.borrow_mut() = lock;
+        Ok(())
+    }
+
+    /// Gets a worker to serve, unless it is told to end before that.
+    async fn serve(self: &Rc<Self>, signals: &mut Signals) -> Result<(), Refused> {
+        let mut finding = pin!(self.find_worker());
+        tokio::select! {
+            begun = &mut finding => begun,
+            early = signals.end() => tokio::select! {
+                // It may have answered somebody already, and ends like any other.
+                begun = finding => {
+                    signals.repeat(early);
+                    begun
+                }
+                _ = signals.end() => Err(refused("it was told to end before it served")),
+            }
+        }
+    }
+
+    /// The same for one that has a parent, which hears of it; and takes over from that, if it is to.
+    async fn follow(
+        self: &Rc<Self>,
+        parent: &mut Parent,
+        signals: &mut Signals,
+        asker: Asker,
+        options: &Options,
+    ) -> Result<(), Refused> {
+        let follows = self.predecessor.get();
+        tokio::select! {
+            begun = self.serve(signals) => begun?,
+            () = parent.ends(), if follows => return Err(refused(GONE)),
+        }
+        let current = self.current.borrow().as_ref().map(|worker| worker.pid);
+        let receives = current.map(|pid| self.sockets.received_by(pid)).unwrap_or_default();
+        parent.tell(FromSuccessor::Serves { receives }).await;
+        if follows {
+            let doors = parent.gives_way().await?;
+            self.open_control(asker, options, doors);
+            parent.tell(FromSuccessor::Leads).await;
+        }
         Ok(())
     }
 
@@ -279,7 +309,7 @@ impl Leader {
     }
 
     /// Waits for the end of the leader before this one, if that has started it.
-    async fn outlive(self: Rc<Self>, parent: Parent) {
+    async fn outlive(self: Rc<Self>, mut parent: Parent) {
         parent.ends().await;
         self.predecessor.set(false);
         self.kin.elders.borrow_mut().clear();

@@ -10,12 +10,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hemi_core::listen::{Bound, Endpoint};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use tokio::net::UnixStream;
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use super::places::Doors;
 use super::worker::Worker;
 use super::{LEADER, Leader, Member, READY, refused};
 use crate::channel::{self, Receiver, Sender};
@@ -24,6 +25,12 @@ use crate::messages::{FromSuccessor, Kinship, Loaded, Next, ToLeader, ToSuccesso
 
 /// How long a successor may take: for its worker to serve, and some more.
 const PATIENCE: Duration = READY.saturating_add(Duration::from_secs(10));
+
+/// How long a successor may take to end when it is not to take over.
+const GIVE_UP: Duration = Duration::from_secs(5);
+
+/// Why a successor does not take over.
+pub(super) const GONE: &str = "the leader that it was to follow has ended";
 
 /// How long an orphaned worker may take to say who it is.
 const HELLO: Duration = Duration::from_secs(5);
@@ -47,6 +54,7 @@ impl Parent {
     /// Hears what the parent wants.
     pub(super) async fn meet() -> std::io::Result<Self> {
         let (sender, mut receiver) = channel::to_parent()?;
+        sender.send(&FromSuccessor::Hears, vec![]).await?;
         let mut estate = None;
         loop {
             let message = receiver.next::<ToSuccessor>().await?;
@@ -68,7 +76,29 @@ impl Parent {
                     estate.sockets.push((endpoint, Bound { address, sockets: descriptors }));
                 }
                 (ToSuccessor::Holds { .. }, None) => {}
-                (ToSuccessor::Held, _) => return Ok(Self { sender, receiver, estate }),
+                (ToSuccessor::Held | ToSuccessor::Lead { .. }, _) => {
+                    return Ok(Self { sender, receiver, estate });
+                }
+            }
+        }
+    }
+
+    /// Waits until this one is to lead; comes back with where the one before it could be asked.
+    ///
+    /// # Errors
+    /// When the one before it has ended, or is to end.
+    pub(super) async fn gives_way(&mut self) -> Result<Option<Doors>, Refused> {
+        let mut sockets = Vec::new();
+        loop {
+            match self.receiver.next::<ToSuccessor>().await {
+                Ok(Some((ToSuccessor::Lead { places }, _))) => {
+                    return Ok(places.map(|places| Doors { places, sockets }));
+                }
+                Ok(Some((ToSuccessor::Holds { endpoint, address }, descriptors))) => {
+                    sockets.push((endpoint, Bound { address, sockets: descriptors }));
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return Err(refused(GONE)),
             }
         }
     }
@@ -81,7 +111,7 @@ impl Parent {
     }
 
     /// Waits for its end.
-    pub(super) async fn ends(mut self) {
+    pub(super) async fn ends(&mut self) {
         while let Ok(Some(_)) = self.receiver.next::<ToSuccessor>().await {}
     }
 }
@@ -109,23 +139,42 @@ pub(crate) fn spawn(
 /// Waits until a leader that was started serves, or says why it does not.
 /// Comes back with the addresses at which its worker receives datagrams.
 pub(crate) async fn serves(receiver: &mut Receiver) -> Result<Vec<SocketAddr>, String> {
-    match timeout(PATIENCE, receiver.next::<FromSuccessor>()).await {
-        Ok(Ok(Some((FromSuccessor::Serves { receives }, _)))) => Ok(receives),
-        Ok(Ok(Some((FromSuccessor::Failed(why), _)))) => Err(why),
-        Ok(Ok(None)) => Err("it has ended without a word".to_owned()),
-        Ok(Err(e)) => Err(format!("it makes no sense: {e}")),
-        Err(_) => Err(format!("it does not serve after {} seconds", PATIENCE.as_secs())),
+    in_time(serving(receiver)).await
+}
+
+async fn in_time<T>(doing: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let late = || Err(format!("it does not serve after {} seconds", PATIENCE.as_secs()));
+    timeout(PATIENCE, doing).await.unwrap_or_else(|_| late())
+}
+
+async fn serving(receiver: &mut Receiver) -> Result<Vec<SocketAddr>, String> {
+    loop {
+        if let FromSuccessor::Serves { receives } = hear(receiver).await? {
+            return Ok(receives);
+        }
+    }
+}
+
+/// The next that it says, other than that it failed.
+async fn hear(receiver: &mut Receiver) -> Result<FromSuccessor, String> {
+    match receiver.next().await {
+        Ok(Some((FromSuccessor::Failed(why), _))) => Err(why),
+        Ok(Some((said, _))) => Ok(said),
+        Ok(None) => Err("it has ended without a word".to_owned()),
+        Err(e) => Err(format!("it makes no sense: {e}")),
     }
 }
 
 impl Leader {
-    /// Has another leader take over, and drains. If that does not serve, nothing changes.
+    /// Has another leader take over, and drains. If that does not serve, or this one is to end before it does,
+    /// nothing changes.
     pub(super) async fn upgrade(
         self: &Rc<Self>,
         binary: Option<PathBuf>,
     ) -> Result<String, Refused> {
         let busy = || refused("another change is under way");
         let _changing = self.changing.try_lock().map_err(|_| busy())?;
+        let _upgrading = self.upgrading.try_lock().map_err(|_| busy())?;
         self.goes_on()?;
         let drains = self.workers.borrow().iter().any(|worker| worker.drains());
         if drains || self.predecessor.get() {
@@ -133,29 +182,50 @@ impl Leader {
         }
         let binary = binary.unwrap_or_else(|| self.binary.clone());
         let cannot = |e| refused(format!("cannot run {}: {e}", binary.display()));
-        let (mut child, sender, mut receiver) =
+        let (child, sender, mut receiver) =
             spawn(&binary, self.program.name, &self.args, None).map_err(cannot)?;
         let pid = child.id();
         info!(pid, binary = %binary.display(), "another leader is to take over");
-        let taken = match self.bequeath(&sender).await {
-            Ok(()) => serves(&mut receiver).await,
-            Err(e) => Err(e.to_string()),
+        let mut hears = false;
+        let taking = async {
+            hear(&mut receiver).await?;
+            hears = true;
+            self.bequeath(&sender).await.map_err(|e| e.to_string())?;
+            serving(&mut receiver).await
+        };
+        let taken = tokio::select! {
+            biased;
+            _ = self.told_to_end() => Err("the program is ending".to_owned()),
+            taken = in_time(taking) => taken,
         };
         let receives = match taken {
             Ok(receives) => receives,
             Err(why) => {
-                let _ = child.kill();
-                spawn_local(reap(child));
+                drop((sender, receiver));
+                give_up(child, hears).await;
                 return Err(refused(format!("{} does not serve: {why}", binary.display())));
             }
         };
-        info!(pid, "another leader has taken over");
         self.succeeded.set(true);
+        tokio::select! {
+            led = in_time(self.give_way(&sender, &mut receiver)) => {
+                if let Err(e) = led {
+                    error!(pid, "another leader has taken over, and may not be asked: {e}");
+                }
+            }
+            signal = self.told_to_end() => signal_child(&child, signal),
+        }
+        info!(pid, "another leader has taken over");
         self.sockets.leave();
         self.lock.borrow_mut().take();
         let (leader, worker) = (self.clone(), self.current.borrow_mut().take());
         if let Some(worker) = &worker {
             self.retire(worker, Next::Worker { receives }).await;
+        }
+        let admin = self.admin.borrow_mut().take();
+        if let Some(mut admin) = admin {
+            admin.leave().await;
+            *self.admin.borrow_mut() = Some(admin);
         }
         spawn_local(async move {
             if let Some(worker) = worker {
@@ -167,6 +237,36 @@ impl Leader {
             drop((sender, receiver));
         });
         Ok(format!("leader {pid} has taken over"))
+    }
+
+    /// Has the successor lead, and waits until it can be asked.
+    async fn give_way(&self, successor: &Sender, receiver: &mut Receiver) -> Result<(), String> {
+        let doors = self.doors().unwrap_or_else(|e| {
+            warn!("the ports to ask this program at are not passed on: {e}");
+            None
+        });
+        let (places, sockets) = doors.map(|doors| (doors.places, doors.sockets)).unzip();
+        let words = sockets.into_iter().flatten();
+        let words = words.map(|(endpoint, Bound { address, sockets })| {
+            (ToSuccessor::Holds { endpoint, address }, sockets)
+        });
+        for (word, sockets) in words.chain([(ToSuccessor::Lead { places }, vec![])]) {
+            successor.send(&word, sockets).await.map_err(|e| e.to_string())?;
+        }
+        hear(receiver).await.map(drop)
+    }
+
+    /// Waits until this one is to end; comes back with the signal that tells others so.
+    async fn told_to_end(&self) -> Signal {
+        let mut ending = self.ending.subscribe();
+        // It is this leader itself that would send it.
+        let told = ending.wait_for(Option::is_some).await.map(|signal| *signal);
+        told.ok().flatten().unwrap_or(Signal::TERM)
+    }
+
+    /// Waits until no other leader is about to take over: to be called when this one is to end.
+    pub(super) async fn give_up_upgrade(&self) {
+        drop(self.upgrading.lock().await);
     }
 
     /// Gives the successor all it needs.
@@ -211,8 +311,21 @@ impl Leader {
     }
 }
 
-/// Waits for the end of a child that was killed.
-async fn reap(mut child: Child) {
+/// Ends a leader that was to take over, and waits for that. One that hears sees that its channel is closed,
+/// and ends its worker; all others are killed.
+async fn give_up(mut child: Child, hears: bool) {
+    if !hears || timeout(GIVE_UP, ended(&mut child)).await.is_err() {
+        signal_child(&child, Signal::KILL);
+        ended(&mut child).await;
+    }
+}
+
+fn signal_child(child: &Child, signal: Signal) {
+    // If it has ended, it was not waited for: no other process has its id.
+    let _ = rustix::process::kill_process(Pid::from_child(child), signal);
+}
+
+async fn ended(child: &mut Child) {
     while let Ok(None) = child.try_wait() {
         sleep(Duration::from_millis(10)).await;
     }

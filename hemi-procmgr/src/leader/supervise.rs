@@ -35,7 +35,7 @@ impl Leader {
         match worker.phase.get() {
             // Who has started it tells why it does not serve.
             Phase::Starting => {}
-            Phase::Serving if !self.ending.get() => {
+            Phase::Serving if !self.is_ending() => {
                 self.mourn(worker, end);
                 if !self.succeeded.get() {
                     let lived = clock::now().since(worker.born);
@@ -82,7 +82,7 @@ impl Leader {
             self.attempts.set(attempt.saturating_add(1));
             sleep(pause(attempt)).await;
             let _changing = self.changing.lock().await;
-            if self.ending.get() || self.succeeded.get() || self.current.borrow().is_some() {
+            if self.is_ending() || self.succeeded.get() || self.current.borrow().is_some() {
                 return;
             }
             let config = self.history.borrow().serving().to_owned();
