@@ -18,7 +18,7 @@ use hemi_web::{Body, Request, Response, Scheme, SendError, StatusPattern, Undeli
 use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER, SET_COOKIE};
 use serde::Deserialize;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::replay::Replay;
 use crate::sticky::Sticky;
@@ -137,7 +137,9 @@ impl Failover<'_> {
             let pick = match self.nodes.pick_in_time(&self.by, &tried).await {
                 Ok(pick) => pick,
                 Err(NoNode::Full) if tried.is_empty() => {
-                    debug!(request = %self.request, "cannot pass the request on: {}", NoNode::Full);
+                    if may_log() {
+                        warn!(request = %self.request, "cannot pass the request on: {}", NoNode::Full);
+                    }
                     let soon = HeaderValue::from_static("1");
                     let full = Response::from(StatusCode::SERVICE_UNAVAILABLE);
                     return Ok(full.field(RETRY_AFTER, soon));
@@ -156,7 +158,11 @@ impl Failover<'_> {
                     if let Some(cookie) = sent.cookie {
                         response.headers_mut().append(SET_COOKIE, cookie);
                     }
-                    let again = self.repeatable && self.is_held_against(status);
+                    let held_against = self.is_held_against(status);
+                    if held_against || is_failure(status) {
+                        self.nodes.failed_at(&sent.node);
+                    }
+                    let again = self.repeatable && held_against;
                     let left = again && tried.len() + 1 < self.max_tries;
                     let untouched =
                         left.then(|| replay.map_or_else(|| Some(Body::empty()), Replay::body));
@@ -170,7 +176,6 @@ impl Failover<'_> {
                     if may_log() {
                         warn!(request = %self.request, %node, "the node answered {status}");
                     }
-                    self.nodes.failed(&twin);
                     tried.push(twin);
                     failed = Failed::Answered(response);
                     body = untouched;
@@ -216,6 +221,11 @@ impl Failover<'_> {
         let node = pick.endpoint();
         (self.by.node != Some(node.id())).then(|| sticky.cookie(node, scheme))?
     }
+}
+
+/// Whether an answer says that its node can't do its work, rather than what came of it.
+fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 502..=504)
 }
 
 /// Where the client is, if that can be told.

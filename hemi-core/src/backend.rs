@@ -299,7 +299,20 @@ impl Nodes {
 
     /// Tells that the request which the node was picked for has failed by the node's fault.
     pub fn failed(&self, pick: &Pick) {
-        let seat = pick.seat();
+        self.count_failure(pick.seat());
+    }
+
+    /// The same of a node that has answered, but badly.
+    pub fn failed_at(&self, node: &Endpoint) {
+        let view = self.views.mine();
+        let seat =
+            view.seats.iter().find(|(seat, _)| std::ptr::eq(&raw const *seat.endpoint, node));
+        let seat = seat.map(|(seat, _)| seat.clone());
+        drop(view);
+        seat.into_iter().for_each(|seat| self.count_failure(&seat));
+    }
+
+    fn count_failure(&self, seat: &Seat) {
         seat.failed.fetch_add(1, Ordering::Relaxed);
         let failures = seat.failures.fetch_add(1, Ordering::Relaxed) + 1;
         if self.config.max_failures > 0 && failures >= self.config.max_failures {

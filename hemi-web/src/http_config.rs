@@ -38,6 +38,9 @@ pub struct HttpConfig {
     pub total_timeout: Duration,
     /// Requests on one connection, at most.
     pub max_requests_per_conn: u32,
+    /// How long an answer that is still made is waited for, once the client has said that it sends no more: most
+    /// such clients have gone. Of HTTP/1; who cancels a stream of HTTP/2 or HTTP/3 is not waited for.
+    pub half_closed_timeout: Duration,
     /// How long a connection may be used, give or take a tenth.
     pub max_conn_age: Duration,
     /// The `server` field of answers; `""` for none.
@@ -70,6 +73,7 @@ impl Default for HttpConfig {
             idle_timeout: Duration::from_secs(60),
             total_timeout: Duration::ZERO,
             max_requests_per_conn: 10_000,
+            half_closed_timeout: Duration::from_secs(1),
             max_conn_age: Duration::from_secs(3600),
             server_field: ServerField(Some(HeaderValue::from_static("hemi"))),
             http2: true,
@@ -139,6 +143,8 @@ pub enum Limit {
     IdleTimeout,
     /// `totalTimeout`
     TotalTimeout,
+    /// `halfClosedTimeout`
+    HalfClosedTimeout,
     /// `maxRequestsPerConn`
     RequestsPerConn,
     /// `maxConnAge`
@@ -151,7 +157,7 @@ pub enum Limit {
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::BadHead,
         Self::HeadSize,
         Self::Fields,
@@ -163,6 +169,7 @@ impl Limit {
         Self::SendTimeout,
         Self::IdleTimeout,
         Self::TotalTimeout,
+        Self::HalfClosedTimeout,
         Self::RequestsPerConn,
         Self::ConnAge,
         Self::Misdirected,
@@ -194,6 +201,7 @@ impl Limit {
             Self::SendTimeout => "send_timeout",
             Self::IdleTimeout => "idle_timeout",
             Self::TotalTimeout => "total_timeout",
+            Self::HalfClosedTimeout => "half_closed_timeout",
             Self::RequestsPerConn => "requests_per_conn",
             Self::ConnAge => "conn_age",
             Self::Misdirected => "misdirected",

@@ -7,7 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use hemi_core::backend::Pick;
@@ -163,6 +163,14 @@ impl Shared {
     }
 }
 
+/// Tells of a node that it has begun to answer so.
+pub(super) fn answered(pick: &Pick, status: StatusCode, began: Instant) {
+    match status.is_server_error() {
+        true => pick.answered_badly(),
+        false => pick.answered(began.elapsed()),
+    }
+}
+
 /// A request, and the answer to it.
 pub(super) struct Exchange<C> {
     shared: Arc<Shared>,
@@ -225,7 +233,7 @@ impl<C: Codec> Exchange<C> {
         let mut seen = false;
         match poll_fn(|cx| self.poll_head(cx, hints, &mut seen)).await {
             Ok(head) => {
-                self.pick.answered(began.elapsed());
+                answered(&self.pick, head.status, began);
                 self.conn.patience.renew();
                 Ok(self.respond(head))
             }

@@ -1,10 +1,11 @@
 //! A request that a second node is asked as well when the first takes long: who answers first is heard, and the
 //! other one is asked no more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hemi_core::BoxFuture;
-use hemi_core::backend::Pick;
+use hemi_core::backend::{Endpoint, Pick};
 use hemi_web::{Body, Response, Undelivered};
 use http::header::HeaderValue;
 use tokio::time::timeout;
@@ -17,6 +18,8 @@ type Answered = Result<Response, Box<Undelivered>>;
 /// What came of sending a request.
 pub(super) struct Sent {
     pub(super) answer: Answered,
+    /// Who was asked.
+    pub(super) node: Arc<Endpoint>,
     /// Holds the node that was asked, if that is needed afterwards.
     pub(super) twin: Option<Pick>,
     /// What tells the client which node it was.
@@ -26,6 +29,7 @@ pub(super) struct Sent {
 /// A request on its way to a node.
 struct Asked<'s> {
     answer: BoxFuture<'s, Answered>,
+    node: Arc<Endpoint>,
     twin: Option<Pick>,
     cookie: Option<HeaderValue>,
 }
@@ -37,7 +41,7 @@ impl Asked<'_> {
     }
 
     fn with(self, answer: Answered) -> Sent {
-        Sent { answer, twin: self.twin, cookie: self.cookie }
+        Sent { answer, node: self.node, twin: self.twin, cookie: self.cookie }
     }
 }
 
@@ -85,7 +89,8 @@ impl Failover<'_> {
     ) -> Asked<'s> {
         let by_status = self.causes.iter().any(|cause| matches!(cause, RetryCause::Status(_)));
         let twin = (by_status || hedge_after.is_some()).then(|| pick.twin());
-        Asked { twin, cookie: self.cookie(&pick), answer: send(pick, body) }
+        let (node, cookie) = (pick.endpoint().clone(), self.cookie(&pick));
+        Asked { node, twin, cookie, answer: send(pick, body) }
     }
 
     /// The first answer that is none to be held against its node; else the last.
@@ -105,10 +110,8 @@ impl Failover<'_> {
             // One that says something is better than one that says nothing.
             (Err(_), Ok(answer)) => Sent { answer: Ok(answer), ..sent },
             (_, Ok(_)) => {
-                if let Some(twin) = sent.twin {
-                    self.nodes.failed(&twin);
-                    tried.push(twin);
-                }
+                self.nodes.failed_at(&sent.node);
+                tried.extend(sent.twin);
                 last
             }
             (_, Err(undelivered)) => {

@@ -4,7 +4,7 @@ mod grpc_check;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -99,7 +99,7 @@ fn measured(server: &Running, name: &str) -> u64 {
 #[test]
 fn a_node_with_too_much_to_do_is_given_less_and_gets_over_it() {
     // Four workers of 10 ms each: 400 requests a second.
-    let addr = pool(4, Duration::from_millis(10));
+    let addr = pool(4, || Duration::from_millis(10));
     let backend = format!(".pendingTimeout = 100ms  node {{ .address = \"{addr}\" }}");
     let server = Arc::new(proxy(&backend, ""));
     for _ in 0..60 {
@@ -134,16 +134,55 @@ fn a_node_with_too_much_to_do_is_given_less_and_gets_over_it() {
     assert!((0..20).all(|_| server.get("/").status == 200));
 }
 
+#[test]
+fn a_node_whose_work_takes_longer_than_before_is_given_all_of_it() {
+    let takes = Arc::new(AtomicU64::new(2));
+    let told = takes.clone();
+    let addr = pool(1000, move || Duration::from_millis(told.load(Ordering::Relaxed)));
+    let server = proxy(&format!("node {{ .address = \"{addr}\" }}"), "");
+    for _ in 0..200 {
+        assert_eq!(server.get("/").status, 200);
+    }
+    takes.store(300, Ordering::Relaxed);
+    // Whether all of many who ask at the same time are answered, again and again.
+    let all_served = || {
+        thread::scope(|scope| {
+            let ask_on = || {
+                let mut client = server.connect();
+                (0..3).all(|_| ask(&mut client, "GET", "/", &[]).unwrap().status == 200)
+            };
+            let clients: Vec<_> = (0..60).map(|_| scope.spawn(ask_on)).collect();
+            let served: Vec<bool> = clients.into_iter().map(|c| c.join().unwrap()).collect();
+            served.into_iter().all(|served| served)
+        })
+    };
+    assert!(eventually(SOON * 3, all_served), "some are still refused");
+}
+
+#[test]
+fn a_node_that_says_it_can_t_is_left_out() {
+    let bad = Upstream::start(|_| answer("503 Busy", &[], ""));
+    let good = ok();
+    let nodes = node(&bad) + &node(&good);
+    for balancer in ["roundRobin", "p2c"] {
+        let before = bad.requests();
+        let server = proxy(&format!(".balancer = \"{balancer}\"  .ejectTime = 10m  {nodes}"), "");
+        let refused = (0..100).filter(|_| server.get("/").status == 503).count();
+        assert!(refused <= 5, "{balancer}: {refused}");
+        assert_eq!(bad.requests() - before, refused);
+    }
+}
+
 /// A server that does so many requests at once, each in so much time; others wait. It accepts until the
 /// process ends.
 #[expect(clippy::disallowed_methods, reason = "the work that it does takes time")]
-fn pool(workers: usize, takes: Duration) -> SocketAddr {
+fn pool(workers: usize, takes: impl Fn() -> Duration + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let free = Arc::new((Mutex::new(workers), Condvar::new()));
     thread::spawn(move || {
         for mut stream in listener.incoming().map(Result::unwrap) {
-            let free = free.clone();
+            let (free, takes) = (free.clone(), takes.clone());
             thread::spawn(move || {
                 let (count, changed) = &*free;
                 let mut request = [0; 4096];
@@ -155,7 +194,7 @@ fn pool(workers: usize, takes: Duration) -> SocketAddr {
                     }
                     *left -= 1;
                     drop(left);
-                    thread::sleep(takes);
+                    thread::sleep(takes());
                     *count.lock().unwrap() += 1;
                     changed.notify_one();
                     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");

@@ -15,7 +15,7 @@ pub struct BackendConfig {
     /// How requests are spread over the nodes.
     pub balancer: Balancer,
     /// After how many failed requests in a row, as a core counts them, a node gets none for a while;
-    /// 0 for never.
+    /// 0 for never. The answers 502, 503 and 504 are failures too, and those with a status of `.retryOn` from 500.
     pub max_failures: u32,
     /// For how long, the first time; each further time in a row this much longer, up to ten times as long.
     pub eject_time: Duration,

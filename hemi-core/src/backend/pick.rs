@@ -16,14 +16,16 @@ pub struct Pick {
     seat: Arc<Seat>,
     peer: Option<SocketAddr>,
     since: Moment,
+    /// How many requests of this core it made wait for their answers.
+    under_way: u32,
     /// Whether its answer is still waited for.
     waits: AtomicBool,
 }
 
 impl Pick {
     pub(super) fn of(seat: Arc<Seat>, by: &By<'_>, now: Moment) -> Self {
-        seat.begin();
-        Self { seat, peer: by.peer, since: now, waits: AtomicBool::new(true) }
+        let under_way = seat.begin();
+        Self { seat, peer: by.peer, since: now, under_way, waits: AtomicBool::new(true) }
     }
 
     pub(super) fn seat(&self) -> &Seat {
@@ -38,8 +40,7 @@ impl Pick {
     #[must_use]
     pub fn twin(&self) -> Self {
         self.seat.hold();
-        let (seat, peer, since) = (self.seat.clone(), self.peer, self.since);
-        Self { seat, peer, since, waits: AtomicBool::new(false) }
+        Self { seat: self.seat.clone(), waits: AtomicBool::new(false), ..*self }
     }
 
     /// The node.
@@ -54,10 +55,17 @@ impl Pick {
         self.peer
     }
 
+    /// Tells that the node has begun to say that it can't answer (5xx): however soon that was, it is no reason to
+    /// send it more.
+    pub fn answered_badly(&self) {
+        self.seat.answered_badly();
+        self.stop_waiting();
+    }
+
     /// Tells that the node has begun to answer, after this time.
     pub fn answered(&self, after: Duration) {
         self.seat.failures.store(0, Ordering::Relaxed);
-        self.seat.answered(after);
+        self.seat.answered(after, self.under_way);
         self.stop_waiting();
     }
 
@@ -71,7 +79,7 @@ impl Pick {
 impl Drop for Pick {
     fn drop(&mut self) {
         if *self.waits.get_mut() {
-            self.seat.given_up(clock::now().since(self.since));
+            self.seat.given_up(clock::now().since(self.since), self.under_way);
             self.stop_waiting();
         }
         self.seat.end();

@@ -41,6 +41,9 @@ pub(super) struct Limits {
 /// How much a new answer changes what is known of the latency.
 const NEWS: f64 = 0.1;
 
+/// What is taken for the latency of a node that has only ever failed, in nanoseconds.
+const BAD: u64 = 1_000_000_000;
+
 impl Seat {
     pub(super) fn new(endpoint: Arc<Endpoint>, queue: Arc<Queue>) -> Self {
         let counts = endpoint.pace.join(queue.clone());
@@ -73,11 +76,11 @@ impl Seat {
             || (limits.adaptive && self.endpoint.pace.is_full(&self.counts))
     }
 
-    /// It is given a request.
-    pub(super) fn begin(&self) {
+    /// It is given a request; returns how many then wait for an answer to begin.
+    pub(super) fn begin(&self) -> u32 {
         self.hold();
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.endpoint.pace.begin(&self.counts);
+        self.endpoint.pace.begin(&self.counts)
     }
 
     /// One more counts as under way.
@@ -98,21 +101,26 @@ impl Seat {
         self.endpoint.pace.end(&self.counts);
     }
 
-    /// An answer has begun after this time.
-    pub(super) fn answered(&self, after: Duration) {
+    /// An answer has begun after this time, to a request that made it so many under way.
+    pub(super) fn answered(&self, after: Duration, under_way: u32) {
         let new = nanos(after);
         let known = match self.latency.load(Ordering::Relaxed) {
             0 => new as f64,
             known => known as f64 + (new as f64 - known as f64) * NEWS,
         };
         self.latency.store(known as u64, Ordering::Relaxed);
-        self.endpoint.pace.answered(&self.counts, new);
+        self.endpoint.pace.answered(&self.counts, new, under_way);
+    }
+
+    /// It has said that it can't answer: of one that has never done better, nothing good is thought.
+    pub(super) fn answered_badly(&self) {
+        let _ = self.latency.compare_exchange(0, BAD, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Nobody waits any more for an answer that had not begun after this time, which tells something if it is
     /// longer than answers take.
-    pub(super) fn given_up(&self, after: Duration) {
-        self.endpoint.pace.given_up(&self.counts, nanos(after));
+    pub(super) fn given_up(&self, after: Duration, under_way: u32) {
+        self.endpoint.pace.given_up(&self.counts, nanos(after), under_way);
     }
 
     /// How long answers take to begin, if that is known.
@@ -157,9 +165,9 @@ pub(super) mod tests {
     fn latency_follows_slowly() {
         let seat = &seats(&[1.0])[0].0;
         assert_eq!(seat.latency(), None);
-        seat.answered(Duration::from_millis(10));
+        seat.answered(Duration::from_millis(10), 1);
         assert_eq!(seat.latency(), Some(Duration::from_millis(10)));
-        seat.answered(Duration::from_millis(20));
+        seat.answered(Duration::from_millis(20), 1);
         assert_eq!(seat.latency(), Some(Duration::from_millis(11)));
     }
 }

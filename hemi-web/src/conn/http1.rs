@@ -25,7 +25,7 @@ use self::h2c::Preface;
 use self::respond::Framing;
 use super::exchange::Moved;
 use super::http2;
-use super::upload::{Line, Upload};
+use super::upload::{Heard, Line, Upload};
 use super::watch::{Cut, Pace, Watch};
 use crate::http_config::Limit;
 use crate::httpx::Shared;
@@ -495,7 +495,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             let Self { req, io, rbuf, out, watch, server, .. } = self;
             let mut answer = pin!(server.ask_on(webapp, req, at));
             let mut line = Line { io, rbuf, out, watch, config: &server.config };
-            let mut open = true;
+            let mut heard = Heard::default();
             poll_fn(|cx| {
                 loop {
                     let answered = answer.as_mut().poll(cx);
@@ -516,7 +516,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                         }
                         // What comes before the content is read is left to who reads it.
                         if upload.as_ref().is_none_or(|upload| upload.is_complete()) {
-                            line.listen(cx, &mut open)?;
+                            line.listen(cx, &mut heard)?;
                         }
                         line.watch.pending(cx)?;
                         return Poll::Pending;

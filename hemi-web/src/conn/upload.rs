@@ -4,6 +4,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
+use hemi_core::clock::{self, Moment};
 use hemi_core::io::{Io, Outbox, pool};
 use hemi_proto::http1::{BodyDecoder, BodyLength, CONTINUE, Decoded};
 use http::StatusCode;
@@ -43,22 +44,26 @@ pub(super) struct Line<'a, I> {
 
 impl<I: Io> Line<'_, I> {
     /// Reads ahead while an answer is still made, at most a buffer, to learn if nobody waits for it any more.
-    /// Who only sends no more may still wait: `open` says whether more may come.
-    pub(super) fn listen(&mut self, cx: &mut Context<'_>, open: &mut bool) -> Result<(), Cut> {
-        while *open && self.rbuf.len() < pool::BUFFER {
+    /// Who only sends no more may still wait, but not for long.
+    pub(super) fn listen(&mut self, cx: &mut Context<'_>, heard: &mut Heard) -> Result<(), Cut> {
+        while heard.until.is_none() && self.rbuf.len() < pool::BUFFER {
             if self.rbuf.capacity() == 0 {
                 *self.rbuf = pool::take();
             } else if self.rbuf.capacity() == self.rbuf.len() {
                 self.rbuf.reserve(pool::BUFFER);
             }
             match self.io.poll_recv(cx, self.rbuf) {
-                Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(Ok(0)) => *open = false,
+                Poll::Ready(Ok(1..)) => continue,
+                Poll::Ready(Ok(0)) => {}
                 // Over TLS that is an end of which nothing was said.
-                Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::UnexpectedEof => *open = false,
+                Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::UnexpectedEof => {}
                 Poll::Ready(Err(e)) => return Err(e.into()),
                 Poll::Pending => break,
             }
+            heard.until = Some(clock::now().after(self.config.half_closed_timeout));
+        }
+        if let Some(until) = heard.until {
+            self.watch.until(until, Limit::HalfClosedTimeout);
         }
         // Who waits holds no buffer.
         if self.rbuf.is_empty() {
@@ -66,6 +71,13 @@ impl<I: Io> Line<'_, I> {
         }
         Ok(())
     }
+}
+
+/// What was heard of a client who waits for its answer.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// It has said that it sends no more, and is waited for until then.
+    until: Option<Moment>,
 }
 
 impl Upload {

@@ -19,7 +19,7 @@ fn a_panic_is_a_500_and_the_connection_goes_on() {
 
 #[test]
 fn a_client_that_sends_no_more_still_gets_its_answers() {
-    let site = Site::with("");
+    let site = Site::with(".halfClosedTimeout = 1m");
     for paths in [&["/now"][..], &["/wait/50"], &["/stream/2/3"], &["/now", "/wait/50", "/now"]] {
         let mut client = site.connect();
         for path in paths {
@@ -50,6 +50,20 @@ fn answers_that_nobody_waits_for_are_given_up() {
         client.reset().unwrap();
         site.expect_idle();
     }
+}
+
+#[test]
+fn a_client_that_sends_no_more_is_not_waited_for_long() {
+    let site = Site::with(".halfClosedTimeout = 50ms");
+    for (path, begins) in [("/wait/600000", ""), ("/never", "HTTP/1.1 200 ")] {
+        let mut client = site.connect();
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).unwrap();
+        client.finish().unwrap();
+        let got = client.read_to_end().unwrap();
+        assert!(got.starts_with(begins.as_bytes()) && got.is_empty() == begins.is_empty());
+        site.expect_idle();
+    }
+    site.expect_counter("half_closed_timeout", 2);
 }
 
 #[test]

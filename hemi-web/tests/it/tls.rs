@@ -125,7 +125,7 @@ fn certificates_are_chosen_by_name_and_unknown_names_get_the_default_or_nothing(
 #[test]
 fn large_answers_and_uploads_pass_and_both_ends_are_told() {
     let setting = Setting::new();
-    let site = setting.site("", "");
+    let site = setting.site(".halfClosedTimeout = 1m", "");
     let mut client = connect(&site, "one.test", &setting.client());
     let content = vec![b'x'; 5 << 20];
     let head = format!(

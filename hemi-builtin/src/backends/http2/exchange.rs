@@ -23,6 +23,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use super::Shared;
 use super::head::{head_of, switching};
 use super::tunnel::Tunnel;
+use crate::backends::exchange::answered;
 use crate::backends::multiplexed::Lease;
 
 /// Answers on the way to the answer, at most.
@@ -136,7 +137,7 @@ impl Exchange {
                 return Err(Box::new(Undelivered { error, pick: self.pick, unseen, body }));
             }
         };
-        self.pick.answered(began.elapsed());
+        answered(&self.pick, head.status(), began);
         self.patience.renew();
         let (parts, content) = head.into_parts();
         if request.upgrade.is_some() && parts.status == StatusCode::OK {

@@ -24,6 +24,7 @@ use super::conns::Conn;
 use super::head::{Bad, put_head, read_head, read_trailers};
 use super::tunnel::Tunnel;
 use super::upload::{Sent, Upload};
+use crate::backends::exchange::answered;
 use crate::backends::http2::head::switching;
 use crate::backends::multiplexed::Lease;
 
@@ -107,7 +108,7 @@ impl Exchange {
                 return Err(Box::new(Undelivered { error, pick, unseen, body }));
             }
         };
-        self.pick.answered(began.elapsed());
+        answered(&self.pick, head.status, began);
         self.patience.renew();
         let ResponseFields { status, fields, length } = head;
         if request.upgrade.is_some() {

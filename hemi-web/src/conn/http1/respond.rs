@@ -21,7 +21,7 @@ use http::{StatusCode, Version};
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Asked, Conn, Cut, GATHERED, Next, Upload};
+use super::{Asked, Conn, Cut, GATHERED, Heard, Next, Upload};
 use crate::body::{Body, BoxError, Inner, Piece};
 use crate::conn::watch::Pace;
 use crate::http_config::Limit;
@@ -127,7 +127,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         upload: &mut Option<Box<Upload>>,
     ) -> Result<u64, Cut> {
         let mut sent = 0;
-        let mut open = true;
+        let mut heard = Heard::default();
         self.watch.unlimited();
         loop {
             if let (None, Framing::Sized(promised)) = (&upload, framing) {
@@ -137,7 +137,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 if until == Until::Drain && self.watch.phase() != Phase::Serving {
                     return Poll::Ready(Ok(None));
                 }
-                self.poll_frame(cx, &mut body, upload, &mut open)
+                self.poll_frame(cx, &mut body, upload, &mut heard)
             });
             let frame = frame.await?;
             let frame = match frame {
@@ -232,7 +232,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         cx: &mut Context<'_>,
         body: &mut Body,
         upload: &mut Option<Box<Upload>>,
-        open: &mut bool,
+        heard: &mut Heard,
     ) -> Poll<Result<NextFrame, Cut>> {
         loop {
             match catch_call(|| Pin::new(&mut *body).poll_frame(cx)) {
@@ -252,7 +252,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
             };
             if !fed {
                 if upload.as_ref().is_none_or(|upload| upload.is_complete()) {
-                    self.line().listen(cx, open)?;
+                    self.line().listen(cx, heard)?;
                 }
                 self.watch.pending(cx)?;
                 return Poll::Pending;
