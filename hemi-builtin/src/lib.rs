@@ -47,12 +47,13 @@ use hemi_web::{
 /// Adds this crate's components.
 pub fn register(registry: &mut Registry) {
     registry
-        .dealet_of_both::<dealets::AccessDealet>()
-        .dealet_of_both::<dealets::LimitDealet>()
+        .dealet_of_all::<dealets::AccessDealet>()
+        .dealet_of_all::<dealets::LimitDealet>()
         .dealet_of_both::<dealets::DnsProxy>()
         .dealet::<dealets::MysqlProxy>()
         .dealet::<dealets::PgsqlProxy>()
         .dealet::<dealets::RedisProxy>()
+        .quix_dealet::<dealets::QuixProxy>()
         .dealet::<dealets::TcpxProxy>()
         .udpx_dealet::<dealets::UdpxProxy>()
         .http_backend::<backends::Http1Backend>()

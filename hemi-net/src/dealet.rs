@@ -1,4 +1,4 @@
-//! The kind `dealet`: does something with a connection, or a flow of datagrams, or leaves it to the next.
+//! The kind `dealet`: does something with a connection, of TCP or of QUIC, or a flow of datagrams, or leaves it to the next.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hemi_core::config::KindName;
 use hemi_core::{BoxFuture, Component, Kind, Lifecycle, Place, Rank, Registry};
 
-use crate::{Opening, TcpxConn, UdpxFlow};
+use crate::{Opening, QuixConn, TcpxConn, UdpxFlow};
 
 /// The kind of dealets.
 #[derive(Debug)]
@@ -84,11 +84,30 @@ pub trait UdpxDealet: Send + Sync + 'static {
     }
 }
 
-/// A dealet as a case stores it: what it does with connections, with flows of datagrams, or with both.
+/// Does something with connections of QUIC that a router terminates.
+pub trait QuixDealet: Lifecycle {
+    /// Deals with a connection. The future is dropped when the server has to end at once.
+    fn deal_quix(&self, conn: &mut QuixConn) -> impl Future<Output = Deal> + Send;
+}
+
+/// A dealet as a case stores it: what it does with connections, with flows of datagrams, and with connections of QUIC.
 pub struct AnyDealet {
     pub(crate) sign: &'static str,
     pub(crate) tcpx: Option<Arc<dyn DynDealet>>,
     pub(crate) udpx: Option<Arc<dyn UdpxDealet>>,
+    pub(crate) quix: Option<Arc<dyn DynQuixDealet>>,
+}
+
+/// The form of [`QuixDealet`] that a case stores.
+pub trait DynQuixDealet: Send + Sync {
+    /// See [`QuixDealet::deal_quix`].
+    fn deal_quix<'a>(&'a self, conn: &'a mut QuixConn) -> BoxFuture<'a, Deal>;
+}
+
+impl<D: QuixDealet> DynQuixDealet for D {
+    fn deal_quix<'a>(&'a self, conn: &'a mut QuixConn) -> BoxFuture<'a, Deal> {
+        Box::pin(QuixDealet::deal_quix(self, conn))
+    }
 }
 
 /// The form of [`Dealet`] that a case stores.
@@ -134,25 +153,51 @@ pub trait DealetRegistry {
 
     /// Adds a dealet for both.
     fn dealet_of_both<D: Dealet + UdpxDealet + Component>(&mut self) -> &mut Self;
+
+    /// Adds a dealet for connections of QUIC.
+    fn quix_dealet<D: QuixDealet + Component>(&mut self) -> &mut Self;
+
+    /// Adds a dealet for all of these.
+    fn dealet_of_all<D: Dealet + UdpxDealet + QuixDealet + Component>(&mut self) -> &mut Self;
 }
 
 impl DealetRegistry for Registry {
     fn dealet<D: Dealet + Component>(&mut self) -> &mut Self {
         self.add::<DealetKind, D>(|dealet: Arc<D>| {
-            Arc::new(AnyDealet { sign: D::SIGN, tcpx: Some(dealet), udpx: None })
+            Arc::new(AnyDealet { tcpx: Some(dealet), ..AnyDealet::none(D::SIGN) })
         })
     }
 
     fn udpx_dealet<D: UdpxDealet + Component>(&mut self) -> &mut Self {
         self.add::<DealetKind, D>(|dealet: Arc<D>| {
-            Arc::new(AnyDealet { sign: D::SIGN, tcpx: None, udpx: Some(dealet) })
+            Arc::new(AnyDealet { udpx: Some(dealet), ..AnyDealet::none(D::SIGN) })
         })
     }
 
     fn dealet_of_both<D: Dealet + UdpxDealet + Component>(&mut self) -> &mut Self {
         self.add::<DealetKind, D>(|dealet: Arc<D>| {
             let (tcpx, udpx) = (Some(dealet.clone() as _), Some(dealet as _));
-            Arc::new(AnyDealet { sign: D::SIGN, tcpx, udpx })
+            Arc::new(AnyDealet { tcpx, udpx, ..AnyDealet::none(D::SIGN) })
         })
+    }
+
+    fn quix_dealet<D: QuixDealet + Component>(&mut self) -> &mut Self {
+        self.add::<DealetKind, D>(|dealet: Arc<D>| {
+            Arc::new(AnyDealet { quix: Some(dealet), ..AnyDealet::none(D::SIGN) })
+        })
+    }
+
+    fn dealet_of_all<D: Dealet + UdpxDealet + QuixDealet + Component>(&mut self) -> &mut Self {
+        self.add::<DealetKind, D>(|dealet: Arc<D>| {
+            let (tcpx, udpx) = (Some(dealet.clone() as _), Some(dealet.clone() as _));
+            Arc::new(AnyDealet { sign: D::SIGN, tcpx, udpx, quix: Some(dealet) })
+        })
+    }
+}
+
+impl AnyDealet {
+    /// One that deals with nothing.
+    fn none(sign: &'static str) -> Self {
+        Self { sign, tcpx: None, udpx: None, quix: None }
     }
 }

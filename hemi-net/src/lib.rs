@@ -2,7 +2,7 @@
 //!
 //! A [`TcpxRouter`] accepts connections, and asks its [`Case`]s, in the order written, whether they are for
 //! it; the [`Dealet`]s inside of that do what is to be done. So does a [`UdpxRouter`] with datagrams, and a [`QuixRouter`]
-//! with connections of QUIC.
+//! with connections of QUIC, terminated or not.
 
 #![forbid(unsafe_code)]
 
@@ -12,13 +12,19 @@ mod dealet;
 mod quix;
 mod record;
 mod tcpx;
+mod tls;
 mod udpx;
 mod vars;
 
 pub use backend::{Dialed, TcpxBackend, TcpxBackendConfig, TcpxBackendKind};
 pub use case::{Case, CaseConfig, CaseKind};
-pub use dealet::{AnyDealet, Deal, Dealet, DealetKind, DealetRegistry, DynDealet, UdpxDealet};
-pub use quix::QuixRouter;
+pub use dealet::{
+    AnyDealet, Deal, Dealet, DealetKind, DealetRegistry, DynDealet, DynQuixDealet, QuixDealet,
+    UdpxDealet,
+};
+pub use quix::backend::{QuixBackend, QuixBackendConfig, QuixBackendKind, QuixDialed};
+pub use quix::conn::QuixConn;
+pub use quix::{QuixConfig, QuixRouter};
 pub use tcpx::conn::TcpxConn;
 pub use tcpx::opening::Opening;
 pub use tcpx::{TcpxConfig, TcpxRouter, Transparent};
@@ -35,6 +41,7 @@ pub fn register(registry: &mut Registry) {
         .add::<TcpxBackendKind, TcpxBackend>(|backend| backend)
         .add::<CaseKind, Case>(|case| case)
         .add::<UdpxBackendKind, UdpxBackend>(|backend| backend)
+        .add::<QuixBackendKind, QuixBackend>(|backend| backend)
         .server::<TcpxRouter>()
         .server::<UdpxRouter>()
         .server::<QuixRouter>();

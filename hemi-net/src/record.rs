@@ -1,13 +1,47 @@
-//! What the log hears of a connection, or a session of datagrams, that is over.
+//! What the log hears of a connection, or a session of datagrams, that is over; what is counted of connections.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
 
 use hemi_core::clock::{self, Moment};
 use hemi_core::config::Lookup;
+use hemi_core::cores::Counter;
 use hemi_core::logger::{Level, Record, escape_text};
+use hemi_core::metrics::Measures;
 
 use crate::NetVar;
+
+/// Numbers of a router of connections.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    pub(crate) unmatched: Counter,
+    pub(crate) received: Counter,
+    pub(crate) sent: Counter,
+}
+
+impl Counters {
+    pub(crate) fn new(cores: usize) -> Self {
+        let counter = || Counter::new(cores);
+        Self { unmatched: counter(), received: counter(), sent: counter() }
+    }
+
+    pub(crate) fn named(&self) -> [(&'static str, u64); 3] {
+        [
+            ("conns_unmatched", self.unmatched.sum()),
+            ("bytes_received", self.received.sum()),
+            ("bytes_sent", self.sent.sum()),
+        ]
+    }
+
+    pub(crate) fn measure(&self, out: &mut Measures) {
+        let help = "Connections that no case took.";
+        out.counter("hemi_router_conns_unmatched", help, &[], self.unmatched.sum());
+        let help = "Bytes that clients sent, on connections that are over.";
+        out.counter("hemi_router_bytes_received", help, &[], self.received.sum());
+        let help = "Bytes sent to clients, on connections that are over.";
+        out.counter("hemi_router_bytes_sent", help, &[], self.sent.sum());
+    }
+}
 
 /// A connection, or a session, that is over.
 pub(crate) struct Closed<'a, C> {

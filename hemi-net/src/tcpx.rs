@@ -26,17 +26,14 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use hemi_core::clock;
-use hemi_core::config::{Diagnostic, Ref, Several, Spanned};
-use hemi_core::cores::Counter;
+use hemi_core::config::{Ref, Several, Spanned};
 use hemi_core::gate::{Accepted, Gate, GateConfig, GateCounters};
 use hemi_core::io::Socket;
 use hemi_core::listen::{Address, ListenOptions};
 use hemi_core::logger::{Log, LoggerKind};
 use hemi_core::metrics::Measures;
 use hemi_core::server::Server;
-use hemi_core::tls::{
-    Acceptor, Link, Site, SiteConfig, SiteFiles, Sites, Tickets, TlsConfig, TlsCounters,
-};
+use hemi_core::tls::{Acceptor, Link, SiteConfig, TlsConfig};
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Prepare, Result, Run};
 use serde::Deserialize;
 use tracing::debug;
@@ -46,7 +43,8 @@ use self::opening::{Opened, Opening, open, open_secret};
 use crate::NetVar;
 use crate::case::{Case, CaseKind};
 use crate::dealet::{Deal, DynDealet};
-use crate::record::Closed;
+use crate::record::{Closed, Counters};
+use crate::tls::Tls;
 
 /// Routes TCP connections.
 #[derive(Debug, Deserialize, Explain)]
@@ -130,26 +128,6 @@ struct Branch {
     peeks: bool,
 }
 
-/// What is needed to terminate TLS.
-#[derive(Debug)]
-struct Tls {
-    config: TlsConfig,
-    protocols: Vec<String>,
-    site: Arc<Site>,
-    files: Arc<SiteFiles>,
-    tickets: Arc<Tickets>,
-    counters: Arc<TlsCounters>,
-    acceptor: OnceLock<Arc<Acceptor>>,
-}
-
-/// Numbers of a router.
-#[derive(Debug)]
-struct Counters {
-    unmatched: Counter,
-    received: Counter,
-    sent: Counter,
-}
-
 impl Component for TcpxRouter {
     const SIGN: &'static str = "tcpxRouter";
     type Config = (TcpxConfig, GateConfig, TlsConfig, SiteConfig);
@@ -157,17 +135,8 @@ impl Component for TcpxRouter {
     fn create((config, gate, tls, site): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {
         let (place, cores) = (config.address.span, cx.cores());
         let address = cx.listen_on(config.address)?;
-        let site = site.create(Vec::new(), cx)?;
+        let tls = Tls::create(tls, site, config.tls_protocols, place, cx)?;
         let cases = cx.children::<CaseKind>();
-        let tls = match (tls.tls_mode, site) {
-            (false, _) => None,
-            (true, Some(site)) => Some(Tls::create(tls, config.tls_protocols, site, cx)),
-            (true, None) => {
-                let message = "connections are to be encrypted, but there is no certificate";
-                let help = "add `.tlsCertificate = …` and `.tlsPrivateKey = …`";
-                return Err(Diagnostic::new(place, message).help(help).into());
-            }
-        };
         // Where TLS is terminated the handshake has told who is asked for.
         let told = |var: &NetVar| tls.is_some() && *var != NetVar::Protocol;
         let peeked = |var: &NetVar| var.is_peeked() && !told(var);
@@ -178,7 +147,7 @@ impl Component for TcpxRouter {
         };
         let branches: Vec<_> = cases.into_iter().map(branch).collect::<Result<_>>()?;
         let opening = opening_of(&branches)?;
-        let tls = tls.map(|tls| tls.speaking(&opening));
+        let tls = tls.map(|tls| speaking(tls, &opening));
         let shared = Shared {
             name: cx.name().to_owned(),
             branches,
@@ -218,7 +187,7 @@ impl Lifecycle for TcpxRouter {
     async fn run(&self, cx: &Run) {
         let Some(gate) = self.gate.get() else { return };
         let shared = self.shared.clone();
-        let acceptor = self.tls.as_ref().and_then(|tls| tls.acceptor.get().cloned());
+        let acceptor = self.tls.as_ref().and_then(|tls| tls.acceptor().cloned());
         if shared.opening != Opening::AsIs {
             let serve = move |accepted| serve_opened(shared.clone(), acceptor.clone(), accepted);
             tokio::join!(gate.run(cx, serve), self.follow(cx));
@@ -241,6 +210,14 @@ impl Lifecycle for TcpxRouter {
         }
         self.shared.counters.measure(out);
     }
+}
+
+/// What is offered by TLS for what connections are of: clients of PostgreSQL that speak TLS at once insist on its name.
+fn speaking(mut tls: Tls, opening: &Opening) -> Tls {
+    if *opening == Opening::Pgsql && tls.protocols.is_empty() {
+        tls.protocols.push("postgresql".to_owned());
+    }
+    tls
 }
 
 /// How connections begin, by those who deal with them.
@@ -291,10 +268,8 @@ impl Server for TcpxRouter {
 impl TcpxRouter {
     /// Follows the files of certificates.
     async fn follow(&self, cx: &Run) {
-        let Some(tls) = &self.tls else { return };
-        tokio::select! {
-            () = tls.files.follow(&tls.site) => {}
-            () = cx.shut().cancelled() => {}
+        if let Some(tls) = &self.tls {
+            tls.follow(cx).await;
         }
     }
 }
@@ -407,83 +382,5 @@ impl Shared {
         for log in &self.logs {
             log.log(&closed);
         }
-    }
-}
-
-/// All names have the one site.
-struct OneSite(Arc<Site>);
-
-impl Sites for OneSite {
-    fn find(&self, _: Option<&str>) -> Option<Arc<Site>> {
-        Some(self.0.clone())
-    }
-}
-
-impl Tls {
-    fn create(
-        config: TlsConfig,
-        protocols: Vec<String>,
-        (site, files): (Arc<Site>, Arc<SiteFiles>),
-        cx: &mut CreateCx<'_>,
-    ) -> Self {
-        let cores = cx.cores();
-        let tls_key_log = config.tls_key_log.map(|path| cx.written(path));
-        Self {
-            config: TlsConfig { tls_key_log, ..config },
-            protocols,
-            site,
-            files,
-            tickets: cx.keep(Tickets::default),
-            counters: cx.keep(|| TlsCounters::new(cores)),
-            acceptor: OnceLock::new(),
-        }
-    }
-
-    /// The same for what connections are of: clients of PostgreSQL that speak TLS at once insist on its name.
-    fn speaking(mut self, opening: &Opening) -> Self {
-        if *opening == Opening::Pgsql && self.protocols.is_empty() {
-            self.protocols.push("postgresql".to_owned());
-        }
-        self
-    }
-
-    fn prepare(&self, cores: usize) -> Result<()> {
-        self.files.read_into(&self.site)?;
-        self.tickets.configure_by(&self.config)?;
-        let protocols: Vec<_> = self.protocols.iter().map(String::as_str).collect();
-        let acceptor = Acceptor::new(
-            self.config.clone(),
-            &protocols,
-            Arc::new(OneSite(self.site.clone())),
-            self.tickets.clone(),
-            self.counters.clone(),
-            cores,
-        )?;
-        let _ = self.acceptor.set(Arc::new(acceptor));
-        Ok(())
-    }
-}
-
-impl Counters {
-    fn new(cores: usize) -> Self {
-        let counter = || Counter::new(cores);
-        Self { unmatched: counter(), received: counter(), sent: counter() }
-    }
-
-    fn named(&self) -> [(&'static str, u64); 3] {
-        [
-            ("conns_unmatched", self.unmatched.sum()),
-            ("bytes_received", self.received.sum()),
-            ("bytes_sent", self.sent.sum()),
-        ]
-    }
-
-    fn measure(&self, out: &mut Measures) {
-        let help = "Connections that no case took.";
-        out.counter("hemi_router_conns_unmatched", help, &[], self.unmatched.sum());
-        let help = "Bytes that clients sent, on connections that are over.";
-        out.counter("hemi_router_bytes_received", help, &[], self.received.sum());
-        let help = "Bytes sent to clients, on connections that are over.";
-        out.counter("hemi_router_bytes_sent", help, &[], self.sent.sum());
     }
 }

@@ -18,7 +18,7 @@
 //! their datagrams dropped.
 
 use hemi_core::{Component, CreateCx, Lifecycle, Prepare, Result, Run};
-use hemi_net::{Deal, Dealet, TcpxConn, UdpxDealet, UdpxFlow};
+use hemi_net::{Deal, Dealet, QuixConn, QuixDealet, TcpxConn, UdpxDealet, UdpxFlow};
 
 use crate::access_list::{AccessConfig, AccessList};
 
@@ -61,6 +61,16 @@ impl UdpxDealet for AccessDealet {
             return Deal::Next;
         }
         flow.end_as("denied");
+        Deal::Done
+    }
+}
+
+impl QuixDealet for AccessDealet {
+    async fn deal_quix(&self, conn: &mut QuixConn) -> Deal {
+        if self.0.allows(conn.ip()) {
+            return Deal::Next;
+        }
+        conn.end_as("denied");
         Deal::Done
     }
 }

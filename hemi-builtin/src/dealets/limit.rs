@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use hemi_core::config::Diagnostic;
 use hemi_core::{Component, CreateCx, Explain, Lifecycle, Result};
-use hemi_net::{Deal, Dealet, TcpxConn, UdpxDealet, UdpxFlow};
+use hemi_net::{Deal, Dealet, QuixConn, QuixDealet, TcpxConn, UdpxDealet, UdpxFlow};
 use serde::Deserialize;
 
 use crate::buckets::{Buckets, Quota, Taken, UnderWay, network_of};
@@ -144,6 +144,21 @@ impl UdpxDealet for LimitDealet {
             }
             None => {
                 flow.end_as("limited");
+                Deal::Done
+            }
+        }
+    }
+}
+
+impl QuixDealet for LimitDealet {
+    async fn deal_quix(&self, conn: &mut QuixConn) -> Deal {
+        match self.admit(conn.ip()) {
+            Some(admitted) => {
+                conn.hold(admitted);
+                Deal::Next
+            }
+            None => {
+                conn.end_as("limited");
                 Deal::Done
             }
         }

@@ -1,5 +1,7 @@
 //! The router `quixRouter`: connections of QUIC stay with their nodes, wherever their clients go.
 
+mod terminated;
+
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

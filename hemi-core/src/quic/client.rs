@@ -34,7 +34,7 @@ pub struct QuicConnector {
 }
 
 impl QuicConnector {
-    /// By the certificates and protocols of `tls`.
+    /// By the certificates and protocols of `tls`, for HTTP/3.
     #[must_use]
     pub fn new(tls: Arc<Connector>, cores: usize) -> Self {
         let mut transport = TransportConfig::default();
@@ -47,6 +47,12 @@ impl QuicConnector {
             .keep_alive_interval(Some(ALIVE))
             // Nobody here takes them.
             .datagram_receive_buffer_size(None);
+        Self::with(tls, cores, transport)
+    }
+
+    /// The same for what else is spoken by QUIC.
+    #[must_use]
+    pub fn with(tls: Arc<Connector>, cores: usize, transport: TransportConfig) -> Self {
         let endpoints = PerCore::new(cores, Default::default);
         Self { tls, transport: Arc::new(transport), endpoints }
     }
@@ -64,7 +70,32 @@ impl QuicConnector {
     /// # Errors
     /// When it does not answer, can't be believed, or speaks none of the protocols.
     pub async fn connect(&self, address: SocketAddr, host: &str) -> io::Result<Connection> {
-        let (tls, name) = (self.tls.config().await?, self.tls.peer_name(host));
+        let tls = self.tls.config().await?;
+        self.connect_by(tls, address, host).await
+    }
+
+    /// The same to speak this protocol and no other, whatever those of `tls` are.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn connect_to_speak(
+        &self,
+        protocol: &[u8],
+        address: SocketAddr,
+        host: &str,
+    ) -> io::Result<Connection> {
+        let mut tls = (*self.tls.config().await?).clone();
+        tls.alpn_protocols = Vec::from([protocol.to_vec()]);
+        self.connect_by(Arc::new(tls), address, host).await
+    }
+
+    async fn connect_by(
+        &self,
+        tls: Arc<rustls::ClientConfig>,
+        address: SocketAddr,
+        host: &str,
+    ) -> io::Result<Connection> {
+        let name = self.tls.peer_name(host);
         let crypto = QuicClientConfig::try_from(tls).map_err(io::Error::other)?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(self.transport.clone());

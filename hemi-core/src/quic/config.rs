@@ -20,6 +20,9 @@ use crate::{Error, Explain, Result};
 pub struct QuicConfig {
     /// Streams that a client may have open at once in each connection.
     pub quic_streams: u32,
+    /// Streams in its direction only that a client may have open at once in each connection: HTTP/3 needs three, and
+    /// greases.
+    pub quic_uni_streams: u32,
     /// Bytes of one stream that a client may send ahead of what is read.
     pub quic_stream_window: Size,
     /// Bytes of all streams of a connection that a client may send ahead of what is read.
@@ -42,6 +45,7 @@ impl Default for QuicConfig {
     fn default() -> Self {
         Self {
             quic_streams: 128,
+            quic_uni_streams: 16,
             quic_stream_window: Size(1 << 20),
             quic_conn_window: Size(4 << 20),
             quic_send_window: Size(4 << 20),
@@ -52,9 +56,6 @@ impl Default for QuicConfig {
         }
     }
 }
-
-/// Streams that a client may open in its direction only: HTTP/3 needs three, and greases.
-const UNI_STREAMS: u32 = 16;
 
 /// Packets that clients need not acknowledge at once, if they can be told so (draft-ietf-quic-ack-frequency):
 /// most of what downloads cost a server besides sending are acknowledgements.
@@ -113,7 +114,7 @@ impl QuicConfig {
         acks.ack_eliciting_threshold(ACK_AFTER.into());
         transport
             .max_concurrent_bidi_streams(self.quic_streams.into())
-            .max_concurrent_uni_streams(UNI_STREAMS.into())
+            .max_concurrent_uni_streams(self.quic_uni_streams.into())
             .stream_receive_window(var_int(self.quic_stream_window))
             .receive_window(var_int(self.quic_conn_window))
             .send_window(self.quic_send_window.0)
