@@ -32,7 +32,7 @@ pub struct ConnsConfig {
     /// each request has a connection of its own.
     pub proxy_protocol: ProxyProtocol,
     /// The forward proxy that nodes are connected to by: `"socks5://HOST:PORT"` or `"http://HOST:PORT"`, with
-    /// `NAME:PASSWORD@` before the host if it wants that. By default none. HTTP/2 takes no such way.
+    /// `NAME:PASSWORD@` before the host if it wants that. By default none. HTTP/3 takes no such way.
     pub via: Option<Via>,
 }
 

@@ -69,7 +69,8 @@ impl Component for Http2Backend {
         let head_size = u32::try_from(http.max_head_size.0).unwrap_or(u32::MAX);
         let streams = multiplex.max_streams_per_conn.clamp(1, MOST_STREAMS);
         multiplex.max_streams_per_conn = streams;
-        let protocol = Http2 { head_size, streams, connector: connector.map(Arc::new) };
+        let (connector, via) = (connector.map(Arc::new), conns.via.clone());
+        let protocol = Http2 { head_size, streams, connector, via };
         let conns = Conns::new(conns, &multiplex, protocol, cx.cores());
         let shared = Arc::new(Shared { conns, times, tunnel_timeout: http.tunnel_timeout });
         Ok(Self { nodes: Nodes::of(backend, cx)?, shared })

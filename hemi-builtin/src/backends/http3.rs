@@ -83,6 +83,10 @@ impl Component for Http3Backend {
             let message = "connections of HTTP/3 carry requests of many clients: `.proxyProtocol` can't name one";
             return Err(Error::config(cx.span(), message));
         }
+        if conns.via.is_some() {
+            let message = "HTTP/3 goes by datagrams, which `.via` has no way for";
+            return Err(Error::config(cx.span(), message));
+        }
         let tls = Arc::new(Connector::new(tls, &["h3"], cx)?);
         let head_size = usize::try_from(own.max_head_size.0).unwrap_or(usize::MAX);
         let heads = HeadLimits { head_size, fields: 1024, ..HeadLimits::default() };

@@ -23,10 +23,12 @@ fn proxy(sign: &str, properties: &str) -> Running {
 
 /// A site that tells what it was asked for.
 fn origin() -> Running {
-    site(
-        "",
-        r#"rule { .returnCode = 200  .returnText = $method + " " + $uri + " " + $header_via }"#,
-    )
+    let text = r#"stage {
+        webapp "site" { .hostnames = ("*")
+            rule { .returnCode = 200  .returnText = $method + " " + $uri + " " + $header_via } }
+        httpxServer "main" { .address = "127.0.0.1:0"  .webapps = ("site")  .h2cPriorKnowledge = true }
+    }"#;
+    load(2, text).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// The end of a password's hash: `htpasswd -nbB mia secret` with the fewest rounds.
@@ -358,6 +360,12 @@ fn backends_are_reached_by_way_of_proxies() {
         );
         let front = site(&backend, "rule { httpProxy { .toBackend = \"b\" } }");
         assert_eq!(front.get("/way").status, if good { 200 } else { 502 }, "{via}");
+        // in its second version too,
+        let second = site(
+            &backend.replace("http1Backend", "http2Backend"),
+            "rule { httpProxy { .toBackend = \"b\" } }",
+        );
+        assert_eq!(second.get("/way").status, if good { 200 } else { 502 }, "{via}");
         // and of whatever else.
         let text = format!(
             r#"stage {{
@@ -374,11 +382,11 @@ fn backends_are_reached_by_way_of_proxies() {
             Ok(answer) => assert!(good && answer.text().contains("GET /way"), "{via}"),
             Err(_) => assert!(!good, "{via}"),
         }
-        drop((front, router));
+        drop((front, second, router));
         // Ways are counted when they are over.
         let ways = || counter(proxy, "ways_opened") - before;
         assert!(
-            eventually(Duration::from_secs(30), || ways() == if good { 2 } else { 0 }),
+            eventually(Duration::from_secs(30), || ways() == if good { 3 } else { 0 }),
             "{via}"
         );
     }

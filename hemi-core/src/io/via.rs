@@ -103,15 +103,30 @@ impl Via {
         format!("{scheme}://{}", self.at)
     }
 
-    /// Connects to a node by way of the proxy.
+    /// Connects to a node by way of the proxy, as [`Socket::connect`] does without.
+    ///
+    /// # Errors
+    /// When the proxy does not accept, or does not connect.
+    pub async fn connect(&self, target: &Target) -> io::Result<Socket> {
+        self.reach(target, None).await
+    }
+
+    /// The same as [`Socket::dial`] does.
     pub(super) async fn dial(&self, target: &Target, how: &Dialing<'_>) -> io::Result<Socket> {
+        self.reach(target, Some(&Dialing { first: &[], via: None, ..*how })).await
+    }
+
+    async fn reach(&self, target: &Target, how: Option<&Dialing<'_>>) -> io::Result<Socket> {
         let Target::Tcp(node) = target else {
             return Err(io::Error::other("no proxy leads to a Unix socket"));
         };
         let mut last = io::ErrorKind::NotFound.into();
-        for at in tokio::net::lookup_host(&self.at).await? {
-            let direct = Dialing { first: &[], via: None, ..*how };
-            match Box::pin(Socket::dial(&Target::Tcp(at), &direct)).await {
+        for at in tokio::net::lookup_host(&self.at).await?.map(Target::Tcp) {
+            let connected = match how {
+                Some(direct) => Box::pin(Socket::dial(&at, direct)).await,
+                None => Socket::connect(&at).await,
+            };
+            match connected {
                 Ok(mut socket) => {
                     match self.protocol {
                         Protocol::Socks => self.by_socks(&mut socket, *node).await?,

@@ -8,6 +8,7 @@ use h2::client::{Builder, SendRequest};
 use h2::{Ping, PingPong};
 use hemi_core::Result;
 use hemi_core::backend::Endpoint;
+use hemi_core::io::{Socket, Via};
 use hemi_core::tls::{Connector, Link};
 use tracing::debug;
 
@@ -29,6 +30,8 @@ pub(super) struct Http2 {
     pub(super) streams: usize,
     /// There if connections are encrypted.
     pub(super) connector: Option<Arc<Connector>>,
+    /// The forward proxy that nodes are connected to by.
+    pub(super) via: Option<Via>,
 }
 
 impl Multiplex for Http2 {
@@ -40,7 +43,11 @@ impl Multiplex for Http2 {
 
     async fn connect(&self, endpoint: &Endpoint, gone: Gone) -> io::Result<SendRequest<Bytes>> {
         let host = endpoint.hostname();
-        let link = Link::connect(endpoint.target(), &host, self.connector.as_ref()).await?;
+        let socket = match &self.via {
+            Some(via) => via.connect(endpoint.target()).await?,
+            None => Socket::connect(endpoint.target()).await?,
+        };
+        let link = Link::over(socket, &host, self.connector.as_ref()).await?;
         if let Link::Tls(stream) = &link
             && stream.info().alpn.as_deref() != Some(b"h2")
         {
