@@ -259,7 +259,23 @@ impl CreateCx<'_> {
         Ok(value)
     }
 
-    /// The address of a property to receive datagrams on, which no other component of the stage does.
+    /// The address of a property to receive datagrams on, which no other component of the stage does; the path of a Unix
+    /// socket as by [`CreateCx::path`].
+    ///
+    /// # Errors
+    /// When another does, or it is the name of a socket that the program was started with.
+    pub fn receive_at(&mut self, address: Spanned<Address>) -> Result<Address> {
+        match address.value {
+            Address::Unix(path) => {
+                let value = Address::Unix(self.path(path));
+                self.claim(Claim::Receive, &value, address.span)?;
+                Ok(value)
+            }
+            _ => self.receive_on(address).map(Address::Tcp),
+        }
+    }
+
+    /// The same of those that come by UDP.
     ///
     /// # Errors
     /// When another does, or it is that of a Unix socket.

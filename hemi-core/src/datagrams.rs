@@ -1,13 +1,15 @@
 //! UDP in batches: one system call for what several senders have sent, and for what goes to one receiver.
 //!
 //! Datagrams of one sender that have come in a row, all of one size but the last, are a [`Burst`], and are sent
-//! on as one, where the kernel can (GRO, GSO).
+//! on as one, where the kernel can (GRO, GSO). Those of Unix sockets are received and sent one by one.
+
+mod unix;
 
 use std::cell::Cell;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use quinn::udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
@@ -19,6 +21,8 @@ use rustix::net::sockopt::{
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
+pub use self::unix::Name;
+use crate::backend::Target;
 use crate::sys::{gather_datagrams, let_fragment_v6, watch_readable};
 
 /// Bursts that one system call receives, at most.
@@ -37,15 +41,44 @@ thread_local! {
     static BATCH: Cell<Option<Box<Batch>>> = const { Cell::new(None) };
 }
 
-/// A UDP socket, to be used on the core it was made on.
+/// A socket for datagrams, to be used on the core it was made on.
 #[derive(Debug)]
 pub struct Port {
     socket: AsyncFd<OwnedFd>,
-    /// Whether its addresses are those of IPv6, be they of IPv4 within.
-    is_v6: bool,
+    family: Family,
     /// Whether it has another end that may be told not to listen.
     connected: bool,
-    state: Arc<UdpSocketState>,
+    /// What is known of the system, once UDP was spoken.
+    state: OnceLock<Arc<UdpSocketState>>,
+}
+
+/// What kind of addresses a port has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    V4,
+    /// They may be of IPv4 within.
+    V6,
+    Unix,
+}
+
+/// Who has sent a datagram.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Sender {
+    /// Somebody at this address, by UDP; who is at one of IPv4 as that.
+    Udp(SocketAddr),
+    /// A Unix socket of this name, or one without a name, which can't be answered.
+    Unix(Option<Name>),
+}
+
+impl Sender {
+    /// Its address, if it has one.
+    #[must_use]
+    pub fn udp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Udp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 /// What one system call has received.
@@ -53,16 +86,19 @@ pub struct Port {
 pub struct Batch {
     room: Box<[u8]>,
     metas: [RecvMeta; BURSTS],
+    /// Who has sent what came to a Unix socket.
+    names: [Option<Name>; BURSTS],
+    is_unix: bool,
     /// What is in another burst by now.
     merged: [bool; BURSTS],
     filled: usize,
 }
 
 /// Datagrams that one sender has sent in a row.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Burst<'a> {
-    /// Who has sent them; an IPv4 sender as the IPv4 address it is.
-    pub from: SocketAddr,
+    /// Who has sent them.
+    pub from: Sender,
     /// The address of this machine that they were sent to, if the system tells.
     pub to: Option<IpAddr>,
     /// All of them.
@@ -90,22 +126,35 @@ impl Port {
             set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::WANT)?;
             let_fragment_v6(&socket)?;
         }
-        let (socket, state) = (watch_readable(socket.into())?, Arc::new(state));
-        Ok(Self { socket, is_v6, connected: false, state })
+        let (socket, state) = (watch_readable(socket.into())?, Arc::new(state).into());
+        let family = if is_v6 { Family::V6 } else { Family::V4 };
+        Ok(Self { socket, family, connected: false, state })
     }
 
     /// A new one that is connected to a node, with what is known of the system by this one.
     ///
     /// # Errors
     /// When there are no more descriptors or ports, or there is no way to the node.
-    pub fn connect(&self, to: SocketAddr) -> io::Result<Self> {
+    pub fn connect(&self, to: &Target) -> io::Result<Self> {
+        let to = match to {
+            Target::Tcp(address) => *address,
+            Target::Unix(path) => return Self::connected_to_path(path),
+        };
         let socket = Socket::new(Domain::for_address(to), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         // Without that each datagram is received by itself.
         let _ = gather_datagrams(&socket);
         socket.connect(&to.into())?;
-        let (is_v6, state) = (to.is_ipv6(), self.state.clone());
-        Ok(Self { socket: watch_readable(socket.into())?, is_v6, connected: true, state })
+        let family = if to.is_ipv6() { Family::V6 } else { Family::V4 };
+        let state = match self.state.get() {
+            Some(known) => known.clone(),
+            None => {
+                let learnt = Arc::new(UdpSocketState::new(UdpSockRef::from(&socket))?);
+                self.state.get_or_init(|| learnt).clone()
+            }
+        };
+        let state = state.into();
+        Ok(Self { socket: watch_readable(socket.into())?, family, connected: true, state })
     }
 
     /// Waits for datagrams, and receives as many as there are and have room.
@@ -120,12 +169,27 @@ impl Port {
                 Poll::Ready(ready) => ready?,
                 Poll::Pending => return self.poll_error(cx),
             };
+            let Some(state) = self.state.get().filter(|_| self.family != Family::Unix) else {
+                match self.recv_unix(batch) {
+                    Ok(drained) => {
+                        if drained {
+                            ready.clear_ready();
+                        }
+                        batch.merge();
+                        return Poll::Ready(Ok(()));
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                    Err(e) => return Poll::Ready(Err(e)),
+                }
+                continue;
+            };
+            batch.is_unix = false;
             let Batch { room, metas, filled, .. } = batch;
             let mut pieces = room.chunks_mut(BURST);
             let mut bufs: [IoSliceMut<'_>; BURSTS] =
                 std::array::from_fn(|_| IoSliceMut::new(pieces.next().unwrap_or_default()));
             let socket = UdpSockRef::from(self.socket.get_ref());
-            match self.state.recv(socket, &mut bufs, metas) {
+            match state.recv(socket, &mut bufs, metas) {
                 Ok(got) => {
                     // Nothing is left: the system is asked again when it has told of more.
                     if got < BURSTS {
@@ -154,35 +218,63 @@ impl Port {
         Poll::Pending
     }
 
-    /// Sends datagrams of a size to an address, as from another one of this machine if one is named; what there is
-    /// no room for now is lost. Returns how many were sent.
+    /// Sends datagrams of a size to who has sent some, as from this address of the machine if one is named; what there
+    /// is no room for now is lost. Returns how many were sent.
     ///
     /// # Errors
-    /// When the system fails; of a connected port also when nobody listens at the other end.
-    pub fn send(
+    /// When the system fails, or there is no way to the other.
+    pub fn answer(
+        &self,
+        to: &Sender,
+        from: Option<IpAddr>,
+        bytes: &[u8],
+        size: usize,
+    ) -> io::Result<usize> {
+        match to {
+            Sender::Udp(to) => self.send(*to, from, bytes, size),
+            Sender::Unix(Some(name)) => self.send_unix(Some(name), bytes, size),
+            Sender::Unix(None) => Ok(0),
+        }
+    }
+
+    /// The same to the node that it is connected to.
+    ///
+    /// # Errors
+    /// The same; also when nobody listens at the other end.
+    pub fn pass(&self, to: &Target, bytes: &[u8], size: usize) -> io::Result<usize> {
+        match to {
+            Target::Tcp(to) => self.send(*to, None, bytes, size),
+            Target::Unix(_) => self.send_unix(None, bytes, size),
+        }
+    }
+
+    fn send(
         &self,
         to: SocketAddr,
         from: Option<IpAddr>,
         bytes: &[u8],
         size: usize,
     ) -> io::Result<usize> {
+        let Some(state) = self.state.get() else {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        };
         let to = match to {
-            SocketAddr::V4(v4) if self.is_v6 => {
+            SocketAddr::V4(v4) if self.family == Family::V6 => {
                 SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
             }
             to => to,
         };
         if bytes.len() <= size {
-            return self.send_one(to, from, bytes, None).map(usize::from);
+            return self.send_one(state, to, from, bytes, None).map(usize::from);
         }
         let size = size.max(1);
-        let most = self.state.max_gso_segments().min(SENT / size).max(1);
+        let most = state.max_gso_segments().min(SENT / size).max(1);
         let mut sent = 0;
         for piece in bytes.chunks(size.saturating_mul(most)) {
             let count = piece.len().div_ceil(size);
             let whole = match count {
-                1 => self.send_one(to, from, piece, None),
-                _ => self.send_one(to, from, piece, Some(size)),
+                1 => self.send_one(state, to, from, piece, None),
+                _ => self.send_one(state, to, from, piece, Some(size)),
             };
             match whole {
                 Ok(true) => sent += count,
@@ -193,7 +285,7 @@ impl Port {
                 // They are larger than the system lets them go as one.
                 Err(_) => {
                     for one in piece.chunks(size) {
-                        match self.send_one(to, from, one, None)? {
+                        match self.send_one(state, to, from, one, None)? {
                             true => sent += 1,
                             false => return Ok(sent),
                         }
@@ -207,6 +299,7 @@ impl Port {
     /// False if there is no room.
     fn send_one(
         &self,
+        state: &UdpSocketState,
         to: SocketAddr,
         from: Option<IpAddr>,
         contents: &[u8],
@@ -217,7 +310,7 @@ impl Port {
         }
         let transmit =
             Transmit { destination: to, ecn: None, contents, segment_size, src_ip: from };
-        match self.state.try_send(UdpSockRef::from(self.socket.get_ref()), &transmit) {
+        match state.try_send(UdpSockRef::from(self.socket.get_ref()), &transmit) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(e) => Err(e),
@@ -240,7 +333,8 @@ impl Port {
 impl Default for Batch {
     fn default() -> Self {
         let room = vec![0; BURSTS * BURST].into_boxed_slice();
-        Self { room, metas: [RecvMeta::default(); BURSTS], merged: [false; BURSTS], filled: 0 }
+        let (metas, names) = ([RecvMeta::default(); BURSTS], std::array::from_fn(|_| None));
+        Self { room, metas, names, is_unix: false, merged: [false; BURSTS], filled: 0 }
     }
 }
 
@@ -261,6 +355,7 @@ impl Batch {
             let (one, other) = (self.metas[first], self.metas[next]);
             let same =
                 (one.addr, one.dst_ip, one.stride) == (other.addr, other.dst_ip, other.stride);
+            let same = same && (!self.is_unix || self.names[first] == self.names[next]);
             // All but the last are of one size.
             let whole = one.stride > 0 && one.len.is_multiple_of(one.stride);
             if same && whole && one.len + other.len <= SENT {
@@ -276,11 +371,12 @@ impl Batch {
 
     /// What was received.
     pub fn bursts(&self) -> impl Iterator<Item = Burst<'_>> {
-        let metas = self.metas.iter().zip(self.merged).take(self.filled);
+        let metas = self.metas.iter().zip(&self.names).zip(self.merged).take(self.filled);
         let rooms = metas.zip(self.room.chunks(BURST)).filter(|((_, merged), _)| !merged);
-        rooms.map(|((meta, _), bytes)| {
+        rooms.map(|(((meta, name), _), bytes)| {
             let mut from = meta.addr;
             from.set_ip(from.ip().to_canonical());
+            let from = if self.is_unix { Sender::Unix(name.clone()) } else { Sender::Udp(from) };
             let to = meta.dst_ip.map(|ip| ip.to_canonical());
             let bytes = &bytes[..meta.len.min(bytes.len())];
             Burst { from, to, bytes, size: meta.stride }
@@ -300,7 +396,7 @@ impl<'a> Burst<'a> {
     pub fn split_at(self, count: usize) -> (Self, Self) {
         let len = self.size.saturating_mul(count).min(self.bytes.len());
         let (first, others) = self.bytes.split_at(len);
-        (Self { bytes: first, ..self }, Self { bytes: others, ..self })
+        (Self { bytes: first, ..self.clone() }, Self { bytes: others, ..self })
     }
 
     /// How many they are.
@@ -329,21 +425,22 @@ mod tests {
     }
 
     /// The next datagrams that come to a port, with the burst's ends.
-    async fn next(port: &Port) -> (SocketAddr, Option<IpAddr>, Vec<Vec<u8>>) {
+    async fn next(port: &Port) -> (Sender, Option<IpAddr>, Vec<Vec<u8>>) {
         let mut batch = Batch::default();
         poll_fn(|cx| port.poll_recv(cx, &mut batch)).await.unwrap();
         let burst = batch.bursts().next().unwrap();
-        (burst.from, burst.to, burst.datagrams().map(<[u8]>::to_vec).collect())
+        (burst.from.clone(), burst.to, burst.datagrams().map(<[u8]>::to_vec).collect())
     }
 
     #[tokio::test]
     async fn what_comes_in_a_row_is_one_burst() {
         let (server, at) = port("127.0.0.1:0");
-        let clients = [server.connect(at).unwrap(), server.connect(at).unwrap()];
+        let at = Target::Tcp(at);
+        let clients = [server.connect(&at).unwrap(), server.connect(&at).unwrap()];
         let sent: [(usize, &[u8]); 6] =
             [(0, b"ab"), (0, b"cd"), (0, b"e"), (0, b"fg"), (1, b"hi"), (1, b"jk")];
         for (client, bytes) in sent {
-            clients[client].send(at, None, bytes, bytes.len()).unwrap();
+            clients[client].pass(&at, bytes, bytes.len()).unwrap();
         }
         let (mut all, mut count, mut bursts) = (Vec::new(), 0, 0);
         while count < sent.len() {
@@ -365,11 +462,11 @@ mod tests {
         // Hears one other only, and keeps its port.
         let deaf = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         deaf.connect("127.0.0.1:9").unwrap();
-        let nobody = deaf.local_addr().unwrap();
-        let client = server.connect(nobody).unwrap();
+        let nobody = Target::Tcp(deaf.local_addr().unwrap());
+        let client = server.connect(&nobody).unwrap();
         let mut batch = Batch::default();
         let told = poll_fn(|cx| client.poll_recv(cx, &mut batch));
-        let (told, sent) = tokio::join!(told, async { client.send(nobody, None, b"ping", 4) });
+        let (told, sent) = tokio::join!(told, async { client.pass(&nobody, b"ping", 4) });
         assert_eq!(sent.unwrap(), 1);
         assert_eq!(told.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
@@ -380,12 +477,12 @@ mod tests {
         let at = socket.local_addr().unwrap().port();
         let server = Port::bound(socket).unwrap();
         for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
-            let at = SocketAddr::new(ip, at);
-            let Ok(client) = server.connect(at) else { continue };
-            client.send(at, None, b"ping", 4).unwrap();
+            let at = Target::Tcp(SocketAddr::new(ip, at));
+            let Ok(client) = server.connect(&at) else { continue };
+            client.pass(&at, b"ping", 4).unwrap();
             let (from, to, _) = next(&server).await;
-            assert_eq!((from.ip(), to), (ip, Some(ip)));
-            assert_eq!(server.send(from, to, b"pong", 4).unwrap(), 1);
+            assert_eq!((from.udp().map(|from| from.ip()), to), (Some(ip), Some(ip)));
+            assert_eq!(server.answer(&from, to, b"pong", 4).unwrap(), 1);
             assert_eq!(next(&client).await.2[0], b"pong");
         }
     }

@@ -64,7 +64,7 @@ pub enum Endpoint {
     /// Connections to this address.
     Streams(Address),
     /// Datagrams to this one.
-    Datagrams(SocketAddr),
+    Datagrams(Address),
 }
 
 /// Sockets that are bound, and where: with the port the kernel chose, if 0 was asked for.
@@ -143,7 +143,7 @@ impl Listening {
 pub struct Listeners {
     binder: Arc<dyn Binder>,
     streams: Mutex<HashMap<Address, Weak<Listening>>>,
-    datagrams: Mutex<HashMap<SocketAddr, Weak<Datagrams>>>,
+    datagrams: Mutex<HashMap<Address, Weak<Datagrams>>>,
     quic: Mutex<HashMap<SocketAddr, Weak<Endpoints>>>,
     kin: OnceLock<Arc<Kin>>,
 }
@@ -183,13 +183,18 @@ impl Listeners {
         .map_err(|e| Error::env(format!("cannot listen on {address}"), e))
     }
 
-    /// The same for UDP.
+    /// The same for datagrams: of UDP, or those to a Unix socket, which is one for all cores.
     ///
     /// # Errors
     /// The same.
-    pub fn open_datagrams(&self, address: SocketAddr, cores: usize) -> Result<Arc<Datagrams>> {
+    pub fn open_datagrams(
+        &self,
+        address: impl Into<Address>,
+        cores: usize,
+    ) -> Result<Arc<Datagrams>> {
+        let address = address.into();
         bound_or(&self.datagrams, &address, || {
-            let endpoint = Endpoint::Datagrams(address);
+            let endpoint = Endpoint::Datagrams(address.clone());
             let (bound, need) = self.bind(endpoint, cores, &ListenOptions::default())?;
             Datagrams::new(bound, need)
         })
@@ -202,7 +207,7 @@ impl Listeners {
     /// The same.
     pub fn open_quic(&self, address: SocketAddr, cores: usize) -> Result<Arc<Endpoints>> {
         let datagrams = self.open_datagrams(address, cores)?;
-        let endpoints = || Ok(Endpoints::new(datagrams, cores, self.kin()?));
+        let endpoints = || Endpoints::new(datagrams, cores, self.kin()?);
         bound_or(&self.quic, &address, endpoints)
             .map_err(|e| Error::env(format!("no endpoint of QUIC on {address}"), e))
     }

@@ -38,7 +38,7 @@ pub use session::QuicCrypto;
 
 use self::ids::{CoreIds, Home};
 use self::steered::{Forwarded, Routes, Steered};
-use crate::listen::Datagrams;
+use crate::listen::{Address, Datagrams};
 
 /// Datagrams on their way from one core to another, at most; what is too much is lost, as on any network.
 const FORWARDED: usize = 512;
@@ -50,6 +50,7 @@ const BUFFER: usize = 4 << 20;
 #[derive(Debug)]
 pub struct Endpoints {
     datagrams: Arc<Datagrams>,
+    address: SocketAddr,
     places: Box<[Place]>,
     /// By which each core reaches the others.
     routes: Arc<Routes>,
@@ -92,7 +93,10 @@ struct Place {
 }
 
 impl Endpoints {
-    pub(crate) fn new(datagrams: Arc<Datagrams>, cores: usize, kin: Arc<Kin>) -> Self {
+    pub(crate) fn new(datagrams: Arc<Datagrams>, cores: usize, kin: Arc<Kin>) -> io::Result<Self> {
+        let Address::Tcp(address) = *datagrams.address() else {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        };
         // A socket that nobody reads would lose what comes to it.
         let (senders, places) = (0..cores.max(datagrams.count()))
             .map(|_| {
@@ -104,22 +108,22 @@ impl Endpoints {
                 )
             })
             .unzip::<_, _, Vec<_>, Vec<_>>();
-        let (keys, address, left) =
-            (Keys::of(&kin.secret), datagrams.address(), AtomicBool::new(false));
+        let (keys, left) = (Keys::of(&kin.secret), AtomicBool::new(false));
         let routes = Routes { address, cores: senders.into(), kin, left };
-        Self {
+        Ok(Self {
             datagrams,
+            address,
             places: places.into(),
             routes: Arc::new(routes),
             keys,
             gates: AtomicUsize::new(0),
-        }
+        })
     }
 
     /// Where they are: with the port that the kernel chose, if 0 was asked for.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.datagrams.address()
+        self.address
     }
 
     /// The endpoint of a core, to be called there: made if there is none.

@@ -1,4 +1,4 @@
-//! The router `udpxRouter`: datagrams of UDP, to backends, or to those who answer them.
+//! The router `udpxRouter`: datagrams of UDP, or those to a Unix socket, to backends, or to those who answer them.
 //!
 //! ```gorox
 //! stage {
@@ -23,14 +23,14 @@ mod backend;
 pub(crate) mod flow;
 mod session;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hemi_core::config::{Ref, Several, Spanned};
 use hemi_core::cores::{Counter, PerCore};
-use hemi_core::datagrams::{Batch, Burst, Port};
+use hemi_core::datagrams::{Batch, Burst, Port, Sender};
 use hemi_core::listen::{Address, Datagrams};
 use hemi_core::logger::{Log, LoggerKind, Record};
 use hemi_core::metrics::Measures;
@@ -65,7 +65,7 @@ const TURN: usize = 8;
 #[derive(Debug, Deserialize, Explain)]
 #[serde(rename_all = "camelCase")]
 pub struct UdpxConfig {
-    /// Where to receive: `"127.0.0.1:53"`, or `":53"`.
+    /// Where to receive: `"127.0.0.1:53"`, `":53"`, or the path of a Unix socket.
     pub address: Spanned<Address>,
     /// Sessions at once, at most; divided among the cores.
     #[serde(default = "ten_thousand")]
@@ -81,7 +81,7 @@ fn ten_thousand() -> NonZeroUsize {
 
 /// Routes datagrams of UDP.
 pub struct UdpxRouter {
-    wanted: SocketAddr,
+    wanted: Address,
     datagrams: OnceLock<Arc<Datagrams>>,
     accepting: Mutex<Option<Box<dyn Send>>>,
     shared: Arc<Shared>,
@@ -117,7 +117,7 @@ struct Branch {
 /// A core at work for a router.
 struct Home {
     port: Port,
-    address: SocketAddr,
+    address: Address,
     shared: Arc<Shared>,
     tables: Arc<PerCore<Table>>,
     active: Arc<Active>,
@@ -175,7 +175,10 @@ impl UdpxRouter {
         conns: Option<Arc<Conns>>,
         cx: &mut CreateCx<'_>,
     ) -> Result<Self> {
-        let wanted = cx.receive_on(config.address)?;
+        let wanted = match conns {
+            Some(_) => Address::Tcp(cx.receive_on(config.address)?),
+            None => cx.receive_at(config.address)?,
+        };
         let cores = cx.cores();
         let branch = |case: Arc<Case>| {
             if case.asks(NetVar::is_of_connections) {
@@ -213,7 +216,7 @@ impl UdpxRouter {
 
 impl Lifecycle for UdpxRouter {
     fn prepare(&self, cx: &Prepare<'_>) -> Result<()> {
-        let datagrams = cx.listeners().open_datagrams(self.wanted, cx.cores())?;
+        let datagrams = cx.listeners().open_datagrams(self.wanted.clone(), cx.cores())?;
         let _ = self.datagrams.set(datagrams);
         *self.accepting.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Box::new((cx.stage().accepting(), Reader::new(&self.readers))));
@@ -230,7 +233,7 @@ impl Lifecycle for UdpxRouter {
                 let (shared, tables) = (self.shared.clone(), self.tables.clone());
                 let (active, shut) = (self.active.clone(), cx.shut().clone());
                 cx.cores().spawn(core, async move {
-                    let address = datagrams.address();
+                    let address = datagrams.address().clone();
                     let port = match datagrams.port(core) {
                         Ok(port) => port,
                         Err(e) => return warn!(%address, "cannot receive: {e}"),
@@ -277,11 +280,7 @@ impl Server for UdpxRouter {
     }
 
     fn addresses(&self) -> Vec<Address> {
-        self.datagrams
-            .get()
-            .map(|datagrams| Address::Tcp(datagrams.address()))
-            .into_iter()
-            .collect()
+        self.datagrams.get().map(|datagrams| datagrams.address().clone()).into_iter().collect()
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
@@ -322,12 +321,13 @@ impl Home {
                 self.take_conns(burst, &mut table, conns);
                 continue;
             }
-            let client = (burst.from, burst.to);
+            let client = (burst.from.clone(), burst.to);
             match table.find(&client) {
                 Some(session) => session.pass(&burst, counters),
                 None if self.shared.peeks => {
-                    let waiting = table.waiting(&(client, None)).unwrap_or_default();
-                    self.peek(burst, &mut table, (client, None), waiting);
+                    let start = (client, None);
+                    let waiting = table.waiting(&start).unwrap_or_default();
+                    self.peek(burst, &mut table, start, waiting);
                 }
                 None => self.deal(burst, &mut table, Known::default()),
             }
@@ -336,7 +336,7 @@ impl Home {
 
     /// The same for what is of connections of QUIC, or will be.
     fn take_conns(self: &Arc<Self>, mut burst: Burst<'_>, table: &mut Table, conns: &Arc<Conns>) {
-        let client = (burst.from, burst.to);
+        let client = (burst.from.clone(), burst.to);
         while let Some(first) = burst.datagrams().next().filter(|first| !first.is_empty()) {
             let Some(session) = table.find_conn(&client, first, conns) else {
                 let (one, others) = burst.split_at(1);
@@ -347,7 +347,8 @@ impl Home {
             let is_of = |datagram: &&[u8]| {
                 table.find_conn(&client, datagram, conns).is_some_and(|of| Arc::ptr_eq(of, session))
             };
-            let (of, others) = burst.split_at(burst.datagrams().take_while(is_of).count());
+            let count = burst.datagrams().take_while(is_of).count();
+            let (of, others) = burst.split_at(count);
             session.pass(&of, &self.shared.counters);
             burst = others;
         }
@@ -365,7 +366,7 @@ impl Home {
         }
         let first = Id::new(head.to());
         if matches!(head, QuicHead::Long { .. }) && self.shared.peeks {
-            let start = ((one.from, one.to), Some(first));
+            let start = ((one.from.clone(), one.to), Some(first));
             let waiting = table.waiting(&start);
             if waiting.is_some() || Initial::take(&mut { one.bytes }).is_some() {
                 return self.peek(one, table, start, waiting.unwrap_or_default());
@@ -434,10 +435,10 @@ impl Home {
     }
 
     /// Sends datagrams of a size to a client.
-    fn send(&self, client: SocketAddr, local: Option<IpAddr>, bytes: &[u8], size: usize) -> usize {
+    fn send(&self, client: &Sender, local: Option<IpAddr>, bytes: &[u8], size: usize) -> usize {
         let counters = &self.shared.counters;
         let count = bytes.len().div_ceil(size.max(1)).max(1);
-        let sent = self.port.send(client, local, bytes, size).unwrap_or(0);
+        let sent = self.port.answer(client, local, bytes, size).unwrap_or(0);
         counters.sent.add(sent as u64);
         counters.bytes_sent.add(bytes.len().min(sent.saturating_mul(size)) as u64);
         if sent < count {
@@ -446,7 +447,7 @@ impl Home {
         sent
     }
 
-    fn answer(&self, client: SocketAddr, local: Option<IpAddr>, bytes: &[u8], size: usize) -> bool {
+    fn answer(&self, client: &Sender, local: Option<IpAddr>, bytes: &[u8], size: usize) -> bool {
         self.send(client, local, bytes, size) > 0
     }
 

@@ -57,7 +57,7 @@ impl Dealet for AccessDealet {
 
 impl UdpxDealet for AccessDealet {
     fn deal_flow(&self, flow: &mut UdpxFlow<'_>) -> Deal {
-        if self.0.allows(Some(flow.peer().ip())) {
+        if self.0.allows(flow.ip()) {
             return Deal::Next;
         }
         flow.end_as("denied");

@@ -137,7 +137,7 @@ impl Dealet for LimitDealet {
 
 impl UdpxDealet for LimitDealet {
     fn deal_flow(&self, flow: &mut UdpxFlow<'_>) -> Deal {
-        match self.admit(Some(flow.peer().ip())) {
+        match self.admit(flow.ip()) {
             Some(admitted) => {
                 flow.hold(admitted);
                 Deal::Next

@@ -72,12 +72,12 @@ impl Lifecycle for UdpxProxy {}
 impl UdpxDealet for UdpxProxy {
     fn deal_flow(&self, flow: &mut UdpxFlow<'_>) -> Deal {
         let key = self.hash_key.as_ref().map(|key| key.render(&*flow).into_owned());
-        let client = Some(flow.peer().ip());
+        let client = flow.ip();
         let by = By { client, key: key.as_deref(), node: flow.node(), ..By::default() };
         match self.backend.pick(&by, &[]) {
-            Ok(node) => {
+            Ok(pick) => {
                 let backend = self.backend.clone();
-                flow.relay(node, UdpxRelay { backend, idle: self.idle, answers: self.answers });
+                flow.relay(pick, UdpxRelay { backend, idle: self.idle, answers: self.answers });
             }
             Err(_) => flow.end_as("unreachable"),
         }

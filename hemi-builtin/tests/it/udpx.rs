@@ -1,6 +1,7 @@
 //! The router `udpxRouter` with its dealets.
 
 pub(crate) mod quic;
+mod unix;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
@@ -299,7 +300,7 @@ fn what_is_for_connections_is_refused() {
     assert!(error.contains("`tcpxProxy` does not deal with datagrams"), "{error}");
     let error = refused("case $database == \"a\" { udpxProxy { .toBackend = \"b\" } }");
     assert!(error.contains("datagrams don't tell what connections do"), "{error}");
-    let unix = r#"stage { udpxRouter "main" { .address = "/tmp/x.sock" } }"#;
+    let unix = r#"stage { quixRouter "main" { .address = "/tmp/x.sock" } }"#;
     let error = load(1, unix).err().unwrap().to_string();
     assert!(error.contains("datagrams come by UDP only"), "{error}");
 }

@@ -82,6 +82,12 @@ impl TryFrom<String> for Address {
     }
 }
 
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
 impl From<Address> for String {
     fn from(address: Address) -> Self {
         match address {

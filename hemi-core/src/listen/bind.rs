@@ -42,24 +42,30 @@ impl Binder for Here {
                 Ok(finished(bound))
             }
             Endpoint::Streams(Address::Unix(path)) => {
-                let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-                remove_stale(path)?;
-                socket.bind(&SockAddr::unix(path)?)?;
-                set_mode(path, options.mode)?;
+                let socket = to_path(path, Type::STREAM, options)?;
                 listen(&socket, options)?;
                 Ok(Bound { address: Address::Unix(path.clone()), sockets: vec![socket.into()] })
             }
-            Endpoint::Streams(Address::Named(name)) => {
+            Endpoint::Datagrams(Address::Unix(path)) => {
+                let socket = to_path(path, Type::DGRAM, options)?;
+                socket.set_nonblocking(true)?;
+                Ok(Bound { address: Address::Unix(path.clone()), sockets: vec![socket.into()] })
+            }
+            Endpoint::Streams(Address::Named(name)) | Endpoint::Datagrams(Address::Named(name)) => {
                 let message = format!("the program was started with no socket named {name}");
                 Err(io::Error::new(io::ErrorKind::NotFound, message))
             }
-            Endpoint::Datagrams(wanted) => one_per_core(*wanted, cores, udp).map(finished),
+            Endpoint::Datagrams(Address::Tcp(wanted)) => {
+                one_per_core(*wanted, cores, udp).map(finished)
+            }
         }
     }
 
     /// A Unix socket's file goes with the socket.
     fn release(&self, endpoint: &Endpoint) {
-        if let Endpoint::Streams(Address::Unix(path)) = endpoint {
+        if let Endpoint::Streams(Address::Unix(path)) | Endpoint::Datagrams(Address::Unix(path)) =
+            endpoint
+        {
             // If it is gone already, all the better.
             let _ = std::fs::remove_file(path);
         }
@@ -119,6 +125,15 @@ fn listen(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))
 }
 
+/// A Unix socket that is bound to a path.
+fn to_path(path: &Path, kind: Type, options: &ListenOptions) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, kind, None)?;
+    remove_stale(path, kind)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    set_mode(path, options.mode)?;
+    Ok(socket)
+}
+
 /// Sets who may connect to a socket: to it alone, whatever somebody else puts in its place meanwhile.
 fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -131,14 +146,15 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 }
 
 /// Takes away the socket file of a program that ended without doing so; one that still listens stays.
-fn remove_stale(path: &Path) -> io::Result<()> {
+fn remove_stale(path: &Path, kind: Type) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt;
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
     if !is_socket {
         return Ok(());
     }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+    let socket = Socket::new(Domain::UNIX, kind, None)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Err(io::ErrorKind::AddrInUse.into()),
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
         Err(e) => Err(e),
     }

@@ -1,7 +1,6 @@
 //! Sockets that receive datagrams.
 
 use std::io;
-use std::net::SocketAddr;
 
 use tokio::net::UdpSocket;
 
@@ -9,28 +8,25 @@ use super::{Address, Bound, Need};
 use crate::datagrams::Port;
 
 /// The UDP sockets of one address, one per core. All datagrams from one source arrive at the same of
-/// them, so each must be read, or its share is lost.
+/// them, so each must be read, or its share is lost. Of a Unix socket there is one.
 #[derive(Debug)]
 pub struct Datagrams {
-    address: SocketAddr,
     pub(super) bound: Bound,
     _need: Need,
 }
 
 impl Datagrams {
     pub(super) fn new(bound: Bound, need: Need) -> io::Result<Self> {
-        match bound.address {
-            Address::Tcp(address) if !bound.sockets.is_empty() => {
-                Ok(Self { address, bound, _need: need })
-            }
-            _ => Err(io::ErrorKind::AddrNotAvailable.into()),
+        match bound.sockets.is_empty() {
+            false => Ok(Self { bound, _need: need }),
+            true => Err(io::ErrorKind::AddrNotAvailable.into()),
         }
     }
 
     /// Where they are: with the port that the kernel chose, if 0 was asked for.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Address {
+        &self.bound.address
     }
 
     /// The socket of a core, to be used on it. When a stage follows another, both have the same.
@@ -46,7 +42,12 @@ impl Datagrams {
     /// # Errors
     /// The same.
     pub fn port(&self, core: usize) -> io::Result<Port> {
-        Port::bound(self.std_socket(core)?)
+        let sockets = &self.bound.sockets;
+        let socket = sockets[core % sockets.len()].try_clone()?;
+        match &self.bound.address {
+            Address::Unix(_) => Port::bound_to_path(socket),
+            _ => Port::bound(socket.into()),
+        }
     }
 
     /// How many sockets there are.
@@ -66,16 +67,16 @@ mod tests {
     use std::net::UdpSocket;
     use std::sync::Arc;
 
-    use crate::listen::Listeners;
+    use crate::listen::{Address, Listeners};
 
     #[tokio::test]
     async fn the_same_address_gives_the_same_sockets_for_as_long_as_one_holds_them() {
         let listeners = Listeners::default();
-        let any = "127.0.0.1:0".parse().unwrap();
+        let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
         let first = listeners.open_datagrams(any, 2).unwrap();
         let again = listeners.open_datagrams(any, 2).unwrap();
         assert!(Arc::ptr_eq(&first, &again));
-        let address = first.address();
+        let Address::Tcp(address) = *first.address() else { panic!("not UDP") };
         assert_ne!(address.port(), 0);
         // What one source sends comes to one of them.
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -105,7 +105,11 @@ fn prepared(socket: Socket) -> io::Result<(Endpoint, Address, Socket)> {
             (Endpoint::Streams(address.clone()), address)
         }
         (Some(ip), _) if socket.r#type()? == Type::DGRAM => {
-            (Endpoint::Datagrams(ip), Address::Tcp(ip))
+            (Endpoint::Datagrams(Address::Tcp(ip)), Address::Tcp(ip))
+        }
+        (_, Some(path)) if socket.r#type()? == Type::DGRAM => {
+            let address = Address::Unix(path.to_owned());
+            (Endpoint::Datagrams(address.clone()), address)
         }
         _ => {
             let message = "no socket that listens, or receives datagrams, at an address or a path";

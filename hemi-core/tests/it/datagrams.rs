@@ -65,7 +65,7 @@ impl Lifecycle for Answers {
 
 impl Server for Answers {
     fn addresses(&self) -> Vec<Address> {
-        self.datagrams.get().map(|d| Address::Tcp(d.address())).into_iter().collect()
+        self.datagrams.get().map(|d| d.address().clone()).into_iter().collect()
     }
 }
 

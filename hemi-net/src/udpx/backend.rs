@@ -14,15 +14,12 @@
 //! }
 //! ```
 //!
-//! A node where nobody listens says so, and counts as failed.
+//! A node where nobody listens says so, and counts as failed. The path of a Unix socket is a node, too.
 
-use std::net::SocketAddr;
-
-use hemi_core::backend::{BackendConfig, By, NoNode, Nodes, Pick, Target};
+use hemi_core::backend::{BackendConfig, By, NoNode, Nodes, Pick};
 use hemi_core::config::KindName;
 use hemi_core::metrics::Measures;
 use hemi_core::{Component, CreateCx, Kind, Lifecycle, Place, Prepare, Rank, Result, Run};
-use tracing::warn;
 
 /// The kind of the one component [`UdpxBackend`].
 #[derive(Debug)]
@@ -78,14 +75,7 @@ impl UdpxBackend {
     ///
     /// # Errors
     /// When there is none.
-    pub fn pick(&self, by: &By<'_>, tried: &[Pick]) -> Result<(SocketAddr, Pick), NoNode> {
-        let pick = self.nodes.pick(by, tried)?;
-        match pick.endpoint().target() {
-            Target::Tcp(address) => Ok((*address, pick)),
-            Target::Unix(path) => {
-                warn!(path = %path.display(), "datagrams do not go to Unix sockets");
-                Err(NoNode::Fit)
-            }
-        }
+    pub fn pick(&self, by: &By<'_>, tried: &[Pick]) -> Result<Pick, NoNode> {
+        self.nodes.pick(by, tried)
     }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use hemi_core::backend::Pick;
 use hemi_core::config::Lookup;
-use hemi_core::datagrams::Burst;
+use hemi_core::datagrams::{Burst, Sender};
+use hemi_core::listen::Address;
 use hemi_proto::client_hello::ClientHello;
 
 use super::Home;
@@ -56,28 +57,34 @@ pub struct UdpxRelay {
 #[derive(Clone)]
 pub struct Answerer {
     home: Arc<Home>,
-    client: SocketAddr,
+    client: Sender,
     local: Option<IpAddr>,
 }
 
 impl UdpxFlow<'_> {
-    /// The client.
+    /// The client; none if it comes by a Unix socket.
     #[must_use]
-    pub fn peer(&self) -> SocketAddr {
-        self.burst.from
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.burst.from.udp()
     }
 
-    /// Where it has sent to.
+    /// The client's address.
     #[must_use]
-    pub fn reached(&self) -> SocketAddr {
-        let bound = self.home.address;
-        SocketAddr::new(self.burst.to.unwrap_or(bound.ip()), bound.port())
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.peer().map(|peer| peer.ip())
+    }
+
+    /// Where it has sent to; none if that is a Unix socket.
+    #[must_use]
+    pub fn reached(&self) -> Option<SocketAddr> {
+        let Address::Tcp(bound) = self.home.address else { return None };
+        Some(SocketAddr::new(self.burst.to.unwrap_or(bound.ip()), bound.port()))
     }
 
     /// What it has sent.
     #[must_use]
     pub fn burst(&self) -> Burst<'_> {
-        self.burst
+        self.burst.clone()
     }
 
     /// The node that it is to go to if that can be, by its [`hemi_core::backend::Endpoint::id`]: the one that knows
@@ -102,19 +109,19 @@ impl UdpxFlow<'_> {
 
     /// Answers with a datagram; false if there is no room for it now.
     pub fn answer(&self, datagram: &[u8]) -> bool {
-        self.home.answer(self.burst.from, self.burst.to, datagram, datagram.len())
+        self.home.answer(&self.burst.from, self.burst.to, datagram, datagram.len())
     }
 
     /// What answers later.
     #[must_use]
     pub fn answerer(&self) -> Answerer {
-        Answerer { home: self.home.clone(), client: self.burst.from, local: self.burst.to }
+        Answerer { home: self.home.clone(), client: self.burst.from.clone(), local: self.burst.to }
     }
 
     /// Passes on what has come to this node, and from now on all that this client sends and the node answers. That
     /// is a session, of which there are only so many: one that no node has answered yet gives way to a new one.
-    pub fn relay(&mut self, to: (SocketAddr, Pick), how: UdpxRelay) {
-        let (node, pick) = to;
+    pub fn relay(&mut self, pick: Pick, how: UdpxRelay) {
+        let node = pick.endpoint().target();
         let port = match self.home.port.connect(node) {
             Ok(port) => port,
             Err(e) => {
@@ -127,7 +134,7 @@ impl UdpxFlow<'_> {
             self.home.shared.counters.refused.add(1);
             return self.end_as("limited");
         }
-        let client = (self.burst.from, self.burst.to);
+        let client = (self.burst.from.clone(), self.burst.to);
         let counters = &self.home.shared.counters;
         counters.opened.add(1);
         let conn = match (self.of.take(), &self.home.shared.conns) {
@@ -140,9 +147,9 @@ impl UdpxFlow<'_> {
             }
             _ => None,
         };
-        let session = Arc::new(Session::new((port, node), client, self.reached(), conn));
+        let session = Arc::new(Session::new((port, node.clone()), client, self.reached(), conn));
         for bytes in &self.early {
-            session.pass(&Burst { bytes, size: bytes.len(), ..self.burst }, counters);
+            session.pass(&Burst { bytes, size: bytes.len(), ..self.burst.clone() }, counters);
         }
         if self.early.is_empty() {
             session.pass(&self.burst, counters);
@@ -158,7 +165,7 @@ impl UdpxFlow<'_> {
 impl Answerer {
     /// Answers with a datagram; false if there is no room for it now.
     pub fn answer(&self, datagram: &[u8]) -> bool {
-        self.home.answer(self.client, self.local, datagram, datagram.len())
+        self.home.answer(&self.client, self.local, datagram, datagram.len())
     }
 }
 
@@ -166,10 +173,16 @@ impl Lookup<NetVar> for UdpxFlow<'_> {
     fn lookup<'a>(&'a self, var: &'a NetVar) -> Cow<'a, [u8]> {
         let text = |text: String| Cow::Owned(text.into_bytes());
         match var {
-            NetVar::SrcHost => text(self.peer().ip().to_string()),
-            NetVar::SrcPort => text(self.peer().port().to_string()),
-            NetVar::DstHost => text(self.reached().ip().to_string()),
-            NetVar::DstPort => text(self.reached().port().to_string()),
+            NetVar::SrcHost => self.ip().map(|ip| text(ip.to_string())).unwrap_or_default(),
+            NetVar::SrcPort => {
+                self.peer().map(|at| text(at.port().to_string())).unwrap_or_default()
+            }
+            NetVar::DstHost => {
+                self.reached().map(|at| text(at.ip().to_string())).unwrap_or_default()
+            }
+            NetVar::DstPort => {
+                self.reached().map(|at| text(at.port().to_string())).unwrap_or_default()
+            }
             NetVar::ServerName => {
                 let name = self.hello.as_ref().and_then(|hello| hello.server_name.as_deref());
                 name.unwrap_or_default().as_bytes().into()

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use hemi_core::backend::{Pick, Target};
 use hemi_core::clock::{self, Moment};
 use hemi_core::config::Lookup;
-use hemi_core::datagrams::{Batch, Burst, Port};
+use hemi_core::datagrams::{Batch, Burst, Port, Sender};
 use hemi_core::deadline::Patience;
 use hemi_core::quic::peek::Peek;
 use hemi_proto::quic_head::QuicHead;
@@ -39,7 +39,7 @@ const NOTED: usize = 8;
 const OF_CLIENT: usize = 256;
 
 /// Who has sent, and the address of this machine that it was to.
-pub(super) type Client = (SocketAddr, Option<IpAddr>);
+pub(super) type Client = (Sender, Option<IpAddr>);
 
 /// The sessions of a core. They outlive reloads.
 #[derive(Debug, Default)]
@@ -76,9 +76,9 @@ pub(super) struct Waiting {
 pub(super) struct Session {
     /// Connected to the node.
     port: Port,
-    node: SocketAddr,
+    node: Target,
     client: Client,
-    reached: SocketAddr,
+    reached: Option<SocketAddr>,
     /// The connection that it is a way of, if that is one of QUIC.
     conn: Option<Arc<Conn>>,
     /// Ids that its client has used, and that its node has not told.
@@ -166,7 +166,7 @@ impl Table {
         }
         self.unanswered.push_back(Arc::downgrade(&session));
         self.count += 1;
-        let eldest = match self.flows.entry(session.client) {
+        let eldest = match self.flows.entry(session.client.clone()) {
             Entry::Vacant(place) => {
                 place.insert(Flow { latest: session, others: Vec::new() });
                 None
@@ -192,7 +192,9 @@ impl Table {
 
     /// True if it was there.
     fn remove(&mut self, session: &Arc<Session>) -> bool {
-        let Entry::Occupied(mut place) = self.flows.entry(session.client) else { return false };
+        let Entry::Occupied(mut place) = self.flows.entry(session.client.clone()) else {
+            return false;
+        };
         let Flow { latest, others } = place.get_mut();
         if !Arc::ptr_eq(latest, session) {
             let at = others.iter().position(|other| Arc::ptr_eq(other, session));
@@ -210,9 +212,9 @@ impl Table {
 
 impl Session {
     pub(super) fn new(
-        (port, node): (Port, SocketAddr),
+        (port, node): (Port, Target),
         client: Client,
-        reached: SocketAddr,
+        reached: Option<SocketAddr>,
         conn: Option<Arc<Conn>>,
     ) -> Self {
         let now = clock::now();
@@ -282,7 +284,7 @@ impl Session {
             self.look(conn, burst);
         }
         let count = burst.count();
-        let passed = match self.port.send(self.node, None, burst.bytes, burst.size) {
+        let passed = match self.port.pass(&self.node, burst.bytes, burst.size) {
             Ok(passed) => passed,
             Err(e) => {
                 if e.kind() == io::ErrorKind::ConnectionRefused {
@@ -370,13 +372,13 @@ impl Session {
         Batch::with(|batch| {
             std::task::ready!(self.port.poll_recv(cx, batch))?;
             let mut count = 0;
-            let (client, local) = self.client;
+            let (client, local) = &self.client;
             for burst in batch.bursts() {
                 count += burst.count() as u64;
                 if let Some(conn) = &self.conn {
                     burst.datagrams().filter_map(QuicHead::read).for_each(|head| conn.learn(&head));
                 }
-                home.send(client, local, burst.bytes, burst.size);
+                home.send(client, *local, burst.bytes, burst.size);
                 self.sent.fetch_add(burst.bytes.len() as u64, Ordering::Relaxed);
             }
             self.seen.store(clock::now().millis(), Ordering::Relaxed);
@@ -394,13 +396,14 @@ struct Ended<'a> {
 impl Lookup<NetVar> for Ended<'_> {
     fn lookup<'a>(&'a self, var: &'a NetVar) -> Cow<'a, [u8]> {
         let text = |text: String| Cow::Owned(text.into_bytes());
-        let Session { client: (client, _), reached, node, received, sent, conn, .. } = self.session;
+        let client = self.session.client.0.udp();
+        let Session { reached, node, received, sent, conn, .. } = self.session;
         let hello = conn.as_ref().and_then(|conn| conn.hello.as_deref());
         match var {
-            NetVar::SrcHost => text(client.ip().to_string()),
-            NetVar::SrcPort => text(client.port().to_string()),
-            NetVar::DstHost => text(reached.ip().to_string()),
-            NetVar::DstPort => text(reached.port().to_string()),
+            NetVar::SrcHost => client.map(|at| text(at.ip().to_string())).unwrap_or_default(),
+            NetVar::SrcPort => client.map(|at| text(at.port().to_string())).unwrap_or_default(),
+            NetVar::DstHost => reached.map(|at| text(at.ip().to_string())).unwrap_or_default(),
+            NetVar::DstPort => reached.map(|at| text(at.port().to_string())).unwrap_or_default(),
             NetVar::ServerName => hello
                 .and_then(|hello| hello.server_name.as_deref())
                 .unwrap_or_default()
@@ -408,7 +411,7 @@ impl Lookup<NetVar> for Ended<'_> {
                 .into(),
             NetVar::NextProto => hello.map(|hello| &*hello.protocols).unwrap_or_default().into(),
             NetVar::Protocol if conn.is_some() => b"quic"[..].into(),
-            NetVar::Node => text(Target::Tcp(*node).to_string()),
+            NetVar::Node => text(node.to_string()),
             NetVar::BytesReceived => text(received.load(Ordering::Relaxed).to_string()),
             NetVar::BytesSent => text(sent.load(Ordering::Relaxed).to_string()),
             NetVar::Reason => self.reason.as_bytes().into(),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 
-use hemi_core::listen::{Binder, Bound, Endpoint, Inherited, ListenOptions};
+use hemi_core::listen::{Address, Binder, Bound, Endpoint, Inherited, ListenOptions};
 
 /// The sockets, and which workers want them.
 #[derive(Default)]
@@ -49,7 +49,9 @@ impl Sockets {
     /// Where this worker receives datagrams.
     pub(super) fn received_by(&self, worker: u32) -> Vec<SocketAddr> {
         let of = |(endpoint, kept): (&Endpoint, &Kept)| match endpoint {
-            Endpoint::Datagrams(address) if kept.users.contains_key(&worker) => Some(*address),
+            Endpoint::Datagrams(Address::Tcp(udp)) if kept.users.contains_key(&worker) => {
+                Some(*udp)
+            }
             _ => None,
         };
         self.kept.borrow().iter().filter_map(of).collect()
@@ -111,8 +113,6 @@ impl Drop for Sockets {
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
-
-    use hemi_core::listen::Address;
 
     use super::*;
 

@@ -109,8 +109,8 @@ impl Servers {
                 }
                 picked => picked,
             };
-            let Ok((server, pick)) = picked else { break };
-            let began = clock::now();
+            let Ok(pick) = picked else { break };
+            let (began, server) = (clock::now(), pick.endpoint().target());
             let asked = within(self.timeout, self.ask_one(question, server)).await;
             match asked.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(answer) => {
@@ -131,7 +131,10 @@ impl Servers {
         failed
     }
 
-    async fn ask_one(&self, question: &Question, server: SocketAddr) -> io::Result<Answer> {
+    async fn ask_one(&self, question: &Question, server: &Target) -> io::Result<Answer> {
+        let Target::Tcp(server) = *server else {
+            return Err(io::Error::other("DNS is not asked by Unix sockets"));
+        };
         let any: IpAddr = match server {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
