@@ -13,6 +13,7 @@ mod hrpc;
 mod limits;
 mod streams;
 mod tls;
+mod waits;
 
 use std::collections::HashMap;
 use std::fmt;

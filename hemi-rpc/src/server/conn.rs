@@ -25,14 +25,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, error};
 
 use super::Shared;
+use super::waits::Waits;
 use crate::exchange::{Done, Exchange, Outcome, Pending, Wire, write_fault};
 use crate::{Asking, DecompressError, Fault, Pusher, Refusal, side};
 
 /// Times that a connection is looked after in a row, before others of the core get their turn.
 pub(super) const TURNS: usize = 32;
-
-/// Bytes that room is made for when more of a long message is expected.
-pub(super) const ROOM: usize = 64 << 10;
 
 /// A caller that is still sending may go on for this long before the connection is closed under it, so that it gets
 /// to read its last answers.
@@ -134,14 +132,7 @@ struct Conn<I> {
     http: bool,
     /// The caller sends no more.
     ended: bool,
-    /// About now.
-    now: Moment,
-    /// When something was last received.
-    heard: Moment,
-    /// Since when the rest of a message is waited for.
-    midway: Option<Moment>,
-    /// Since when the caller takes nothing, and what waits for it.
-    stalled: Option<(Moment, u64)>,
+    waits: Waits,
 }
 
 impl<I: Io> Conn<I> {
@@ -163,15 +154,12 @@ impl<I: Io> Conn<I> {
             fresh: true,
             http,
             ended: false,
-            now,
-            heard: now,
-            midway: None,
-            stalled: None,
+            waits: Waits::new(now),
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        self.now = clock::now();
+        self.waits.now = clock::now();
         for _ in 0..TURNS {
             let held_back = self.dispatch(cx)?;
             self.collect(cx);
@@ -187,7 +175,7 @@ impl<I: Io> Conn<I> {
                     _ if self.ended => return Poll::Ready(Ok(())),
                     _ => {
                         self.io.shutdown()?;
-                        self.state = State::Closed(self.now.after(LINGER));
+                        self.state = State::Closed(self.waits.now.after(LINGER));
                     }
                 }
             }
@@ -253,7 +241,7 @@ impl<I: Io> Conn<I> {
                 match hrpc::begun(rest) {
                     Begun::Other => {}
                     Begun::Partly => {
-                        self.midway.get_or_insert(self.now);
+                        self.waits.is_midway();
                         break;
                     }
                     Begun::Hrpc => return Err(End::Hrpc),
@@ -263,7 +251,7 @@ impl<I: Io> Conn<I> {
                 if rest.len() >= side::TOKEN {
                     return Err(End::Side);
                 }
-                self.midway.get_or_insert(self.now);
+                self.waits.is_midway();
                 break;
             }
             if self.fresh && self.http && !rest.starts_with(b"\x08") {
@@ -277,12 +265,12 @@ impl<I: Io> Conn<I> {
                 match rpcx::read_connect(rest) {
                     Some(0) => {
                         self.fresh = true;
-                        self.midway.get_or_insert(self.now);
+                        self.waits.is_midway();
                         break;
                     }
                     Some(length) => {
                         at += length;
-                        self.midway = None;
+                        self.waits.midway = None;
                         self.out.small().extend_from_slice(rpcx::CONNECTED);
                         continue;
                     }
@@ -292,9 +280,9 @@ impl<I: Io> Conn<I> {
             match rpcx::decode(rest, self.limits) {
                 Ok(Decoded::Frame(frame, length)) => {
                     at += length;
-                    self.midway = None;
-                    let Self { out, calls, server, pusher, rate, peer, now, .. } = self;
-                    let (peer, now, pusher) = (*peer, *now, &pusher.0);
+                    self.waits.midway = None;
+                    let Self { out, calls, server, pusher, rate, peer, waits, .. } = self;
+                    let (peer, now, pusher) = (*peer, waits.now, &pusher.0);
                     let mut taking = Taking { out, calls, server, pusher, rate, peer, now };
                     if taking.take(cx, frame)? == Next::Close {
                         self.state = State::Closing;
@@ -304,7 +292,7 @@ impl<I: Io> Conn<I> {
                 }
                 Ok(Decoded::Needs(_)) => {
                     if !self.ended {
-                        self.midway.get_or_insert(self.now);
+                        self.waits.is_midway();
                     }
                     break;
                 }
@@ -338,17 +326,14 @@ impl<I: Io> Conn<I> {
 
     /// Sends what there is; whether all was sent.
     fn send(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        if self.out.is_empty() && self.stalled.is_none() {
+        if self.out.is_empty() && !self.waits.is_stalled() {
             return Ok(true);
         }
         if self.io.poll_send(cx, &mut self.out)?.is_ready() {
-            self.stalled = None;
+            self.waits.is_sent();
             return Ok(true);
         }
-        let waiting = self.out.len() + self.io.unsent() as u64;
-        if self.stalled.is_none_or(|(_, before)| waiting != before) {
-            self.stalled = Some((self.now, waiting));
-        }
+        self.waits.is_unsent(self.out.len() + self.io.unsent() as u64);
         Ok(false)
     }
 
@@ -362,21 +347,12 @@ impl<I: Io> Conn<I> {
         if !wants || self.ended {
             return Ok(false);
         }
-        if self.rbuf.capacity() == 0 {
-            self.rbuf = pool::take();
-        } else if self.rbuf.capacity() - self.rbuf.len() < pool::BUFFER / 4 {
-            self.rbuf.reserve(if self.rbuf.len() < pool::BUFFER { pool::BUFFER } else { ROOM });
-        }
-        match self.io.poll_recv(cx, &mut self.rbuf)? {
+        match self.waits.receive(cx, &mut self.io, &mut self.rbuf)? {
             Poll::Ready(0) => {
-                (self.ended, self.midway) = (true, None);
+                (self.ended, self.waits.midway) = (true, None);
                 Ok(true)
             }
-            Poll::Ready(_) => {
-                self.now = clock::now();
-                self.heard = self.now;
-                Ok(true)
-            }
+            Poll::Ready(_) => Ok(true),
             Poll::Pending => Ok(false),
         }
     }
@@ -390,23 +366,16 @@ impl<I: Io> Conn<I> {
             pool::give(std::mem::take(&mut self.rbuf));
             self.out.release();
         }
-        let mut due = match (self.stalled, self.midway) {
-            (Some((since, _)), _) => (since.after(limits.send_timeout), "it takes no answers"),
-            (None, Some(since)) => {
-                (since.after(limits.message_timeout), "a message does not become whole")
-            }
-            (None, None) if idle => (self.heard.after(limits.idle_timeout), "it is idle"),
-            (None, None) => (Moment::NEVER, ""),
-        };
+        let mut due = self.waits.due(limits, idle);
         if let State::Closed(until) = self.state {
-            if self.now >= until {
+            if self.waits.now >= until {
                 return Err(End::Shut);
             }
             due.0 = until;
         }
         match self.ticket.phase() {
             Phase::Serving => {}
-            Phase::Draining => match self.ticket.linger(self.now) {
+            Phase::Draining => match self.ticket.linger(self.waits.now) {
                 // Callers need not send on a connection that is about to end; who does is answered.
                 Some(until) => due.0 = due.0.min(until),
                 None if self.state == State::Open => {
@@ -417,8 +386,8 @@ impl<I: Io> Conn<I> {
             },
             Phase::Ending => return Err(End::Shut),
         }
-        if self.now >= due.0 && self.ticket.phase() == Phase::Serving {
-            if self.stalled.is_some() {
+        if self.waits.now >= due.0 && self.ticket.phase() == Phase::Serving {
+            if self.waits.is_stalled() {
                 // Else the kernel would keep what the caller does not take.
                 self.io.reset();
             }

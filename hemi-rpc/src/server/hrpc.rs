@@ -22,7 +22,8 @@ use hemi_proto::hrpc::{self, Code, Decoded, Hello, Limits, Mux, PREFACE, Rest};
 
 use self::calls::{Gathered, Ours, Running, Working};
 use super::Shared;
-use super::conn::{End, LINGER, Pushing, ROOM, Rate, State, TURNS, note, put};
+use super::conn::{End, LINGER, Pushing, Rate, State, TURNS, note, put};
+use super::waits::Waits;
 use crate::Pusher;
 use crate::exchange::Wire;
 use crate::hrpc::{Bell, FILL, cut, is_full};
@@ -60,15 +61,7 @@ struct Conn<I> {
     state: State,
     /// The caller was told that no further calls are looked at.
     leaving: bool,
-    now: Moment,
-    /// When something was last received, or a sign of life was asked for.
-    heard: Moment,
-    /// A sign of life was asked for, and nothing has come since.
-    asked: bool,
-    /// Since when the rest of a frame is waited for.
-    midway: Option<Moment>,
-    /// Since when the caller takes nothing, and what waits for it.
-    stalled: Option<(Moment, u64)>,
+    waits: Waits,
     /// No call whose message is not whole has to be before.
     earliest: Moment,
 }
@@ -103,17 +96,13 @@ impl<I: Io> Conn<I> {
             deadline: None,
             state: State::Open,
             leaving: false,
-            now,
-            heard: now,
-            asked: false,
-            midway: None,
-            stalled: None,
+            waits: Waits::new(now),
             earliest: Moment::NEVER,
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        self.now = clock::now();
+        self.waits.now = clock::now();
         for _ in 0..TURNS {
             self.dispatch(cx);
             self.collect(cx);
@@ -125,7 +114,7 @@ impl<I: Io> Conn<I> {
             }
             if sent && self.is_done() && !matches!(self.state, State::Closed(_)) {
                 self.io.shutdown()?;
-                self.state = State::Closed(self.now.after(LINGER));
+                self.state = State::Closed(self.waits.now.after(LINGER));
             }
             if !self.receive(cx)? {
                 self.wait(cx)?;
@@ -236,7 +225,7 @@ impl<I: Io> Conn<I> {
             match hrpc::decode(rbuf.get(at..).unwrap_or_default(), self.limits) {
                 Ok(Decoded::Frame(frame, length)) => {
                     at += length;
-                    self.midway = None;
+                    self.waits.midway = None;
                     match self.mux.receive(&frame, self.out.small()) {
                         Ok(event) => self.take(cx, event),
                         Err(e) => self.break_off(Code::PROTOCOL, &e.to_string()),
@@ -244,7 +233,7 @@ impl<I: Io> Conn<I> {
                 }
                 Ok(Decoded::Needs(_)) => {
                     if at < rbuf.len() {
-                        self.midway.get_or_insert(self.now);
+                        self.waits.is_midway();
                     }
                     break;
                 }
@@ -278,13 +267,10 @@ impl<I: Io> Conn<I> {
         };
         let is_sent = self.out.is_empty() || self.io.poll_send(cx, &mut self.out)?.is_ready();
         if is_sent && queued == 0 {
-            self.stalled = None;
+            self.waits.is_sent();
             return Ok(true);
         }
-        let waiting = queued + self.out.len() + self.io.unsent() as u64;
-        if self.stalled.is_none_or(|(_, before)| waiting != before) {
-            self.stalled = Some((self.now, waiting));
-        }
+        self.waits.is_unsent(queued + self.out.len() + self.io.unsent() as u64);
         Ok(is_sent)
     }
 
@@ -298,21 +284,12 @@ impl<I: Io> Conn<I> {
         if !wants {
             return Ok(false);
         }
-        if self.rbuf.capacity() == 0 {
-            self.rbuf = pool::take();
-        } else if self.rbuf.capacity() - self.rbuf.len() < pool::BUFFER / 4 {
-            self.rbuf.reserve(if self.rbuf.len() < pool::BUFFER { pool::BUFFER } else { ROOM });
-        }
-        match self.io.poll_recv(cx, &mut self.rbuf)? {
+        match self.waits.receive(cx, &mut self.io, &mut self.rbuf)? {
             Poll::Ready(0) => {
                 self.rbuf.clear();
                 Ok(true)
             }
-            Poll::Ready(_) => {
-                self.now = clock::now();
-                (self.heard, self.asked) = (self.now, false);
-                Ok(true)
-            }
+            Poll::Ready(_) => Ok(true),
             Poll::Pending => Ok(false),
         }
     }
@@ -321,34 +298,25 @@ impl<I: Io> Conn<I> {
     fn wait(&mut self, cx: &Context<'_>) -> Result<(), End> {
         let limits = &self.server.limits;
         let idle = self.mux.is_empty() && self.calls.is_empty() && self.out.is_empty();
-        let mut due = match (self.stalled, self.midway) {
-            (Some((since, _)), _) => (since.after(limits.send_timeout), "it takes no answers"),
-            (None, Some(since)) => {
-                (since.after(limits.message_timeout), "a frame does not become whole")
+        let mut due = self.waits.due(limits, idle);
+        if due.0 == Moment::NEVER && self.state == State::Open {
+            if self.waits.wants_life(limits) {
+                hrpc::ping(self.out.small(), [0; 8]);
+                cx.waker().wake_by_ref();
             }
-            (None, None) if idle => (self.heard.after(limits.idle_timeout), "it is idle"),
-            (None, None) if limits.ping_interval.is_zero() => (Moment::NEVER, ""),
-            (None, None) => (self.heard.after(limits.ping_interval), "it gives no sign of life"),
-        };
-        let waits = self.stalled.is_some() || self.midway.is_some();
-        let pings = !idle && !waits && self.state == State::Open;
-        if pings && !self.asked && self.now >= due.0 {
-            hrpc::ping(self.out.small(), [0; 8]);
-            (self.heard, self.asked) = (self.now, true);
-            due.0 = self.now.after(limits.ping_interval);
-            cx.waker().wake_by_ref();
+            due = (self.waits.life_due(limits), "it gives no sign of life");
         }
         if idle && self.rbuf.is_empty() {
             // Who is idle holds no buffer.
             pool::give(std::mem::take(&mut self.rbuf));
             self.out.release();
         }
-        if self.now >= self.earliest {
+        if self.waits.now >= self.earliest {
             self.expire();
             cx.waker().wake_by_ref();
         }
         if let State::Closed(until) = self.state {
-            if self.now >= until {
+            if self.waits.now >= until {
                 return Err(End::Shut);
             }
             due.0 = until;
@@ -363,8 +331,8 @@ impl<I: Io> Conn<I> {
             Phase::Draining => {}
             Phase::Ending => return Err(End::Shut),
         }
-        if self.now >= due.0 && self.ticket.phase() == Phase::Serving {
-            if self.stalled.is_some() {
+        if self.waits.now >= due.0 && self.ticket.phase() == Phase::Serving {
+            if self.waits.is_stalled() {
                 // Else the kernel would keep what the caller does not take.
                 self.io.reset();
             }

@@ -48,6 +48,8 @@ const KINDS: usize = 50;
 struct Tally {
     times: Histogram,
     errors: BTreeMap<String, u64>,
+    /// When the last call was answered.
+    ended: Option<Instant>,
 }
 
 /// What all threads know.
@@ -88,11 +90,12 @@ pub(super) fn run(
         };
         workers.into_iter().map(join).collect()
     });
-    let took = course.start.get().map_or(Duration::ZERO, Instant::elapsed);
     let mut all = Tally::default();
     for tally in tallies {
         all.merge(&tally?);
     }
+    let began = course.start.get().copied();
+    let took = all.ended.zip(began).map_or(Duration::ZERO, |(end, began)| end - began);
     say(out, all.shown(took, said.has("json")).trim_end())
 }
 
@@ -166,7 +169,8 @@ impl Course {
     ) -> Tally {
         let calling = (0..callers).map(|_| self.calls(&caller, start, &tally));
         futures_util::future::join_all(calling).await;
-        tally.into_inner().unwrap_or_else(PoisonError::into_inner)
+        let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Tally { ended: Some(clock::exact()), ..tally }
     }
 
     /// What one caller does.
@@ -195,6 +199,7 @@ impl Tally {
 
     fn merge(&mut self, other: &Self) {
         self.times.merge(&other.times);
+        self.ended = self.ended.max(other.ended);
         for (kind, count) in &other.errors {
             *self.errors.entry(kind.clone()).or_default() += count;
         }

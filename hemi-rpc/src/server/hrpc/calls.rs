@@ -211,10 +211,11 @@ impl<I: Io> Conn<I> {
         }
         let &Asked { codec, timeout, service, method, metadata } = asked;
         let limit = self.server.limits.call_timeout;
-        let mut deadline = if limit.is_zero() { Moment::NEVER } else { self.now.after(limit) };
+        let mut deadline =
+            if limit.is_zero() { Moment::NEVER } else { self.waits.now.after(limit) };
         let timeout = (timeout > 0).then(|| Duration::from_millis(timeout.into()));
         if let Some(timeout) = timeout {
-            deadline = deadline.min(self.now.after(timeout));
+            deadline = deadline.min(self.waits.now.after(timeout));
         }
         let came = message.map(|Message { compression, bytes, .. }| (compression, bytes));
         let (compression, message) = match (end, &came) {
@@ -262,7 +263,7 @@ impl<I: Io> Conn<I> {
     /// Whether a call is worth waiting for.
     fn admit(&mut self, call: &Arrived<'_>) -> Result<(), Refused> {
         let counters = &self.server.counters;
-        if !self.rate.spend(self.now) {
+        if !self.rate.spend(self.waits.now) {
             counters.refused.add(1);
             let fault = Fault::new("request reached rate limit");
             return Err(Refused::Call(fault.with_code(Code::RESOURCE_EXHAUSTED)));
@@ -460,7 +461,7 @@ impl<I: Io> Conn<I> {
         let (mut late, mut earliest) = (Vec::new(), Moment::NEVER);
         for (stream, running) in self.mux.iter() {
             if let Running::Gathering(call) = running {
-                if call.deadline <= self.now {
+                if call.deadline <= self.waits.now {
                     late.push((stream, call.one_way));
                 } else {
                     earliest = earliest.min(call.deadline);
