@@ -24,8 +24,8 @@ use super::conns::{ConnsConfig, key, rounds};
 #[derive(Clone, Debug, Deserialize, Explain)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MultiplexConfig {
-    /// Requests under way on a connection, at most; a node may have it be less. Of each answer up to 128 KiB wait by
-    /// HTTP/2 for who takes it slowly, which is why there are 16383 at most.
+    /// Requests under way on a connection, at most; a node may have it be less. Of each answer up to 128 KiB wait for
+    /// who takes it slowly, by HTTP/3 up to 256 KiB. By HTTP/2 there are 16383 at most.
     pub max_streams_per_conn: usize,
 }
 

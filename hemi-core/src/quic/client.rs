@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, TransportConfig};
+use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, TransportConfig, VarInt};
 
 use crate::Result;
 use crate::cores::PerCore;
@@ -21,9 +21,9 @@ const UNI_STREAMS: u32 = 16;
 const IDLE: Duration = Duration::from_secs(30);
 const ALIVE: Duration = Duration::from_secs(10);
 
-/// Bytes of one stream, and of all of a connection, that a server may send ahead of what is read.
+/// Bytes of one stream that a server may send ahead of what is read. There is no limit on those of a connection, so that
+/// streams that nobody reads hold up no others: how many there are is whoever opens them to say.
 const STREAM_WINDOW: u32 = 256 << 10;
-const CONN_WINDOW: u32 = 16 << 20;
 
 /// Makes connections by QUIC to servers, whose certificates are verified.
 pub struct QuicConnector {
@@ -42,7 +42,7 @@ impl QuicConnector {
             .max_concurrent_bidi_streams(0_u32.into())
             .max_concurrent_uni_streams(UNI_STREAMS.into())
             .stream_receive_window(STREAM_WINDOW.into())
-            .receive_window(CONN_WINDOW.into())
+            .receive_window(VarInt::MAX)
             .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
             .keep_alive_interval(Some(ALIVE))
             // Nobody here takes them.

@@ -197,3 +197,50 @@ fn what_is_rejected_was_not_seen() {
         assert_eq!(client.read_response().unwrap().text(), "ok");
     }
 }
+
+/// A node that sends as much of 99 answers as there is room for, though nobody takes it, and another one beside them.
+#[tokio::test]
+async fn answers_that_nobody_takes_hold_up_no_other() {
+    const UNTAKEN: usize = 99;
+    /// What a proxy has room for on a stream.
+    const ROOM: usize = 256 << 10;
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    static FULL: AtomicUsize = AtomicUsize::new(0);
+    let setting = Setting::new();
+    let node = Node::start(&setting, CONTROL, |mut send, _recv, _quic| {
+        Box::pin(async move {
+            if ASKED.fetch_add(1, Ordering::Relaxed) >= UNTAKEN {
+                let _ = send.write_all(&[OK, b"\x00\x02ok"].concat()).await;
+                let _ = send.finish();
+                let _ = send.stopped().await;
+                return;
+            }
+            // The frame says that more follows.
+            let start = [OK, b"\x00\x80\x10\x00\x00"].concat();
+            let mut bytes = vec![b'x'; ROOM];
+            bytes[..start.len()].copy_from_slice(&start);
+            if send.write_all(&bytes).await.is_ok() {
+                FULL.fetch_add(1, Ordering::Relaxed);
+                let _ = send.stopped().await;
+            }
+        })
+    });
+    let server = setting.proxy(node.addr, "");
+    let stream = tokio::net::TcpStream::connect(server.addr()).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut kept = Vec::new();
+    for _ in 0..UNTAKEN {
+        let mut client = client.clone().ready().await.unwrap();
+        let request = http::Request::get("http://site.test/").body(()).unwrap();
+        kept.push(client.send_request(request, true).unwrap());
+    }
+    let small = tokio::task::spawn_blocking(move || {
+        let full = || FULL.load(Ordering::Relaxed) == UNTAKEN;
+        assert!(hemi_test::eventually(super::PATIENCE, full), "{}", FULL.load(Ordering::Relaxed));
+        server.get("/").text()
+    });
+    assert_eq!(small.await.unwrap(), "ok");
+    assert_eq!(node.connections.load(Ordering::Relaxed), 1);
+    drop(kept);
+}
