@@ -5,6 +5,8 @@ mod peers;
 mod rest;
 mod web;
 
+pub(crate) use rest::LibraryService;
+
 use std::sync::Arc;
 
 use hemi_rpc::{GrpcComponent, GrpcLimits, GrpcServer, GrpcService, GrpcServices};

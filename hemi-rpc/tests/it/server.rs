@@ -19,7 +19,7 @@ use hemi_rpc::{
 use hemi_test::eventually;
 use hemi_test::raw::Client;
 
-use crate::grpc::InteropService;
+use crate::grpc::{InteropService, LibraryService};
 use crate::services::{Arith, Echoes, Proto, Raw};
 
 /// Longer than anything that is waited for should take.
@@ -49,8 +49,10 @@ pub(crate) fn serve_with(limits: RpcxLimits) -> Running {
 /// By a config that has a server `main`.
 pub(crate) fn serve_config(config: &str) -> Running {
     let mut registry = Registry::new();
+    hemi_web::register(&mut registry);
     hemi_rpc::register(&mut registry);
     registry.service::<Echoes>().grpc_service::<InteropService>();
+    registry.grpc_service::<LibraryService>();
     let mut engine = engine(registry);
     let loaded = engine.load(&Source::text("test.conf", config));
     let stage = loaded.unwrap_or_else(|e| panic!("{e}"));

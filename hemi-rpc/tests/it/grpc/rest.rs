@@ -1,16 +1,32 @@
 //! Services by plain HTTP, as their files say by `google.api.http`.
 
-use hemi_rpc::{GrpcLimits, GrpcServer, GrpcService, GrpcServices};
+use std::sync::Arc;
+
+use hemi_rpc::{GrpcComponent, GrpcLimits, GrpcServer, GrpcService, GrpcServices};
 use hemi_test::Reply;
 use hemi_test::raw::Client;
 use rpc_interop::library::{Library, LibraryServer};
 use rpc_interop::proto::DESCRIPTORS;
 
-use crate::server::{Running, serve_parts};
+use crate::server::{Running, serve_config, serve_parts};
+
+/// The same as a component.
+#[derive(hemi_rpc::serde::Deserialize, hemi_core::Explain, hemi_core::Component)]
+#[serde(crate = "hemi_rpc::serde")]
+pub(crate) struct LibraryService {}
+
+impl GrpcComponent for LibraryService {
+    fn service(self: Arc<Self>) -> GrpcService {
+        service()
+    }
+}
+
+fn service() -> GrpcService {
+    GrpcService::new(LibraryServer::new(Library)).described_by(DESCRIPTORS)
+}
 
 fn library(limits: GrpcLimits) -> Running {
-    let service = GrpcService::new(LibraryServer::new(Library)).described_by(DESCRIPTORS);
-    let services = GrpcServices::with_limits(limits).service(service);
+    let services = GrpcServices::with_limits(limits).service(service());
     let server = GrpcServer::new("127.0.0.1:0".parse().unwrap(), services);
     serve_parts(|parts| drop(server.install("main", parts).unwrap()))
 }
@@ -139,4 +155,28 @@ fn what_comes_to_nothing_has_a_status_and_says_why() {
     assert_eq!(ask(&short, "PUT /v1/books", long).status, 429);
     let none = library(GrpcLimits { http_rules: false, ..GrpcLimits::default() });
     assert_eq!(ask(&none, "GET /v1/books/x", "").status, 404);
+}
+
+#[test]
+fn they_stand_beside_what_else_a_webapp_has() {
+    let server = serve_config(
+        r#"stage {
+            libraryService "library" {}
+            webapp "site" {
+                .hostnames = ("*")
+                rule { grpcServices { .services = ("library")  .authTokens = "tok" } }
+                rule { .returnCode = 200  .returnText = "a page" }
+            }
+            httpxServer "main" { .address = "127.0.0.1:0"  .webapps = ("site") }
+        }"#,
+    );
+    let told = r#"{"code":16,"details":[],"message":"not authorized"}"#;
+    let refused = ask(&server, "GET /v1/books/x", "");
+    assert_eq!((refused.status, &*refused.text()), (401, told));
+    let token = "Authorization: Bearer tok\r\n";
+    let answer = ask_with(&server, "GET /v1/books/x", token, "");
+    assert_eq!(&*answer.text(), r#"{"name":"x","title":"0 []"}"#);
+    for other in ["GET /", "GET /v1/books", "PATCH /v1/books/x", "POST /v1/books/x"] {
+        assert_eq!(ask(&server, other, "").text(), "a page", "{other}");
+    }
 }
