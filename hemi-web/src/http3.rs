@@ -92,6 +92,10 @@ impl Lifecycle for Http3Server {
     }
 
     fn measure(&self, out: &mut Measures) {
+        for address in self.addresses() {
+            let address = address.to_string();
+            out.info("hemi_server", "Where a server listens.", &[("address", &address)]);
+        }
         self.shared.measure(out);
         self.counters.measure(out);
         self.http3.measure(out);

@@ -273,6 +273,8 @@ fn pages_are_shown_after_logging_in_and_commands_come_from_them_only() {
     {
         assert!(text.contains(shown), "{shown}\n{text}");
     }
+    let router = "<td>dns</td><td><code>127.0.0.1:5353</code></td><td class=\"n\">77</td>";
+    assert!(text.contains(router), "{text}");
     assert!(get("/config", &cookie).text().contains("is served"));
     assert!(get("/", "cookie: gorox-session=1.2").header("location").is_some());
 

@@ -155,7 +155,8 @@ impl Live {
             .collect();
         let (times, times_of) = past.lately(ever.clone());
         let pace = report.map(|report| report.engine.pace.clone()).unwrap_or_default();
-        let conns: f64 = numbers(measures, "hemi_server_conns_active").map(|(_, n)| n).sum();
+        let active = ACTIVE.iter().flat_map(|family| numbers(measures, family));
+        let conns: f64 = active.map(|(_, n)| n).sum();
         let recent = report.map_or(&[][..], |report| &report.recent);
         let mut lines: Vec<_> = recent.iter().chain(&overview.leader.recent).collect();
         lines.sort_by_key(|line| std::cmp::Reverse(line.at));
@@ -287,9 +288,12 @@ fn stages(overview: &Overview) -> Vec<Stage> {
     stages.collect()
 }
 
+/// What servers serve now, as each kind of them tells it.
+const ACTIVE: [&str; 3] =
+    ["hemi_server_conns_active", "hemi_server_quic_conns_active", "hemi_router_sessions_active"];
+
 fn servers(measures: &Measures) -> Vec<Server> {
-    let of = |(labels, conns): (&Labels, f64)| {
-        let (kind, name) = labels.iter().next().unwrap_or_default();
+    let of = |(kind, name): (&str, &str)| {
         let mine = |(labels, n): (&Labels, f64)| {
             (labels.value(kind) == Some(name)).then(|| (labels.clone(), n))
         };
@@ -299,6 +303,8 @@ fn servers(measures: &Measures) -> Vec<Server> {
         });
         let hits = numbers(measures, "hemi_server_limit_hits").filter_map(mine);
         let hits: Vec<_> = hits.filter(|(_, n)| *n > 0.0).collect();
+        let active = ACTIVE.iter().flat_map(|family| numbers(measures, family).filter_map(mine));
+        let accepted = one("hemi_server_conns_accepted").or(one("hemi_router_sessions_opened"));
         let or_dash = |n: Option<f64>| n.map_or_else(|| "–".to_owned(), show::count);
         let which = hits.iter().map(|(labels, n)| {
             format!("{} {}", labels.value("limit").unwrap_or_default(), show::count(*n))
@@ -306,15 +312,24 @@ fn servers(measures: &Measures) -> Vec<Server> {
         Server {
             name: name.to_owned(),
             address: address.unwrap_or_default().to_owned(),
-            conns: show::count(conns),
-            accepted: or_dash(one("hemi_server_conns_accepted")),
+            conns: show::count(active.map(|(_, n)| n).sum()),
+            accepted: or_dash(accepted),
             requests: or_dash(one("hemi_server_requests")),
             errors: or_dash(one("hemi_server_errors")),
             limits: show::count(hits.iter().map(|(_, n)| n).sum()),
             which: which.collect::<Vec<_>>().join(", "),
         }
     };
-    numbers(measures, "hemi_server_conns_active").map(of).collect()
+    let mut names = Vec::new();
+    for family in ["hemi_server"].iter().chain(&ACTIVE) {
+        for (labels, _) in measures.series(family) {
+            let name = labels.iter().next().unwrap_or_default();
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names.into_iter().map(of).collect()
 }
 
 fn rules(measures: &Measures, ever: &Times, lately: &Times) -> Vec<Rule> {

@@ -174,6 +174,9 @@ fn measures() -> Measures {
         let limit = [server(name), ("limit", "head_timeout")];
         out.counter("hemi_server_limit_hits", "Hits.", &limit, 5);
     }
+    // A router of datagrams has sessions instead.
+    out.info("hemi_server", "Where.", &[server("dns"), ("address", "127.0.0.1:5353")]);
+    out.gauge("hemi_router_sessions_active", "Now.", &[server("dns")], 77);
     for (rule, counts) in [("static", [900, 80, 15, 5]), ("cart", [100, 500, 300, 90])] {
         let labels = [("webapp", "shop"), ("rule", rule)];
         let bounds = (&[0.001, 0.01, 0.1][..]).into();
