@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
+use hemi_core::config;
 use hemi_core::listen::{Bound, Endpoint};
 use rustix::process::{Pid, Signal};
 use tokio::net::UnixStream;
@@ -21,7 +22,7 @@ use super::worker::Worker;
 use super::{LEADER, Leader, Member, READY, refused};
 use crate::channel::{self, Receiver, Sender};
 use crate::control::Refused;
-use crate::messages::{FromSuccessor, Kinship, Loaded, Next, ToLeader, ToSuccessor};
+use crate::messages::{FromSuccessor, Kinship, Next, ToLeader, ToSuccessor};
 
 /// How long a successor may take: for its worker to serve, and some more.
 const PATIENCE: Duration = READY.saturating_add(Duration::from_secs(10));
@@ -303,11 +304,24 @@ impl Leader {
             self.kin.inherit(secret);
             *worker.kin.borrow_mut() = Some(Member { process, outbox });
         }
-        let Loaded { config, .. } = loaded;
-        self.history.borrow_mut().loaded(config);
         info!(pid, "a worker without a leader is found");
+        spawn_local(self.clone().compare(loaded.config.clone()));
+        self.history.borrow_mut().loaded(loaded.config);
         // Its sockets follow.
         Some(self.admit(worker, receiver))
+    }
+}
+
+impl Leader {
+    /// Tells whether a worker that was found serves another config than lies there now.
+    async fn compare(self: Rc<Self>, served: String) {
+        let (source, constants) = (self.source.clone(), self.constants.clone());
+        let read =
+            move || config::load(&source, &constants).is_ok_and(|tree| tree.flat() == served);
+        if !tokio::task::spawn_blocking(read).await.unwrap_or(false) {
+            let name = self.program.name;
+            warn!("the worker serves the config it had: `{name} reload` loads what is there now");
+        }
     }
 }
 

@@ -9,6 +9,9 @@ use hemi_test::{Program, Signal, eventually};
 use super::{Served, command, kill, lives};
 use crate::pong::PATIENCE;
 
+/// What a leader says that finds a worker with another config.
+const OTHER_CONFIG: &str = "serves the config it had";
+
 #[test]
 fn a_worker_that_dies_is_replaced_and_nobody_is_refused() {
     let served = Served::start("one");
@@ -35,14 +38,29 @@ fn a_worker_serves_on_without_its_leader_and_the_next_one_finds_it() {
     let rescue = served.dir.path().join("var/gorox.rescue");
     assert!(eventually(PATIENCE, || rescue.exists()));
     assert_eq!((served.text(), lives(worker)), ("one".to_owned(), true));
-    let mut command = command(served.dir.path());
-    command.arg("serve");
-    let next = Program::start(command, served.program.addr()).unwrap();
-    assert!(eventually(PATIENCE, || served.ask(&["status"]).code == Some(0)));
-    assert_eq!((served.leader(), served.worker()), (next.pid(), worker));
+    let serve = || {
+        let mut command = command(served.dir.path());
+        command.arg("serve");
+        let next = Program::start(command, served.program.addr()).unwrap();
+        assert!(eventually(PATIENCE, || served.ask(&["status"]).code == Some(0)));
+        assert_eq!((served.leader(), served.worker()), (next.pid(), worker));
+        next
+    };
+    let mut next = serve();
+    // If the config is another by then, this is told: here it is not.
+    next.signal(Signal::KILL).unwrap();
+    assert!(eventually(PATIENCE, || rescue.exists()));
+    assert!(!next.stderr().contains(OTHER_CONFIG), "{}", next.stderr());
+    served.configure("one and a half");
+    let next = serve();
+    assert!(eventually(PATIENCE, || next.stderr().contains(OTHER_CONFIG)), "{}", next.stderr());
+    assert_eq!(served.text(), "one");
+    // It does what the config says once it is told to, as is any other.
+    served.does(&["reload"]);
+    assert_eq!(served.text(), "one and a half");
     // It has the sockets, and sees when the worker ends.
     kill(worker, Signal::KILL);
-    assert_eq!(served.text(), "one");
+    assert_eq!(served.text(), "one and a half");
     let worker = served.worker_after(worker);
     served.configure("two");
     served.does(&["reload"]);
