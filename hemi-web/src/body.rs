@@ -57,6 +57,11 @@ pub trait Passed: HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin {
 
     /// To be asked when the socket has to be waited for: an error, if that takes too long.
     fn waits(&mut self, cx: &mut Context<'_>) -> Result<(), BoxError>;
+
+    /// The socket has failed like this: the error of the content.
+    fn fails(&mut self, error: std::io::Error) -> BoxError {
+        error.into()
+    }
 }
 
 /// A piece of a content that is made of several: see [`Body::pieces`].

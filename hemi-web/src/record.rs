@@ -11,6 +11,7 @@ use hemi_core::config::Lookup;
 use hemi_core::logger::{Level, Record, escape_text};
 use hemi_proto::ascii::push_decimal;
 use hemi_proto::date::format_date;
+use http::Method;
 use http::header::{REFERER, USER_AGENT};
 
 use crate::vars::{self, WebVar};
@@ -28,6 +29,13 @@ pub(crate) struct Exchange<'a> {
     pub(crate) at: SystemTime,
     /// How long it took, if that was measured.
     pub(crate) took: Option<Duration>,
+}
+
+impl Exchange<'_> {
+    /// Whether it is not known what was asked for: the head could not be read.
+    fn is_nameless(&self) -> bool {
+        self.req.sent_uri().is_empty() && self.req.method() != Method::CONNECT
+    }
 }
 
 impl Record<WebVar> for Exchange<'_> {
@@ -51,11 +59,20 @@ impl Record<WebVar> for Exchange<'_> {
         line.extend_from_slice(b" [");
         line.extend_from_slice(&common_date(self.at));
         line.extend_from_slice(b"] \"");
-        line.extend_from_slice(req.method().as_str().as_bytes());
-        line.push(b' ');
-        put_escaped(line, req.sent_uri().as_bytes());
-        line.push(b' ');
-        line.extend_from_slice(vars::version(req.version()).as_bytes());
+        if self.is_nameless() {
+            line.push(b'-');
+        } else {
+            line.extend_from_slice(req.method().as_str().as_bytes());
+            line.push(b' ');
+            let target = match req.sent_uri() {
+                // CONNECT names nothing else.
+                "" => req.authority().map_or("", |host| host.as_str()),
+                uri => uri,
+            };
+            put_escaped(line, target.as_bytes());
+            line.push(b' ');
+            line.extend_from_slice(vars::version(req.version()).as_bytes());
+        }
         line.extend_from_slice(b"\" ");
         line.extend_from_slice(self.response.status().as_str().as_bytes());
         line.push(b' ');
@@ -76,6 +93,7 @@ impl Record<WebVar> for Exchange<'_> {
 impl Lookup<WebVar> for Exchange<'_> {
     fn lookup<'a>(&'a self, var: &'a WebVar) -> Cow<'a, [u8]> {
         match var {
+            WebVar::Method | WebVar::Version if self.is_nameless() => Cow::default(),
             WebVar::Webapp => self.webapp.as_bytes().into(),
             WebVar::Status => self.response.status().as_str().as_bytes().to_vec().into(),
             WebVar::Sent(name) => self

@@ -364,6 +364,18 @@ impl Response {
         }
     }
 
+    /// Takes a field away: where there is none, for less than by [`Response::headers_mut`].
+    pub fn remove_field(&mut self, name: &HeaderName) {
+        let is_there = match &self.fields {
+            Fields::Own(map) => map.contains_key(name),
+            Fields::Prepared(prepared) => prepared.map.contains_key(name),
+            Fields::Passed(lines) => lines.has(name),
+        };
+        if is_there {
+            self.headers_mut().remove(name);
+        }
+    }
+
     /// The fields as they were prepared, if they are.
     pub(crate) fn prepared_fields(&self) -> Option<&Prepared> {
         match &self.fields {

@@ -560,6 +560,16 @@ impl Answered {
         Self::without_rule(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// Of the server itself to `OPTIONS *`, which is about no page of a webapp (RFC 9110, 9.3.7).
+    pub(crate) fn options(req: &Request) -> Option<Self> {
+        (req.path_bytes() == b"*").then(|| Self::by_server(Response::new(StatusCode::OK)))
+    }
+
+    /// Of a request for a host that no webapp has.
+    pub(crate) fn without_webapp(req: &Request) -> Self {
+        Self::options(req).unwrap_or_else(Self::not_found)
+    }
+
     /// Of a request that nobody answers.
     pub(crate) fn not_found() -> Self {
         Self::without_rule(StatusCode::NOT_FOUND)

@@ -21,19 +21,27 @@ const EARLY: u64 = 64 << 10;
 pub struct Splice {
     /// There until drop.
     pipe: Option<Pipe>,
+    /// It is the sender that has failed.
+    sender_failed: bool,
 }
 
 impl Splice {
     /// Takes a pipe for it; none if the system has none to give.
     #[must_use]
     pub fn new() -> Option<Self> {
-        Some(Self { pipe: Some(Pipe::take()?) })
+        Some(Self { pipe: Some(Pipe::take()?), sender_failed: false })
     }
 
     /// Whether it is the receiver that is waited for.
     #[must_use]
     pub fn awaits_room(&self) -> bool {
         self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty())
+    }
+
+    /// Whether an error was the sender's.
+    #[must_use]
+    pub fn sender_failed(&self) -> bool {
+        self.sender_failed
     }
 
     /// Passes on up to `left` bytes, of which `taken` were taken from the sender; returns how many arrived,
@@ -50,7 +58,8 @@ impl Splice {
         taken: &mut u64,
     ) -> Poll<io::Result<u64>> {
         let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(0)) };
-        ready!(from.poll_watched(cx))?;
+        let failed = &mut self.sender_failed;
+        ready!(from.poll_watched(cx)).inspect_err(|_| *failed = true)?;
         ready!(to.poll_idle(cx))?;
         let mut passed = 0;
         loop {
@@ -73,9 +82,12 @@ impl Splice {
                 continue;
             }
             let most = usize::try_from(rest).unwrap_or(usize::MAX);
-            match from.poll_splice_into(cx, pipe, most)? {
-                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-                Poll::Ready(got) => *taken += got as u64,
+            match from.poll_splice_into(cx, pipe, most) {
+                Poll::Ready(Ok(got @ 1..)) => *taken += got as u64,
+                Poll::Ready(end) => {
+                    *failed = true;
+                    return Poll::Ready(end.and(Err(io::ErrorKind::UnexpectedEof.into())));
+                }
                 Poll::Pending if passed > 0 => return Poll::Ready(Ok(passed)),
                 Poll::Pending => return Poll::Pending,
             }
@@ -128,5 +140,6 @@ mod tests {
         drop(writing.await.unwrap());
         let step = poll_fn(|cx| way.poll(cx, &mut from, &mut to, len + 1, &mut taken));
         assert_eq!(step.await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert!(way.sender_failed());
     }
 }

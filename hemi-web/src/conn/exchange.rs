@@ -42,6 +42,9 @@ impl Shared {
             self.hit(&req.peer(), Limit::BodySize);
             return refused(StatusCode::PAYLOAD_TOO_LARGE);
         }
+        if let Some(answered) = Answered::options(req) {
+            return Start::Begun(Begun::Done(answered));
+        }
         let start = catch_call(|| webapp.start(req));
         start.unwrap_or_else(|panic| Start::Begun(Begun::Done(self.panicked(req, &panic))))
     }
@@ -102,10 +105,10 @@ impl Shared {
         trace::end(req, &answered.response, moved.sent);
     }
 
-    /// The same of a request that nobody was asked about, for its target is none.
+    /// The same of a request that nobody was asked about, for its head is none: where those of unknown hosts are, if
+    /// its host is not known.
     pub(super) fn record_refused(&self, req: &mut Request, status: StatusCode) {
-        let is_known = !req.path_and_query().is_empty();
-        if let Some(webapp) = self.route(req).filter(|_| is_known) {
+        if let Some(webapp) = self.route(req) {
             let answered = Answered::without_rule(status);
             self.record(Some(webapp), req, &answered, Moved::default());
         }

@@ -228,6 +228,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 Err(Cut::Limit(Limit::HeadTimeout)) if self.heads.is_midway() => {
                     self.hit(Limit::HeadTimeout);
                     self.refuse(StatusCode::REQUEST_TIMEOUT, Asked::UNKNOWN);
+                    server.record_refused(&mut self.req, StatusCode::REQUEST_TIMEOUT);
                     return Ok(Next::Close);
                 }
                 Err(cut) => return Err(cut),
@@ -247,9 +248,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                     self.hit(Limit::of_head(e));
                     debug!(peer = %self.peer, "bad request: {}", e.name());
                     self.refuse(e.status(), Asked::UNKNOWN);
-                    if e == HeadError::MalformedTarget {
-                        server.record_refused(&mut self.req, e.status());
-                    }
+                    server.record_refused(&mut self.req, e.status());
                     Next::Linger
                 }
             };
@@ -393,6 +392,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
         if head.method == Method::CONNECT {
             // Any 2xx would tell the client that it has a tunnel (RFC 9110, 9.3.6).
             self.refuse(StatusCode::NOT_IMPLEMENTED, asked);
+            server.record_refused(&mut self.req, StatusCode::NOT_IMPLEMENTED);
             return Ok(Next::Linger);
         }
         let webapp = server.route(&self.req).map(|webapp| &**webapp);
@@ -427,7 +427,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                     Box::pin(self.answer_later(webapp, at, upload.as_deref_mut())).await?
                 }
             },
-            (None, None) => Answered::not_found(),
+            (None, None) => Answered::without_webapp(&self.req),
         };
         if let Some(upload) = &mut upload {
             // What the answer does not hold nobody reads any more.

@@ -24,7 +24,6 @@ use hemi_core::io::{Io, Outbox, pool};
 use hemi_core::listen::Peer;
 use hemi_core::panics::catch;
 use hemi_core::tls::TlsInfo;
-use hemi_proto::http1::HeadError;
 use hemi_proto::http2::{Config, Connection, ErrorCode, Event, Settings, Shutdown};
 use tracing::{debug, error};
 
@@ -274,9 +273,7 @@ impl<I: Io> Conn<I> {
                 server.counters.requests.add(1);
                 server.hit(&self.peer, Limit::of_head(error));
                 debug!(peer = %self.peer, "bad request: {}", error.name());
-                if error == HeadError::MalformedTarget {
-                    server.record_refused(&mut self.req, error.status());
-                }
+                server.record_refused(&mut self.req, error.status());
                 self.refuse(stream, error.status());
             }
             Event::Malformed(fault) => {

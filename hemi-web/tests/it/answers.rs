@@ -32,6 +32,7 @@ fn lengths_and_codings() {
         ("/status/205", 205, Some("0"), None, ""),
         ("/status/599", 599, Some("4"), None, "text"),
         ("/length", 200, Some("0"), None, ""),
+        ("/empty", 200, Some("0"), None, ""),
     ];
     for &(path, status, length, coding, content) in rows {
         let reply = get(&mut client, path);
@@ -55,6 +56,7 @@ fn answers_to_head_have_no_content() {
         ("/big", 200, Some("67108864"), None),
         ("/length", 200, Some("1234"), None),
         ("/stream/2/3", 200, None, Some("chunked")),
+        ("/empty", 200, None, None),
         ("/nothing", 404, None, None),
         (&file, 200, Some("100000"), None),
     ];

@@ -53,7 +53,11 @@ fn requests_are_answered() {
     assert_eq!(answer.heads[0][1], ("link".into(), "</a.css>".into()));
     let answer = client.ask(23, "/trailers");
     assert_eq!(answer.heads[1], [("x-sum".into(), "6".into())]);
-    assert_eq!(site.counter("requests"), 12);
+    // Of what length the content would be is not known.
+    client.request(25, END_STREAM, &head("HEAD", "/empty"));
+    let answer = client.answer(25);
+    assert_eq!((answer.status(), answer.field("content-length")), (200, None));
+    assert_eq!(site.counter("requests"), 13);
 }
 
 #[test]

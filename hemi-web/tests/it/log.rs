@@ -318,3 +318,37 @@ fn every_exchange_of_a_webapp_has_its_line() {
         }
     }
 }
+
+/// What can't be read is logged where unknown hosts are, with a dash for what is not known.
+#[test]
+fn requests_that_are_none_have_their_line() {
+    let site = Site::of(
+        r#"stage {
+            keptLogger "refused" {}
+            webapp "w" { .hostnames = ("*")  .useLogger = "refused"  rule { .returnCode = 204 } }
+            httpxServer "main" {
+                .address = "127.0.0.1:0"  .webapps = ("w")  .maxHeadSize = 4K  .maxTargetSize = 100
+            }
+        }"#,
+    );
+    let long = "x".repeat(200);
+    let huge = "x".repeat(5000);
+    for (request, expected) in [
+        ("GET /a HTTP/1.1\r\n\r\n", "\"-\" 400 "),
+        ("GET /a HTTP/1.1\r\nhost: x\r\nhost: x\r\n\r\n", "\"-\" 400 "),
+        ("GET /a HTTP/2.0\r\nhost: x\r\n\r\n", "\"-\" 505 "),
+        ("\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", "\"-\" 400 "),
+        (&format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"), "\"-\" 414 "),
+        (&format!("GET / HTTP/1.1\r\nhost: x\r\na: {huge}\r\n\r\n"), "\"-\" 431 "),
+        (&format!("{long} / HTTP/1.1\r\nhost: x\r\n\r\n"), "\"-\" 501 "),
+        ("CONNECT x:443 HTTP/1.1\r\nhost: x:443\r\n\r\n", "\"CONNECT x:443 HTTP/1.1\" 501 "),
+    ] {
+        let mut client = site.connect();
+        client.send(request).unwrap();
+        client.read_response().unwrap();
+        drop(client);
+        let lines = lines(&site, "refused");
+        assert_eq!(lines.len(), 1, "{request}: {lines:?}");
+        assert!(lines[0].contains(expected), "{request}: {lines:?}");
+    }
+}

@@ -156,6 +156,7 @@ impl Handlet for Probe {
             }
             ["panic"] => panic!("asked to"),
             ["panic", "streaming"] => stream("100", "10000", End::Panic),
+            ["empty"] => Response::new(StatusCode::OK).into(),
             ["length"] => Response::new(StatusCode::OK)
                 .field(CONTENT_LENGTH, HeaderValue::from_static("1234"))
                 .into(),
@@ -172,7 +173,6 @@ impl Handlet for Probe {
                 Response::text(Body::file(file, 0..len)).into()
             }
             ["host"] => req.authority().map_or("none", |a| a.as_str()).to_owned().into(),
-            [] if path == "*" => "everything".into(),
             _ => Reply::Next,
         }
     }

@@ -206,7 +206,10 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 let step = splice.poll(cx, from, to, before + rest, &mut taken);
                 body.took(taken - before).map_err(gone)?;
                 if let Poll::Ready(step) = step {
-                    return Poll::Ready(Ok(step?));
+                    return Poll::Ready(step.map_err(|e| match splice.sender_failed() {
+                        true => gone(body.fails(e)),
+                        false => e.into(),
+                    }));
                 }
                 if splice.awaits_room() {
                     let config = &self.server.config;
@@ -363,8 +366,8 @@ impl Framing {
             return Self::Sized(0);
         }
         match body.len() {
-            // What a HEAD is answered without may be of a length that only the handlet knows.
-            Some(0) if asked.head && response.headers().contains_key(CONTENT_LENGTH) => Self::None,
+            // What a HEAD is answered without may be of any length: who knows it has put the field (RFC 9110, 8.6).
+            Some(0) if asked.head => Self::None,
             Some(len) => Self::Sized(len),
             None if asked.version == Version::HTTP_10 => Self::UntilClose,
             None => Self::Chunked,

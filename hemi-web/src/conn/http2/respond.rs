@@ -60,7 +60,7 @@ impl<I: Io> Conn<I> {
         }
         let begun = match webapp {
             Some(webapp) => server.ask(webapp, &mut self.req),
-            None => Begun::Done(Answered::not_found()),
+            None => Begun::Done(Answered::without_webapp(&self.req)),
         };
         match begun {
             Begun::Done(answered) if upload.is_none() && !self.req.wants_upgrade() => {
@@ -356,8 +356,8 @@ fn length(response: &Response, body: &Body, is_head: bool) -> Length {
         return Length::Known(0);
     }
     match body.len() {
-        // What a HEAD is answered without may be of a length that only the handlet knows.
-        Some(0) if is_head && response.headers().contains_key(CONTENT_LENGTH) => Length::None,
+        // What a HEAD is answered without may be of any length: who knows it has put the field (RFC 9110, 8.6).
+        Some(0) if is_head => Length::None,
         Some(len) => Length::Known(len),
         None => Length::Unknown,
     }

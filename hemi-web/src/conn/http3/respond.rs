@@ -65,8 +65,8 @@ impl Length {
             return Self::Known(0);
         }
         match len {
-            // What a HEAD is answered without may be of a length that only the handlet knows.
-            Some(0) if is_head && response.headers().contains_key(CONTENT_LENGTH) => Self::None,
+            // What a HEAD is answered without may be of any length: who knows it has put the field (RFC 9110, 8.6).
+            Some(0) if is_head => Self::None,
             Some(len) => Self::Known(len),
             None => Self::Unknown,
         }

@@ -167,7 +167,7 @@ impl Stream {
                 From::Waits(at) => {
                     let answered = match webapp {
                         Some(webapp) => self.answer_later(server, webapp, at).await?,
-                        None => Answered::not_found(),
+                        None => Answered::without_webapp(&self.req),
                     };
                     self.start(server, webapp, Begun::Done(answered))
                 }
@@ -231,6 +231,9 @@ impl Stream {
         }
         self.req.set_peer(self.link.peer());
         self.prioritize();
+        if let Some(status) = refused {
+            server.record_refused(&mut self.req, status);
+        }
         let refused = refused.or_else(|| self.judge(server));
         self.began = webapp.filter(|webapp| webapp.is_timed()).map(|_| clock::exact());
         let head = self.req.head();
@@ -245,7 +248,7 @@ impl Stream {
         }
         match webapp {
             Some(webapp) => server.ask(webapp, &mut self.req),
-            None => Begun::Done(Answered::not_found()),
+            None => Begun::Done(Answered::without_webapp(&self.req)),
         }
     }
 
