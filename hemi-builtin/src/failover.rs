@@ -5,6 +5,7 @@ mod hedge;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt::Display;
+use std::io;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,11 +15,13 @@ use hemi_core::backend::{By, NoNode, Nodes, Pick};
 use hemi_core::clock::{self, Moment};
 use hemi_core::config::ConfigType;
 use hemi_core::listen::Peer;
-use hemi_web::{Body, Request, Response, Scheme, SendError, StatusPattern, Undelivered};
+use hemi_web::{
+    Body, BodyError, BoxError, Request, Response, Scheme, SendError, StatusPattern, Undelivered,
+};
 use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER, SET_COOKIE};
 use serde::Deserialize;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::replay::Replay;
 use crate::sticky::Sticky;
@@ -203,8 +206,10 @@ impl Failover<'_> {
     }
 
     fn tell(&self, error: &SendError, pick: &Pick) {
-        if may_log() {
-            let node = pick.endpoint().target();
+        let node = pick.endpoint().target();
+        if let SendError::Content(e) = error {
+            debug!(request = %self.request, %node, "the client has not sent its content whole: {e}");
+        } else if may_log() {
             warn!(request = %self.request, %node, "no answer from the node: {error}");
         }
     }
@@ -226,6 +231,22 @@ impl Failover<'_> {
 /// Whether an answer says that its node can't do its work, rather than what came of it.
 fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 502..=504)
+}
+
+/// Logs that a node has not brought an answer to its end that it had begun; or that it could not, for the client
+/// has not sent its content whole.
+pub(crate) fn broke_off(pick: &Pick, error: &BoxError) {
+    let node = pick.endpoint().target();
+    if error.is::<BodyError>() {
+        debug!(%node, "the client has not sent its content whole: {error}");
+    } else if may_log() {
+        warn!(%node, "the answer of the node broke off: {error}");
+    }
+}
+
+/// Nothing more of an answer has come for this long.
+pub(crate) fn silent(limit: Duration) -> BoxError {
+    io::Error::new(io::ErrorKind::TimedOut, format!("nothing came within {limit:?}")).into()
 }
 
 /// Where the client is, if that can be told.

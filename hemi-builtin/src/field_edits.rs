@@ -107,6 +107,10 @@ pub(crate) enum BadFieldName {
     NoName(String),
     #[error("the field \"{0}\" is about the connection, and not to be changed")]
     OfConnection(HeaderName),
+    #[error(
+        "the field \"host\" is about the connection, and not to be changed: `.host` of `httpProxy` says which one nodes are asked for"
+    )]
+    Host,
 }
 
 impl TryFrom<String> for FieldName {
@@ -114,9 +118,11 @@ impl TryFrom<String> for FieldName {
 
     fn try_from(text: String) -> Result<Self, BadFieldName> {
         let name = HeaderName::try_from(&text).map_err(|_| BadFieldName::NoName(text))?;
-        let of_connection =
-            [CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+        let of_connection = [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
         let obsolete = ["keep-alive", "proxy-connection"];
+        if name == HOST {
+            return Err(BadFieldName::Host);
+        }
         if of_connection.contains(&name) || obsolete.contains(&name.as_str()) {
             return Err(BadFieldName::OfConnection(name));
         }

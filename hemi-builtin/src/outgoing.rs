@@ -98,7 +98,8 @@ fn is_of_connection(name: &[u8]) -> bool {
         6 => is("expect"),
         7 => is("upgrade") || is("trailer"),
         10 => is("connection") || is("keep-alive"),
-        14 => is("content-length"),
+        // Of an upgrade to HTTP/2, which is never passed on (RFC 7540, 3.2.1).
+        14 => is("content-length") || is("http2-settings"),
         16 => is("proxy-connection"),
         17 => is("transfer-encoding"),
         _ => false,

@@ -23,6 +23,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use serde::Deserialize;
 
 use super::conns::{Conn, Conns};
+use crate::failover::{broke_off, silent};
 
 /// Bytes of a request that are gathered before they are sent.
 const GATHERED: usize = 64 << 10;
@@ -360,7 +361,7 @@ impl<C: Codec> Exchange<C> {
         let left = self.codec.remaining();
         self.conn.long = left.is_some_and(|left| left > pool::BUFFER as u64);
         if left.is_some_and(|left| left > self.rbuf.len() as u64) {
-            return Body::passed_on(Answer { left, exchange: Some(self) });
+            return Body::passed_on(Answer::new(left, self));
         }
         loop {
             match self.codec.decode(&mut self.rbuf) {
@@ -369,7 +370,7 @@ impl<C: Codec> Exchange<C> {
                 Ok(Decoded::End(None)) if left.is_some() || !self.ahead.is_empty() => break,
                 step => {
                     self.then = Some(step).filter(|step| !matches!(step, Ok(Decoded::NeedMore)));
-                    return Body::passed_on(Answer { left, exchange: Some(self) });
+                    return Body::passed_on(Answer::new(left, self));
                 }
             }
             if self.codec.is_ended() {
@@ -437,7 +438,7 @@ impl<C: Codec> Exchange<C> {
                 Poll::Pending => {
                     self.rest();
                     return match self.conn.patience.is_over(cx, self.shared.times.read_timeout) {
-                        true => Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut).into())),
+                        true => Poll::Ready(Err(silent(self.shared.times.read_timeout))),
                         false => Poll::Pending,
                     };
                 }
@@ -500,6 +501,24 @@ impl Upload {
 struct Answer<C> {
     left: Option<u64>,
     exchange: Option<Box<Exchange<C>>>,
+    /// It has broken off, and that was logged.
+    broken: bool,
+}
+
+impl<C> Answer<C> {
+    fn new(left: Option<u64>, exchange: Box<Exchange<C>>) -> Self {
+        Self { left, exchange: Some(exchange), broken: false }
+    }
+
+    /// Logs why it has broken off, once.
+    fn broke(&mut self, error: BoxError) -> BoxError {
+        if !std::mem::replace(&mut self.broken, true)
+            && let Some(exchange) = &self.exchange
+        {
+            broke_off(&exchange.pick, &error);
+        }
+        error
+    }
 }
 
 impl<C: Codec> HttpBody for Answer<C> {
@@ -521,7 +540,7 @@ impl<C: Codec> HttpBody for Answer<C> {
         if over && let Some(exchange) = this.exchange.take() {
             exchange.finish();
         }
-        Poll::Ready(frame.transpose())
+        Poll::Ready(frame.map_err(|e| this.broke(e)).transpose())
     }
 
     fn is_end_stream(&self) -> bool {
@@ -560,9 +579,14 @@ impl<C: Codec> Passed for Answer<C> {
 
     fn waits(&mut self, cx: &mut Context<'_>) -> Result<(), BoxError> {
         let Some(exchange) = &mut self.exchange else { return Ok(()) };
-        match exchange.conn.patience.is_over(cx, exchange.shared.times.read_timeout) {
-            true => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+        let limit = exchange.shared.times.read_timeout;
+        match exchange.conn.patience.is_over(cx, limit) {
+            true => Err(self.broke(silent(limit))),
             false => Ok(()),
         }
+    }
+
+    fn fails(&mut self, error: io::Error) -> BoxError {
+        self.broke(error.into())
     }
 }

@@ -25,10 +25,11 @@
 //! is idempotent (RFC 9110, 9.2.2) and nothing of an answer has come. The content must not have been begun.
 
 mod answer;
+mod host;
 mod mirror;
 mod shape;
+mod upgrades;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,8 +43,8 @@ use hemi_web::{
     Body, Buffering, DynHttpBackend, Handlet, HttpBackendKind, Outgoing, Reply, Request, Response,
     StatusPattern, WebVar,
 };
-use http::StatusCode;
-use http::header::{TE, UPGRADE};
+use http::header::{ALT_SVC, TE};
+use http::{StatusCode, Version};
 use serde::Deserialize;
 
 use crate::failover::{Failover, RetryCause, peer_of};
@@ -52,8 +53,10 @@ use crate::outgoing::{OutgoingConfig, OutgoingFields, target};
 use crate::replay::Replay;
 use crate::sticky::{Sticky, StickyConfig};
 use answer::AnswerEdits;
+use host::HostPolicy;
 use mirror::{Copied, Mirror};
 use shape::Shaped;
+use upgrades::Protocol;
 
 /// Passes requests on to a backend.
 #[derive(Debug, Deserialize, Explain)]
@@ -61,9 +64,15 @@ use shape::Shaped;
 pub struct HttpProxyConfig {
     /// The backend.
     to_backend: Ref<HttpBackendKind>,
-    /// The host that is asked for there.
+    /// The host that is asked for there: `"client"` for the one that the client asks for (the default), `"node"`
+    /// for the node's address as the config has it, and any other text for itself, such as `"app.internal:8080"`
+    /// or `$header_x_tenant + ".internal"`. If its variables make it no host, the client is answered 400.
     #[serde(default)]
     host: HostPolicy,
+    /// Protocols that a client's connection may go on in, if the node agrees; `("websocket")` by default. Requests
+    /// to go on in another one are passed on without that, and answered 501 in HTTP/2 and HTTP/3.
+    #[serde(default = "Protocol::usual")]
+    upgrades: Vec<Protocol>,
     /// Nodes that a request is sent to, one after the other, until one answers.
     #[serde(default = "three")]
     max_tries: u8,
@@ -157,21 +166,11 @@ fn three() -> u8 {
     3
 }
 
-/// Which host a node is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Explain)]
-#[serde(rename_all = "camelCase")]
-enum HostPolicy {
-    /// The one that the client asks for.
-    #[default]
-    Client,
-    /// Its own address, as the config has it.
-    Node,
-}
-
 /// Passes requests on to a backend.
 pub struct HttpProxy {
     backend: Arc<dyn DynHttpBackend>,
     host: HostPolicy,
+    upgrades: Vec<Protocol>,
     max_tries: usize,
     retry_on: Vec<RetryCause>,
     hedge_after: Option<Duration>,
@@ -218,6 +217,7 @@ impl Component for HttpProxy {
             },
             mirror: mirror.map(Mirror::new),
             host: config.host,
+            upgrades: config.upgrades,
             max_tries: config.max_tries.max(1).into(),
             retry_on: config.retry_on,
             hedge_after: config.hedge_after,
@@ -277,6 +277,12 @@ impl Handlet for HttpProxy {
 impl HttpProxy {
     /// Sends a request to one node after the other; the status if none answers.
     async fn pass_on(&self, req: &mut Request, mut body: Body) -> Result<Response, StatusCode> {
+        let upgrade = Protocol::asked(&self.upgrades, req);
+        if upgrade.is_none() && req.wants_upgrade() && req.version() > Version::HTTP_11 {
+            // There any 2xx would say that the node has agreed (RFC 9220, 3).
+            return Err(StatusCode::NOT_IMPLEMENTED);
+        }
+        let asked_host = self.host.of(req)?;
         let fields = self.fields.of(req);
         let key = self.hash_key.as_ref().map(|key| key.render(req).into_owned());
         let (nodes, peer) = (self.backend.nodes(), peer_of(req));
@@ -288,19 +294,16 @@ impl HttpProxy {
             repeatable: req.method().is_idempotent(),
             causes: &self.retry_on,
             // Of a connection that is to go on in another protocol there is one.
-            hedge_after: self.hedge_after.filter(|_| !req.wants_upgrade()),
+            hedge_after: self.hedge_after.filter(|_| upgrade.is_none()),
             request: &req.show_id(),
             sticky: self.sticky.as_ref().map(|sticky| (sticky, req.scheme())),
         };
         let (method, target) = (req.method(), target(req));
-        let (host, secure, hints) = (req.authority(), req.tls().is_some(), req.hints());
-        let upgrade = req.wants_upgrade().then(|| req.field(&UPGRADE)).flatten();
+        let (secure, hints) = (req.tls().is_some(), req.hints());
         let trailers = req.field_values(&TE).any(takes_trailers);
         let send = |pick: Pick, body| {
-            let authority = match (self.host, host) {
-                (HostPolicy::Client, Some(host)) => Cow::Borrowed(host.as_str().as_bytes()),
-                _ => Cow::Owned(pick.endpoint().authority().as_bytes().to_vec()),
-            };
+            let own = || pick.endpoint().authority().as_bytes().to_vec().into();
+            let authority = asked_host.clone().unwrap_or_else(own);
             let outgoing = Outgoing {
                 method,
                 target: &target,
@@ -318,13 +321,14 @@ impl HttpProxy {
         let replay = sends_again.then(|| Replay::new(std::mem::take(&mut body), self.max_replay));
         let body = replay.as_ref().and_then(Replay::body).unwrap_or(body);
         let response = failover.run(body, replay.as_ref(), send).await;
+        let client_host = || req.authority().map(|host| host.as_str().as_bytes().into());
         let copied = self.mirror.as_ref().filter(|_| upgrade.is_none());
         let copy = replay.as_ref().map_or_else(|| Some(Body::empty()), Replay::whole);
         match copied.zip(copy) {
             Some((mirror, body)) => mirror.send(Copied {
                 method: method.clone(),
                 target: target.into_owned(),
-                authority: host.map_or(Vec::new(), |host| host.as_str().into()),
+                authority: asked_host.or_else(client_host).unwrap_or_default().into_owned(),
                 secure,
                 fields,
                 body,
@@ -337,6 +341,8 @@ impl HttpProxy {
     /// Makes an answer of the backend one of ours.
     fn revise(&self, req: &Request, response: Response) -> Response {
         let mut response = self.answer.apply(response);
+        // It names ports of the node, of which clients know nothing.
+        response.remove_field(&ALT_SVC);
         if !self.response.is_empty() {
             self.response.render(req).apply(response.headers_mut());
         }

@@ -191,7 +191,22 @@ async fn a_websocket_goes_through_proxies_of_all_versions() {
         assert_eq!(refused.to_string(), "answered 404 Not Found");
     }
     let no_http2 = proxy("http2Backend", origin.addr(), "");
-    assert_eq!(no_http2.ask("GET", "/echo", &["connection: upgrade", "upgrade: x"]).status, 501);
+    let upgrade = ["connection: upgrade", "upgrade: x"];
+    assert_ne!(no_http2.ask("GET", "/echo", &upgrade).status, 501);
+    let rule = r#"rule { httpProxy { .toBackend = "b"  .upgrades = ("x") } }"#;
+    let no_http2 = site_on(1, &backend("http2Backend", origin.addr(), ""), rule);
+    assert_eq!(no_http2.ask("GET", "/echo", &upgrade).status, 501);
+    // Another protocol than are named, which HTTP/2 asks for by a method of its own.
+    let (stream, connection) = {
+        let stream = tokio::net::TcpStream::connect(outer.addr()).await.unwrap();
+        h2::client::handshake(stream).await.unwrap()
+    };
+    tokio::spawn(connection);
+    let mut client = stream.ready().await.unwrap();
+    let mut head = http::Request::connect("http://site.test/echo").body(()).unwrap();
+    head.extensions_mut().insert(h2::ext::Protocol::from_static("x"));
+    let (answer, _stream) = client.send_request(head, false).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 501);
 }
 
 /// What HTTP/2 lets a client say, and HTTP/1.1 would read in two ways, reaches no node.

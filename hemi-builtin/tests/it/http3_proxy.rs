@@ -198,6 +198,8 @@ async fn a_websocket_goes_on() {
         let refused = TestSocket::connect(server.addr(), "/other").await.unwrap_err();
         assert_eq!(refused.to_string(), "answered 404 Not Found");
     }
+    let rule = r#"rule { httpProxy { .toBackend = "b"  .upgrades = ("x") } }"#;
+    let passing = serve(&setting.backend(origin.addr(), ""), rule);
     assert_eq!(passing.ask("GET", "/echo", &["connection: upgrade", "upgrade: x"]).status, 501);
 }
 

@@ -123,6 +123,7 @@ fn an_answer_is_written_anew() {
             "proxy-connection: x",
             "upgrade: h2c",
             "content-type: text/css",
+            "alt-svc: h3=\":443\"",
             "set-cookie: a=b",
             "set-cookie: c=d",
             "x-powered-by: x",
@@ -133,7 +134,9 @@ fn an_answer_is_written_anew() {
     let server = proxy_to(&[upstream.addr()], "", r#".removeResponseHeaders = ("x-powered-by")"#);
     let reply = server.get("/");
     assert_eq!((reply.status, reply.text().as_str()), (404, "none"));
-    for name in ["x-nominated", "keep-alive", "proxy-connection", "upgrade", "x-powered-by"] {
+    for name in
+        ["x-nominated", "keep-alive", "proxy-connection", "upgrade", "alt-svc", "x-powered-by"]
+    {
         assert_eq!(reply.header(name), None, "{name}");
     }
     assert_eq!(reply.header("content-type"), Some("text/css"));
@@ -206,6 +209,10 @@ fn long_answers_arrive_whole_and_nothing_more() {
 #[test]
 fn answers_without_content_have_none() {
     let upstream = Upstream::start(|head| match head.starts_with("HEAD") {
+        true if head.contains("/chunked ") => {
+            Act::Answer(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec())
+        }
+        true if head.contains("/unsaid ") => Act::Answer(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()),
         true => Act::Answer(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n".to_vec()),
         false => Act::Answer(b"HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n".to_vec()),
     });
@@ -215,6 +222,11 @@ fn answers_without_content_have_none() {
         let reply = ask(&mut client, "HEAD", "/", &[]).unwrap();
         assert_eq!((reply.status, reply.header("content-length")), (200, Some("5")));
         assert_eq!(ask(&mut client, "GET", "/", &[]).unwrap().status, 304);
+        // Who is not told how long it would be says nothing of that (RFC 9110, 8.6).
+        for path in ["/chunked", "/unsaid"] {
+            let reply = ask(&mut client, "HEAD", path, &[]).unwrap();
+            assert_eq!((reply.status, reply.header("content-length")), (200, None), "{path}");
+        }
     }
     assert_eq!(upstream.connections(), 1);
 }
@@ -610,9 +622,9 @@ fn a_connection_goes_on_in_another_protocol() {
         stream.write_all(&rest).unwrap();
         String::from_utf8(head).unwrap()
     });
-    let server = proxy_to(&[addr], "", "");
+    let server = proxy_to(&[addr], "", r#".upgrades = ("websocket", "echo")"#);
     let mut client = server.connect();
-    let upgrade = ["connection: upgrade", "upgrade: echo"];
+    let upgrade = ["connection: upgrade", "upgrade: h2c, echo"];
     let mut request = "GET /ws HTTP/1.1\r\nHost: a\r\n".to_owned();
     upgrade.iter().for_each(|line| request += &format!("{line}\r\n"));
     client.send(request + "\r\n").unwrap();
@@ -624,6 +636,55 @@ fn a_connection_goes_on_in_another_protocol() {
     assert_eq!(client.read_to_end().unwrap(), b"to and fro");
     let head = origin.join().unwrap();
     assert!(head.contains("upgrade: echo\r\nconnection: upgrade\r\n"), "{head}");
+}
+
+/// Behind an upgrade to HTTP/2 a client could ask a node for what no rule has seen.
+#[test]
+fn only_protocols_that_are_named_are_passed_on() {
+    let (heads, upstream) = listening(|| answer("200 OK", &[], ""));
+    let usual = proxy(&upstream);
+    let none = proxy_to(&[upstream.addr()], "", ".upgrades = ()");
+    for (server, protocol, passes) in [
+        (&usual, "h2c", None),
+        (&usual, "echo", None),
+        (&usual, "H2C, WebSocket", Some("upgrade: WebSocket\r\nconnection: upgrade\r\n")),
+        (&none, "websocket", None),
+    ] {
+        let upgrade = format!("Upgrade: {protocol}");
+        let lines = ["Connection: Upgrade, HTTP2-Settings", &upgrade, "HTTP2-Settings: AAMAAABk"];
+        assert_eq!(server.ask("GET", "/", &lines).status, 200, "{protocol}");
+        assert_eq!(server.ask("GET", "/", &["HTTP2-Settings: AAMAAABk"]).status, 200);
+        for head in heads.lock().unwrap().drain(..) {
+            assert!(!head.contains("http2-settings") && !head.contains("h2c"), "{head}");
+        }
+        server.ask("GET", "/", &lines);
+        let head = heads.lock().unwrap().pop().unwrap();
+        match passes {
+            Some(lines) => assert!(head.contains(lines), "{head}"),
+            None => assert!(!head.contains("upgrade:"), "{head}"),
+        }
+    }
+}
+
+#[test]
+fn nodes_are_asked_for_the_host_that_is_named() {
+    let (heads, upstream) = listening(|| answer("200 OK", &[], ""));
+    let asked = |host: &str, lines: &[&str]| {
+        let server = proxy_to(&[upstream.addr()], "", &format!(".host = {host}"));
+        let status = server.ask("GET", "/", lines).status;
+        let host = |head: String| head.split("host: ").nth(1)?.lines().next().map(str::to_owned);
+        (status, heads.lock().unwrap().pop().and_then(host))
+    };
+    let to = |host: &str| (200, Some(host.to_owned()));
+    assert_eq!(asked("\"client\"", &[]), to("site.test"));
+    assert_eq!(asked("\"node\"", &[]), to(&upstream.addr().to_string()));
+    assert_eq!(asked("\"app.internal:81\"", &[]), to("app.internal:81"));
+    let by_tenant = "$header_x_tenant + \".internal\"";
+    assert_eq!(asked(by_tenant, &["X-Tenant: A"]), to("a.internal"));
+    for tenant in ["a b", "a@b", "a/b", "a:b"] {
+        assert_eq!(asked(by_tenant, &[&format!("X-Tenant: {tenant}")]), (400, None), "{tenant}");
+    }
+    assert_eq!(asked("$header_x_tenant", &[]), (400, None));
 }
 
 #[test]
@@ -666,6 +727,17 @@ fn mistakes_are_told() {
     for (stage, webapp, message) in [
         ("http1Backend \"b\" {}", "rule { httpProxy { .toBackend = \"b\" } }", "needs nodes"),
         ("", "rule { httpProxy { .toBackend = \"b\" } }", "no httpBackend is named \"b\""),
+        ("", "rule { httpProxy { .toBackend = \"b\"  .host = \"a b\" } }", "\"a b\" is no host"),
+        (
+            "",
+            "rule { httpProxy { .toBackend = \"b\"  .setRequestHeaders = [\"host\": \"a\"] } }",
+            "`.host` of `httpProxy` says",
+        ),
+        (
+            "",
+            "rule { httpProxy { .toBackend = \"b\"  .upgrades = (\"H2C\") } }",
+            "no client may go on in HTTP/2",
+        ),
         (
             "http1Backend \"b\" { node { .address = \"x\" } }",
             "rule { httpProxy { .toBackend = \"b\" } }",

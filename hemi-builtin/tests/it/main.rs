@@ -32,6 +32,7 @@ mod mysql_proxy;
 mod origins;
 mod pgsql_proxy;
 mod proxy_faults;
+mod proxy_log;
 mod proxy_protocol;
 mod quix;
 mod redirect;

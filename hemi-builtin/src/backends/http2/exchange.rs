@@ -25,6 +25,7 @@ use super::head::{head_of, switching};
 use super::tunnel::Tunnel;
 use crate::backends::exchange::answered;
 use crate::backends::multiplexed::Lease;
+use crate::failover::{broke_off, silent};
 
 /// Answers on the way to the answer, at most.
 const INTERIM: usize = 16;
@@ -324,7 +325,7 @@ impl Exchange {
     /// The node is waited for: an error, if that takes too long.
     fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, BoxError>> {
         match self.patience.is_over(cx, self.shared.times.read_timeout) {
-            true => Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut).into())),
+            true => Poll::Ready(Err(silent(self.shared.times.read_timeout))),
             false => Poll::Pending,
         }
     }
@@ -338,7 +339,11 @@ impl HttpBody for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.poll(cx).map(Result::transpose)
+        let Poll::Ready(frame) = self.poll(cx) else { return Poll::Pending };
+        if let (Err(e), Some(exchange)) = (&frame, self.exchange.take_if(|_| frame.is_err())) {
+            broke_off(&exchange.pick, e);
+        }
+        Poll::Ready(frame.transpose())
     }
 
     fn is_end_stream(&self) -> bool {

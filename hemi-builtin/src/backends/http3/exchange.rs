@@ -27,6 +27,7 @@ use super::upload::{Sent, Upload};
 use crate::backends::exchange::answered;
 use crate::backends::http2::head::switching;
 use crate::backends::multiplexed::Lease;
+use crate::failover::{broke_off, silent};
 
 /// Answers on the way to the answer, at most.
 const INTERIM: usize = 16;
@@ -236,7 +237,7 @@ impl Exchange {
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(e.into())),
                 Poll::Pending => {
                     return match self.patience.is_over(cx, self.shared.times.read_timeout) {
-                        true => Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut).into())),
+                        true => Poll::Ready(Err(silent(self.shared.times.read_timeout))),
                         false => Poll::Pending,
                     };
                 }
@@ -347,7 +348,11 @@ impl HttpBody for Answer {
                 let len = frame.data_ref().map_or(0, |data| data.len() as u64);
                 this.left = this.left.map(|left| left.saturating_sub(len));
             }
-            Ok(None) | Err(_) => this.exchange = None,
+            Ok(None) => this.exchange = None,
+            Err(e) => {
+                broke_off(&exchange.pick, e);
+                this.exchange = None;
+            }
         }
         Poll::Ready(frame.transpose())
     }
