@@ -2,8 +2,9 @@
 //!
 //! A node that is given more than it can do answers no faster for that: requests wait there, and each of them for
 //! as long as all others take. Then fewer are sent to it at once, until answers come about as soon as they did
-//! before. Whether requests wait for each other is seen by what those met with that were sent when few others were
-//! under way: if they took as long, they did not wait, and what takes long now is what takes long.
+//! before. Whether requests wait for each other is seen by what comes of sending fewer or more: if then fewer or
+//! more are answered, too, they do not, and what takes long now is what takes long. That shows when those are answered
+//! that were sent since.
 
 /// How answers were in a span of time.
 #[derive(Clone, Copy, Debug)]
@@ -18,21 +19,6 @@ pub(super) struct Window {
     pub(super) peak: u32,
     /// Seconds that a usual answer took to begin.
     pub(super) usual: f64,
-    /// How long they took, and how many were under way.
-    pub(super) trend: Trend,
-}
-
-/// Sums over answers: of how many requests were under way when theirs was sent, and of how long they took.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Trend {
-    pub(super) count: f64,
-    pub(super) under_way: f64,
-    /// Of the squares.
-    pub(super) squares: f64,
-    /// In any unit.
-    pub(super) took: f64,
-    /// Of the products.
-    pub(super) products: f64,
 }
 
 /// What was learnt about a node.
@@ -42,10 +28,12 @@ pub(super) struct Adaptive {
     base: f64,
     /// There if requests do.
     limit: Option<f64>,
-    /// Of late, since answers are late.
-    trend: Trend,
-    /// Windows since the limit was last changed.
+    /// How it was before the limit was last changed.
+    before: Option<Window>,
+    /// Windows since then.
     unchanged: u32,
+    /// How often in a row as many more or fewer were answered as were sent.
+    proven: u32,
 }
 
 /// Seconds by which an answer may be later than usual, in any case.
@@ -58,20 +46,17 @@ const FLOOR: f64 = 8.0;
 const STRETCH: f64 = 2.0;
 
 /// To what part of it a limit falls at once, at most.
-const CUT: f64 = 0.7;
+const CUT: f64 = 0.5;
 
 /// Windows in which a limit is not lowered further, before it is tried whether a higher one helps.
 const STUCK: u32 = 10;
 
-/// Answers that take longer by less than this part of it, when one more is under way, do not wait for others: those
-/// that do take longer by about all of it.
-const APART: f64 = 0.4;
+/// After so many windows all are answered that were sent before the limit was changed: one takes as long as usual
+/// answers do.
+const SETTLED: u32 = 2;
 
-/// Answers that tell.
-const ENOUGH: f64 = 30.0;
-
-/// By how much of their mean the numbers of those under way must differ to tell, usually.
-const SPREAD: f64 = 0.15;
+/// How often it must be seen that requests do not wait for each other, to be believed.
+const PROOF: u32 = 2;
 
 /// By how much what is usual rises in a window, at most: what rises faster is a queue.
 const RISE: f64 = 1.001;
@@ -96,14 +81,16 @@ impl Adaptive {
         if window.late * 2 <= window.count {
             return self.relax(&window);
         }
-        self.trend.add(&window.trend);
-        if self.trend.rises().is_some_and(|rises| rises < APART) {
-            // What takes long takes long by itself.
-            *self = Self { base: window.usual, ..Self::default() };
-        } else {
-            self.tighten(&window);
+        if self.before.is_some() && self.unchanged < SETTLED {
+            return;
         }
-        self.trend.fade();
+        match self.before {
+            Some(before) if is_in_proportion(&before, &window) => self.doubt(&before, window),
+            _ => {
+                self.proven = 0;
+                self.tighten(window);
+            }
+        }
     }
 
     /// Answers come in time.
@@ -115,7 +102,7 @@ impl Adaptive {
             (None, true) => self.base * RISE,
         };
         self.base = window.usual.min(most);
-        self.trend = Trend::default();
+        (self.before, self.proven) = (None, 0);
         let Some(limit) = &mut self.limit else { return };
         if f64::from(window.peak) < *limit * 0.5 {
             if self.unchanged > CALM {
@@ -127,14 +114,24 @@ impl Adaptive {
         }
     }
 
-    /// Answers come late, and it seems that requests wait for each other.
-    fn tighten(&mut self, window: &Window) {
-        let peak = f64::from(window.peak);
-        if self.limit.is_none() && peak < FLOOR * 2.0 {
+    /// Answers come late, but it may be that they just take longer now.
+    fn doubt(&mut self, before: &Window, window: Window) {
+        self.proven += 1;
+        if self.proven >= PROOF {
+            // It was the limit that kept them from being done.
+            *self = Self { base: window.usual, ..Self::default() };
             return;
         }
+        // To see whether more are answered, too, if more are sent.
+        self.limit = Some(f64::from(before.peak.max(window.peak)).max(FLOOR * 1.5));
+        self.before = Some(window);
+        self.unchanged = 0;
+    }
+
+    /// Answers come late.
+    fn tighten(&mut self, window: Window) {
         let rate = f64::from(window.count) / window.length;
-        let now = self.limit.unwrap_or(f64::INFINITY).min(peak);
+        let now = self.limit.unwrap_or(f64::INFINITY).min(window.peak.into());
         // So many wait at this rate, if each waits for so long (Little's law).
         let wanted = STRETCH * self.base * rate;
         let lower = wanted.max(now * CUT).max(FLOOR);
@@ -148,37 +145,18 @@ impl Adaptive {
             _ => lower,
         };
         self.limit = Some(next);
+        self.before = Some(window);
         self.unchanged = 0;
     }
 }
 
-impl Trend {
-    pub(super) fn add(&mut self, other: &Self) {
-        self.count += other.count;
-        self.under_way += other.under_way;
-        self.squares += other.squares;
-        self.took += other.took;
-        self.products += other.products;
-    }
-
-    /// What comes later tells more.
-    fn fade(&mut self) {
-        let Self { count, under_way, squares, took, products } = self;
-        [count, under_way, squares, took, products].into_iter().for_each(|sum| *sum /= 2.0);
-    }
-
-    /// By how much longer answers take when more are under way, each as a part of its mean: 1 if each waits for all
-    /// others, 0 if none does. None if too few answers, or too little difference, tell.
-    fn rises(&self) -> Option<f64> {
-        let mean = |sum: f64| sum / self.count.max(1.0);
-        let (under_way, took) = (mean(self.under_way), mean(self.took));
-        let variance = mean(self.squares) - under_way * under_way;
-        if self.count < ENOUGH || variance < (under_way * SPREAD).powi(2) || took <= 0.0 {
-            return None;
-        }
-        let slope = (mean(self.products) - under_way * took) / variance;
-        Some(slope * under_way / took)
-    }
+/// Whether as many more or fewer were answered as were sent at the same time. Those that were kept from being
+/// sent must have been many enough to tell.
+fn is_in_proportion(before: &Window, now: &Window) -> bool {
+    let sent = f64::from(now.peak) / f64::from(before.peak.max(1));
+    let rate = |window: &Window| f64::from(window.count) / window.length;
+    let answered = rate(now) / rate(before);
+    !(0.85..=1.2).contains(&sent) && (answered - 1.0) / (sent - 1.0) > 0.5
 }
 
 #[cfg(test)]
@@ -202,15 +180,7 @@ mod tests {
             let length = latency.max(0.1).max(30.0 / rate);
             let count = (rate * length) as u32;
             let late = if latency > known.threshold() { count } else { 0 };
-            let answers = f64::from(count);
-            let trend = Trend {
-                count: answers,
-                under_way: answers * sent,
-                squares: answers * sent * sent,
-                took: answers * latency,
-                products: answers * sent * latency,
-            };
-            known.learn(Window { count, late, length, peak: sent as u32, usual: latency, trend });
+            known.learn(Window { count, late, length, peak: sent as u32, usual: latency });
             last = (rate, latency);
         }
         last

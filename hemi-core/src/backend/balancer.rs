@@ -252,8 +252,8 @@ mod tests {
     #[test]
     fn the_faster_of_two_is_taken() {
         let fit = seats(&[1.0, 1.0]);
-        fit[0].0.answered(std::time::Duration::from_millis(50), 1);
-        fit[1].0.answered(std::time::Duration::from_millis(5), 1);
+        fit[0].0.answered(std::time::Duration::from_millis(50));
+        fit[1].0.answered(std::time::Duration::from_millis(5));
         let slow = (0..4000).filter(|_| choose(Balancer::P2c, &fit, "").ends_with('1')).count();
         // Both dice name it in a quarter of all cases.
         assert!((800..1200).contains(&slow), "{slow}");

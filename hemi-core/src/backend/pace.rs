@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use super::adaptive::{Adaptive, Trend, Window};
+use super::adaptive::{Adaptive, Window};
 use super::queue::Queue;
 use crate::clock::{self, Moment};
 
@@ -34,16 +34,8 @@ pub(super) struct Counts {
     peak: AtomicU32,
     /// answers that have begun since then,
     answers: AtomicU32,
-    /// of these, such as were late,
+    /// and of these, such as were late.
     late: AtomicU32,
-    /// sums of how many waited when the requests of these were sent,
-    under_way: AtomicU64,
-    /// of the squares of that,
-    squares: AtomicU64,
-    /// of how many microseconds they took,
-    took: AtomicU64,
-    /// and of the products of the two.
-    products: AtomicU64,
     /// Nanoseconds that about half of the answers take longer than.
     usual: AtomicU64,
     /// The requests of the core, to this and all other nodes.
@@ -80,10 +72,6 @@ impl Pace {
             peak: AtomicU32::new(0),
             answers: AtomicU32::new(0),
             late: AtomicU32::new(0),
-            under_way: AtomicU64::new(0),
-            squares: AtomicU64::new(0),
-            took: AtomicU64::new(0),
-            products: AtomicU64::new(0),
             usual: AtomicU64::new(0),
             queue,
         });
@@ -120,13 +108,12 @@ impl Pace {
         all >= limit && mine >= (limit / busy.max(1)).max(1)
     }
 
-    /// The node has one more request to answer; returns how many that makes, of this core.
-    pub(super) fn begin(&self, own: &Counts) -> u32 {
+    /// The node has one more request to answer.
+    pub(super) fn begin(&self, own: &Counts) {
         let waiting = own.waiting.fetch_add(1, Ordering::Relaxed) + 1;
         if waiting > own.peak.load(Ordering::Relaxed) {
             own.peak.store(waiting, Ordering::Relaxed);
         }
-        waiting
     }
 
     /// Nobody waits for the answer to begin any more: it has, or will not. Somebody else may be sent.
@@ -138,14 +125,9 @@ impl Pace {
         }
     }
 
-    /// An answer has begun after so many nanoseconds, to a request that made it so many under way.
-    pub(super) fn answered(&self, own: &Counts, nanos: u64, under_way: u32) {
+    /// An answer has begun after so many nanoseconds.
+    pub(super) fn answered(&self, own: &Counts, nanos: u64) {
         own.answers.fetch_add(1, Ordering::Relaxed);
-        let (under_way, micros) = (u64::from(under_way), nanos / 1000);
-        add(&own.under_way, under_way);
-        add(&own.squares, under_way * under_way);
-        add(&own.took, micros);
-        add(&own.products, under_way.saturating_mul(micros));
         if self.is_late(nanos) {
             own.late.fetch_add(1, Ordering::Relaxed);
         }
@@ -159,9 +141,9 @@ impl Pace {
 
     /// Nobody waits any more for an answer that had not begun after this time, which tells something if it is
     /// longer than answers take.
-    pub(super) fn given_up(&self, own: &Counts, nanos: u64, under_way: u32) {
+    pub(super) fn given_up(&self, own: &Counts, nanos: u64) {
         if self.is_late(nanos) {
-            self.answered(own, nanos, under_way);
+            self.answered(own, nanos);
         }
     }
 
@@ -190,11 +172,6 @@ impl Pace {
     }
 }
 
-/// Adds to what one core counts; that another one takes it at the same moment matters little.
-fn add(sum: &AtomicU64, more: u64) {
-    sum.store(sum.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
-}
-
 /// What all have counted, if it is enough; counting begins anew.
 fn close(cores: &[Arc<Counts>], length: Duration) -> Option<Window> {
     let (mut answers, mut usual) = (0, 0.0);
@@ -207,17 +184,8 @@ fn close(cores: &[Arc<Counts>], length: Duration) -> Option<Window> {
     if answers < ANSWERS || length < usual {
         return None;
     }
-    let trend = Trend::default();
-    let mut window = Window { count: 0, late: 0, length, peak: 0, usual, trend };
+    let mut window = Window { count: 0, late: 0, length, peak: 0, usual };
     for counts in cores {
-        let take = |sum: &AtomicU64| sum.swap(0, Ordering::Relaxed) as f64;
-        window.trend.add(&Trend {
-            count: counts.answers.load(Ordering::Relaxed).into(),
-            under_way: take(&counts.under_way),
-            squares: take(&counts.squares),
-            took: take(&counts.took),
-            products: take(&counts.products),
-        });
         window.count += counts.answers.swap(0, Ordering::Relaxed);
         window.late += counts.late.swap(0, Ordering::Relaxed);
         window.peak += counts.peak.swap(counts.waiting.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -236,7 +204,7 @@ mod tests {
         for n in 0..2000 {
             // Most come soon, some take very long.
             let millis = if n % 5 == 0 { 30_000 } else { 9 + n % 3 };
-            pace.answered(&own, millis * 1_000_000, 1);
+            pace.answered(&own, millis * 1_000_000);
         }
         let usual = own.usual.load(Ordering::Relaxed) / 1_000_000;
         assert!((8..15).contains(&usual), "{usual}");
@@ -248,8 +216,8 @@ mod tests {
         let [one, two, idle] = [(); 3].map(|()| pace.join(Arc::default()));
         pace.threshold.store(15_000_000, Ordering::Relaxed);
         for (own, millis, waiting) in [(&one, 10, 3), (&two, 20, 5)] {
-            (0..waiting).for_each(|_| drop(pace.begin(own)));
-            (0..20).for_each(|_| pace.answered(own, millis * 1_000_000, waiting));
+            (0..waiting).for_each(|_| pace.begin(own));
+            (0..20).for_each(|_| pace.answered(own, millis * 1_000_000));
         }
         let second = Duration::from_secs(1);
         let window = close(&pace.cores(), second).unwrap();
@@ -270,7 +238,7 @@ mod tests {
             }
             own.waiting.load(Ordering::Relaxed)
         };
-        (0..100).for_each(|_| drop(pace.begin(&idle)));
+        (0..100).for_each(|_| pace.begin(&idle));
         assert!(!pace.is_full(&idle), "there is no limit");
         (0..100).for_each(|_| pace.end(&idle));
         pace.limit.store(8, Ordering::Relaxed);

@@ -16,16 +16,14 @@ pub struct Pick {
     seat: Arc<Seat>,
     peer: Option<SocketAddr>,
     since: Moment,
-    /// How many requests of this core it made wait for their answers.
-    under_way: u32,
     /// Whether its answer is still waited for.
     waits: AtomicBool,
 }
 
 impl Pick {
     pub(super) fn of(seat: Arc<Seat>, by: &By<'_>, now: Moment) -> Self {
-        let under_way = seat.begin();
-        Self { seat, peer: by.peer, since: now, under_way, waits: AtomicBool::new(true) }
+        seat.begin();
+        Self { seat, peer: by.peer, since: now, waits: AtomicBool::new(true) }
     }
 
     pub(super) fn seat(&self) -> &Seat {
@@ -65,7 +63,7 @@ impl Pick {
     /// Tells that the node has begun to answer, after this time.
     pub fn answered(&self, after: Duration) {
         self.seat.failures.store(0, Ordering::Relaxed);
-        self.seat.answered(after, self.under_way);
+        self.seat.answered(after);
         self.stop_waiting();
     }
 
@@ -79,7 +77,7 @@ impl Pick {
 impl Drop for Pick {
     fn drop(&mut self) {
         if *self.waits.get_mut() {
-            self.seat.given_up(clock::now().since(self.since), self.under_way);
+            self.seat.given_up(clock::now().since(self.since));
             self.stop_waiting();
         }
         self.seat.end();

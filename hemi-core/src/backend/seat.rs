@@ -76,11 +76,11 @@ impl Seat {
             || (limits.adaptive && self.endpoint.pace.is_full(&self.counts))
     }
 
-    /// It is given a request; returns how many then wait for an answer to begin.
-    pub(super) fn begin(&self) -> u32 {
+    /// It is given a request.
+    pub(super) fn begin(&self) {
         self.hold();
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.endpoint.pace.begin(&self.counts)
+        self.endpoint.pace.begin(&self.counts);
     }
 
     /// One more counts as under way.
@@ -101,15 +101,15 @@ impl Seat {
         self.endpoint.pace.end(&self.counts);
     }
 
-    /// An answer has begun after this time, to a request that made it so many under way.
-    pub(super) fn answered(&self, after: Duration, under_way: u32) {
+    /// An answer has begun after this time.
+    pub(super) fn answered(&self, after: Duration) {
         let new = nanos(after);
         let known = match self.latency.load(Ordering::Relaxed) {
             0 => new as f64,
             known => known as f64 + (new as f64 - known as f64) * NEWS,
         };
         self.latency.store(known as u64, Ordering::Relaxed);
-        self.endpoint.pace.answered(&self.counts, new, under_way);
+        self.endpoint.pace.answered(&self.counts, new);
     }
 
     /// It has said that it can't answer: of one that has never done better, nothing good is thought.
@@ -119,8 +119,8 @@ impl Seat {
 
     /// Nobody waits any more for an answer that had not begun after this time, which tells something if it is
     /// longer than answers take.
-    pub(super) fn given_up(&self, after: Duration, under_way: u32) {
-        self.endpoint.pace.given_up(&self.counts, nanos(after), under_way);
+    pub(super) fn given_up(&self, after: Duration) {
+        self.endpoint.pace.given_up(&self.counts, nanos(after));
     }
 
     /// How long answers take to begin, if that is known.
@@ -165,9 +165,9 @@ pub(super) mod tests {
     fn latency_follows_slowly() {
         let seat = &seats(&[1.0])[0].0;
         assert_eq!(seat.latency(), None);
-        seat.answered(Duration::from_millis(10), 1);
+        seat.answered(Duration::from_millis(10));
         assert_eq!(seat.latency(), Some(Duration::from_millis(10)));
-        seat.answered(Duration::from_millis(20), 1);
+        seat.answered(Duration::from_millis(20));
         assert_eq!(seat.latency(), Some(Duration::from_millis(11)));
     }
 }
