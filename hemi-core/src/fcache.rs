@@ -118,6 +118,12 @@ impl Root {
         Self { links, ..self }
     }
 
+    /// The directory, which need not exist.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Opens a file or directory as [`Fcache::open`] does, but past the cache. May block.
     ///
     /// # Errors

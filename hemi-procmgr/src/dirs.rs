@@ -29,10 +29,15 @@ pub(crate) fn locate(call: &Call<'_>) -> Result<(Source, Constants), String> {
         (None, Some(home)) => Source::File(home.join(file)),
         (None, None) => Source::text("the default config", program.default_config),
     };
-    let top_dir = match (&options.top_dir, wanted, home) {
+    let around = match &source {
+        Source::File(path) => around_conf(&here.join(path)),
+        _ => None,
+    };
+    let top_dir = match (&options.top_dir, around, home) {
         (Some(dir), ..) => here.join(dir),
+        (None, Some(dir), _) => dir,
         (None, None, Some(home)) => home.clone(),
-        _ => beside,
+        (None, None, None) => beside,
     };
     let under = |dir: &Option<PathBuf>, default: &str| {
         dir.as_ref().map_or_else(|| top_dir.join(default), |dir| here.join(dir))
@@ -45,6 +50,12 @@ pub(crate) fn locate(call: &Call<'_>) -> Result<(Source, Constants), String> {
         env: call.env.clone(),
     };
     Ok((source, constants))
+}
+
+/// The directory whose `conf` this file lies in.
+fn around_conf(file: &Path) -> Option<PathBuf> {
+    let conf = file.parent().filter(|dir| dir.ends_with("conf"))?;
+    conf.parent().map(Path::to_owned)
 }
 
 /// Where the processes of a program find each other: files in `%varDir`.

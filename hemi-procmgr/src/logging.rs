@@ -1,5 +1,6 @@
 //! What the program says about itself, on the standard error.
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,6 +12,8 @@ use hemi_core::config::Constants;
 use rustix::fs::OFlags;
 use rustix::stdio::{dup2_stderr, dup2_stdout};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -18,8 +21,19 @@ use crate::Call;
 use crate::journal::{Journal, Tee};
 use crate::recent::Recent;
 
-/// Begins to log: into a journal too, if there is one. What comes back remembers the last lines.
-pub(crate) fn begin(debug: u8, journal: Option<Arc<Journal>>) -> Recent {
+/// What every line begins with: when it was said, and by which process.
+struct Heading(&'static str);
+
+impl FormatTime for Heading {
+    fn format_time(&self, line: &mut Writer<'_>) -> fmt::Result {
+        SystemTime.format_time(line)?;
+        write!(line, " {}[{}]", self.0, std::process::id())
+    }
+}
+
+/// Begins to log as a process of this role: into a journal too, if there is one. What comes back remembers
+/// the last lines.
+pub(crate) fn begin(role: &'static str, debug: u8, journal: Option<Arc<Journal>>) -> Recent {
     let level = match debug {
         0 => LevelFilter::INFO,
         1 => LevelFilter::DEBUG,
@@ -29,6 +43,7 @@ pub(crate) fn begin(debug: u8, journal: Option<Arc<Journal>>) -> Recent {
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(rustix::termios::isatty(std::io::stderr()))
         .with_writer(move || Tee(journal.clone()))
+        .with_timer(Heading(role))
         .with_target(false);
     // Whoever has begun before goes on.
     let _ = tracing_subscriber::registry().with(level).with(lines).with(recent.clone()).try_init();

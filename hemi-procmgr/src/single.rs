@@ -16,7 +16,7 @@ use crate::{Call, Failure, confine, dirs, logging, worker};
 /// Serves until a signal says otherwise.
 pub(crate) fn run(call: &Call<'_>) -> Result<(), Failure> {
     let (program, options, pid) = (call.program, call.options, std::process::id());
-    logging::begin(options.debug, None);
+    logging::begin("single", options.debug, None);
     worker::allow_many_files();
     let inherited = systemd::sockets(&call.env, pid)?;
     let notifier = Notifier::new(&call.env, pid);
@@ -33,7 +33,8 @@ pub(crate) fn run(call: &Call<'_>) -> Result<(), Failure> {
         let mut engine = engine.binder(Arc::new(inherited));
         let mut signals = Signals::watch()?;
         engine.load(&source)?;
-        info!(cores = engine.cores(), "{} {} serves", program.name, program.version);
+        let top_dir = constants.top_dir.display();
+        info!(cores = engine.cores(), %top_dir, "{} {} serves", program.name, program.version);
         let status = format!("{} {} serves", program.name, program.version);
         notifier.ready(pid, &status);
         let mut alive = notifier.pulse().map(interval);

@@ -47,7 +47,7 @@ pub(crate) fn run(call: &Call<'_>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(cannot)?.block_on(async {
         let journal = Journal::new().map_err(cannot)?;
-        let recent = logging::begin(call.options.debug, Some(journal.clone()));
+        let recent = logging::begin("worker", call.options.debug, Some(journal.clone()));
         std::panic::set_hook(Box::new(|panic| error!("{panic}")));
         let (sender, receiver) = channel::to_parent().map_err(cannot)?;
         let leader = Arc::new(Leader::new(sender));

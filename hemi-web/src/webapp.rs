@@ -33,7 +33,7 @@ use hemi_core::{
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use serde::Deserialize;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::hostname::Hostname;
 use crate::hstate::Hstate;
@@ -60,13 +60,14 @@ impl Kind for WebappKind {
 }
 
 /// A site or application, served by every server that names it.
+///
+/// Revisers that stand in the webapp itself see every answer, those in a rule only the rule's.
 #[derive(Debug, Deserialize, Explain)]
 #[serde(rename_all = "camelCase")]
 pub struct WebappConfig {
     /// The hosts it answers for: `"shop.test"`, `"*.shop.test"`, `"shop.*"`, or `"*"` for all others.
     pub hostnames: Vec<Hostname>,
     /// The directory of its files, for `-f` and its like in conditions. Components inside inherit it.
-    /// Revisers that stand in the webapp itself see every answer, those in a rule only the rule's.
     #[serde(default)]
     pub web_root: Option<PathBuf>,
     /// Bytes of a request's content, at most: 413 beyond.
@@ -225,6 +226,12 @@ impl Lifecycle for Webapp {
         }
         if let Some((site, files)) = &self.site {
             files.read_into(site)?;
+        }
+        if let Some((_, root)) = &self.files
+            && !root.path().is_dir()
+        {
+            let path = root.path().display();
+            warn!(webapp = self.name, "`.webRoot` is {path}, and there is no such directory");
         }
         Ok(())
     }

@@ -20,10 +20,15 @@ fn get(program: &Program, target: &str) -> Reply {
 
 /// Starts gorox with these arguments in a directory, on the port that its config takes from `%env.PORT`.
 fn serve(dir: &Path, args: &[&str]) -> Program {
+    start(dir, &[args, &["--single"]].concat())
+}
+
+/// The same by leader and worker, unless the arguments say otherwise.
+fn start(dir: &Path, args: &[&str]) -> Program {
     let attempt = || {
         let port = free_port()?;
         let mut command = Command::new(GOROX);
-        command.args(args).arg("--single").current_dir(dir).env("PORT", port.to_string());
+        command.args(args).current_dir(dir).env("PORT", port.to_string());
         Program::start(command, (Ipv4Addr::LOCALHOST, port).into())
     };
     let in_use = |e: &io::Error| e.kind() == io::ErrorKind::AddrInUse;
@@ -75,6 +80,61 @@ fn directories_are_what_the_command_line_says() {
         "serve", "-config", conf, "-topDir", "/t", "-logDir", "/l", "-tmpDir", "/m", "-varDir", "v",
     ];
     assert_eq!(get(&serve(dir.path(), &args), "/").text(), format!("/t|/l|/m|{here}/v"));
+}
+
+#[test]
+fn the_top_directory_is_the_same_whether_the_config_is_named_or_found() {
+    let dir = TempDir::new().unwrap();
+    let top = config("%topDir");
+    for name in ["conf/gorox.conf", "conf/more/other.conf", "other.conf", "site/conf/own.conf"] {
+        dir.write(name, &top).unwrap();
+    }
+    let elsewhere = TempDir::new().unwrap();
+    let here = dir.path().to_str().unwrap();
+    let (named, site) = (format!("{here}/conf/gorox.conf"), format!("{here}/site"));
+    for (at, args, expected) in [
+        (dir.path(), &["serve"][..], here),
+        (dir.path(), &["serve", "--config", "conf/gorox.conf"], here),
+        (dir.path(), &["serve", "--config", "conf/more/other.conf"], here),
+        (dir.path(), &["serve", "--config", "other.conf"], here),
+        (dir.path(), &["serve", "--config", "site/conf/own.conf"], &site),
+        (elsewhere.path(), &["serve", "--config", &named], here),
+    ] {
+        let program = serve(at, args);
+        assert_eq!(get(&program, "/").text(), expected, "{args:?}");
+        let told = || program.stderr().contains(&format!("top_dir={expected}"));
+        assert!(eventually(SOON, told), "{args:?}: {}", program.stderr());
+    }
+}
+
+#[test]
+fn actions_find_what_serves_with_and_without_the_name_of_its_config() {
+    let dir = TempDir::new().unwrap();
+    dir.write("conf/gorox.conf", config("\"x\"")).unwrap();
+    let run = |args: &[&str]| {
+        let mut command = Command::new(GOROX);
+        command.args(args).current_dir(dir.path());
+        run(command)
+    };
+    let started = start(dir.path(), &["serve", "--config", "conf/gorox.conf"]);
+    assert_eq!(get(&started, "/").text(), "x");
+    for args in [&["status"][..], &["status", "--config", "conf/gorox.conf"], &["quit"]] {
+        let found = eventually(SOON, || run(args).code == Some(0));
+        assert!(found, "{args:?}: {}{}", run(args).stderr, started.stderr());
+    }
+    let lines = started.stderr();
+    assert!(lines.contains(" leader[") && lines.contains(" worker["), "{lines}");
+}
+
+#[test]
+fn a_web_root_that_is_not_there_is_told() {
+    let dir = TempDir::new().unwrap();
+    let text = config("\"x\"").replace(".hostnames", ".webRoot = %topDir + \"/none\"  .hostnames");
+    dir.write("conf/gorox.conf", text).unwrap();
+    let program = serve(dir.path(), &["serve"]);
+    let told =
+        format!("`.webRoot` is {}/none, and there is no such directory", dir.path().display());
+    assert!(eventually(SOON, || program.stderr().contains(&told)), "{}", program.stderr());
 }
 
 #[test]

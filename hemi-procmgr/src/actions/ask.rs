@@ -193,6 +193,8 @@ fn ask(call: &Call<'_>, method: Method, what: &str, how: &[u8]) -> Result<Answer
 pub(super) struct Asking {
     client: Client,
     socket: PathBuf,
+    /// Where a worker without a leader waits for one.
+    rescue: PathBuf,
 }
 
 impl Asking {
@@ -203,12 +205,13 @@ impl Asking {
 
     fn of(call: &Call<'_>, what: &str) -> Result<Self, Failure> {
         let (_, constants) = dirs::locate(call)?;
-        let socket = Home::new(call, &constants).socket();
+        let home = Home::new(call, &constants);
+        let socket = home.socket();
         let socket = std::path::absolute(&socket).unwrap_or(socket);
         let url: HttpUrl = format!("unix:{}:/v1/{what}", socket.display())
             .parse()
             .map_err(|e| format!("{}: {e}", socket.display()))?;
-        Ok(Self { client: Client::alone(url, LIMITS), socket })
+        Ok(Self { client: Client::alone(url, LIMITS), socket, rescue: home.rescue() })
     }
 
     pub(super) async fn ask(
@@ -227,10 +230,22 @@ impl Asking {
         asked.map_err(|e| match e {
             ClientError::Connect(e) => {
                 let name = call.program.name;
-                let message = format!("{name} is not running here: {socket}: {e}");
+                let mut message = format!("{name} is not running here: {socket}: {e}");
+                if is_listened_at(&self.rescue) {
+                    message += &format!(
+                        "\nA worker serves on without its leader: `{name} serve` leads it again"
+                    );
+                }
                 Failure { status: NOT_RUNNING, message }
             }
             e => format!("no answer at {socket}: {e}").into(),
         })
     }
+}
+
+/// Whether there is a process with such a socket. It is not asked, for it would take that for a leader.
+fn is_listened_at(socket: &Path) -> bool {
+    let sockets = std::fs::read("/proc/net/unix").unwrap_or_default();
+    let end = format!(" {}", socket.display());
+    socket.exists() && String::from_utf8_lossy(&sockets).lines().any(|line| line.ends_with(&end))
 }

@@ -48,7 +48,7 @@ pub(crate) enum StartedBy {
 pub(crate) fn run(call: &Call<'_>, by: StartedBy) -> Result<(), Failure> {
     // What is small is to stay small. Workers, which inherit it, take it back; if it is refused, so be it.
     let _ = disable_transparent_huge_pages(true);
-    let recent = logging::begin(call.options.debug, None);
+    let recent = logging::begin("leader", call.options.debug, None);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| format!("cannot start: {e}"))?;
     LocalSet::new().block_on(&runtime, async {
@@ -256,7 +256,8 @@ impl Leader {
 
     /// Does what it is asked, until the end.
     async fn lead(self: Rc<Self>, mut signals: Signals, mut asked: mpsc::Receiver<Asked>) {
-        info!("{} {} serves", self.program.name, self.program.version);
+        let top_dir = self.constants.top_dir.display();
+        info!(%top_dir, "{} {} serves", self.program.name, self.program.version);
         self.notify_ready();
         spawn_local(self.clone().watch_over());
         if let Some(pulse) = self.notifier.pulse() {

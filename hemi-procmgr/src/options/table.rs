@@ -42,7 +42,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
             Ok(())
         }),
         about: "%topDir",
-        default: "where conf/NAME.conf was found, else where the binary is",
+        default: "where the config's directory `conf` is, else where conf/NAME.conf is, else where the binary is",
         of: CONFIGURED,
     },
     Opt {

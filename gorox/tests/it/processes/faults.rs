@@ -38,6 +38,8 @@ fn a_worker_serves_on_without_its_leader_and_the_next_one_finds_it() {
     let rescue = served.dir.path().join("var/gorox.rescue");
     assert!(eventually(PATIENCE, || rescue.exists()));
     assert_eq!((served.text(), lives(worker)), ("one".to_owned(), true));
+    let said = served.ask(&["status"]).stderr;
+    assert!(said.contains("A worker serves on without its leader"), "{said}");
     let serve = || {
         let mut command = command(served.dir.path());
         command.arg("serve");
@@ -79,6 +81,8 @@ fn a_worker_without_a_leader_ends_when_it_is_told() {
     assert!(eventually(PATIENCE, || rescue.exists()));
     kill(worker, Signal::TERM);
     assert!(eventually(PATIENCE, || !lives(worker)));
+    let said = served.ask(&["status"]).stderr;
+    assert!(!said.contains("A worker serves on"), "{said}");
 }
 
 #[test]
