@@ -97,6 +97,8 @@ pub enum Place {
 pub trait Component: Lifecycle + Sized {
     /// Its keyword in the config.
     const SIGN: &'static str;
+    /// What it is for, in a sentence or more; else the doc comment of its (first) config struct says so.
+    const ABOUT: Option<&'static str> = None;
     /// Its properties; a tuple of several groups reads them all from the same component.
     type Config: DeserializeOwned + Explain;
 
@@ -195,7 +197,14 @@ impl CreateCx<'_> {
         self.placed_children::<K>().into_iter().map(|(_, child)| child).collect()
     }
 
-    /// The same, each with its place among the components of all kinds that stand inside this one.
+    /// Whether components of kind `K` stand inside this one, good ones or bad ones.
+    #[must_use]
+    pub fn has_children<K: Kind>(&self) -> bool {
+        self.scope.children().any(|child| self.registry.find::<K>(child.sign()).is_some())
+    }
+
+    /// Those of [`children`](Self::children), each with its place among the components of all kinds that stand
+    /// inside this one.
     pub fn placed_children<K: Kind>(&mut self) -> Vec<(usize, Arc<K::Object>)> {
         let made = self.scope.children().enumerate().filter_map(|(place, child)| {
             let factory = self.registry.find::<K>(child.sign())?;

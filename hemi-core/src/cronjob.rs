@@ -138,6 +138,7 @@ impl<C: Cronjob> Scheduled<C> {
 
 impl<C: Cronjob + Component> Component for Scheduled<C> {
     const SIGN: &'static str = C::SIGN;
+    const ABOUT: Option<&'static str> = C::ABOUT;
     type Config = (C::Config, CronjobConfig);
 
     fn create((config, times): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {

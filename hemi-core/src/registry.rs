@@ -122,7 +122,7 @@ impl Registry {
             kind_id: TypeId::of::<K>(),
             rank: K::RANK,
             place: K::PLACE,
-            about: C::Config::about,
+            about: || C::ABOUT.unwrap_or_else(C::Config::about),
             properties: C::Config::properties,
             factory: Box::new(factory),
             create: |registry, entry, scope, build| {

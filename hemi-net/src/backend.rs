@@ -125,6 +125,8 @@ impl Dialed {
 
 impl Component for TcpxBackend {
     const SIGN: &'static str = "tcpxBackend";
+    const ABOUT: Option<&'static str> =
+        Some("Servers that connections are passed on to, whatever they speak.");
     type Config = (BackendConfig, TcpxBackendConfig, ConnectorConfig);
 
     fn create((backend, config, tls): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {

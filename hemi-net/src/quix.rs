@@ -73,6 +73,9 @@ type Terminating = (GateConfig, TlsConfig, SiteConfig, QuicConfig);
 
 impl Component for QuixRouter {
     const SIGN: &'static str = "quixRouter";
+    const ABOUT: Option<&'static str> = Some(
+        "Routes connections of QUIC to backends, with their seals unbroken or terminated here.",
+    );
     type Config = (UdpxConfig, QuixConfig, Terminating);
 
     fn create((config, own, terminating): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {

@@ -25,6 +25,23 @@ fn the_list_has_the_components_of_every_crate() {
 }
 
 #[test]
+fn every_line_of_the_list_is_about_that_component_alone() {
+    let list = gorox(&["explain"]).stdout;
+    let mut told = Vec::new();
+    for line in list.lines() {
+        match line.strip_prefix("  ").and_then(|line| line.split_once(' ')) {
+            Some((sign, about)) => {
+                let about = about.trim();
+                let own = !about.starts_with("Properties of every") && !told.contains(&about);
+                assert!(own, "{sign} is told as another is: {about}");
+                told.push(about);
+            }
+            None => told.clear(),
+        }
+    }
+}
+
+#[test]
 fn every_component_and_property_is_documented() {
     for sign in signs() {
         let text = gorox(&["explain", &sign]).stdout;

@@ -58,6 +58,8 @@ pub struct AjpBackend {
 
 impl Component for AjpBackend {
     const SIGN: &'static str = "ajpBackend";
+    const ABOUT: Option<&'static str> =
+        Some("Servlet containers that speak AJP 1.3, such as Tomcat.");
     type Config = (GroupConfig, AjpConfig);
 
     fn create((group, own): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {

@@ -52,6 +52,7 @@ pub struct FcgiBackend {
 
 impl Component for FcgiBackend {
     const SIGN: &'static str = "fcgiBackend";
+    const ABOUT: Option<&'static str> = Some("Servers that speak FastCGI, such as PHP-FPM.");
     type Config = (GroupConfig, FcgiConfig);
 
     fn create((group, own): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {

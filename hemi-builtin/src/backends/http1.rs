@@ -45,6 +45,7 @@ pub struct Http1Backend {
 
 impl Component for Http1Backend {
     const SIGN: &'static str = "http1Backend";
+    const ABOUT: Option<&'static str> = Some("Servers that speak HTTP/1.1.");
     type Config = (GroupConfig, HttpConfig, ConnectorConfig);
 
     fn create((group, http, tls): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {

@@ -57,6 +57,8 @@ struct Shared {
 
 impl Component for Http2Backend {
     const SIGN: &'static str = "http2Backend";
+    const ABOUT: Option<&'static str> =
+        Some("Servers that speak HTTP/2, those of gRPC among them.");
     type Config = (GroupConfig, HttpConfig, MultiplexConfig, ConnectorConfig);
 
     fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {

@@ -30,6 +30,7 @@ pub struct ScgiBackend {
 
 impl Component for ScgiBackend {
     const SIGN: &'static str = "scgiBackend";
+    const ABOUT: Option<&'static str> = Some("Servers that speak SCGI.");
     type Config = GroupConfig;
 
     fn create(group: GroupConfig, cx: &mut CreateCx<'_>) -> Result<Self> {

@@ -45,6 +45,7 @@ pub struct UwsgiBackend {
 
 impl Component for UwsgiBackend {
     const SIGN: &'static str = "uwsgiBackend";
+    const ABOUT: Option<&'static str> = Some("Servers that speak the protocol of uWSGI.");
     type Config = (GroupConfig, UwsgiConfig);
 
     fn create((group, own): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {

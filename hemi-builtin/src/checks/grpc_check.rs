@@ -59,6 +59,7 @@ pub struct GrpcCheck {
 
 impl Component for GrpcCheck {
     const SIGN: &'static str = "grpcCheck";
+    const ABOUT: Option<&'static str> = Some("Asks a node by gRPC whether it is well.");
     type Config = (CheckConfig, GrpcCheckConfig, ConnectorConfig);
 
     fn create((check, config, tls): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {

@@ -78,6 +78,7 @@ pub struct HttpCheck {
 
 impl Component for HttpCheck {
     const SIGN: &'static str = "httpCheck";
+    const ABOUT: Option<&'static str> = Some("Asks a node for a page, and looks at the answer.");
     type Config = (CheckConfig, HttpCheckConfig, ConnectorConfig);
 
     fn create((check, config, tls): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {

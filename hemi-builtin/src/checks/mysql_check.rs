@@ -57,6 +57,8 @@ pub struct MysqlCheck {
 
 impl Component for MysqlCheck {
     const SIGN: &'static str = "mysqlCheck";
+    const ABOUT: Option<&'static str> =
+        Some("Takes a node for fit that greets as a MySQL or MariaDB, and lets users log in.");
     type Config = (CheckConfig, MysqlCheckConfig, AskConfig, ConnectorConfig);
 
     fn create((check, config, ask, tls): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {

@@ -24,6 +24,8 @@ pub struct PgsqlCheck(CheckConfig);
 
 impl Component for PgsqlCheck {
     const SIGN: &'static str = "pgsqlCheck";
+    const ABOUT: Option<&'static str> =
+        Some("Takes a node for fit that answers as a PostgreSQL which takes connections.");
     type Config = CheckConfig;
 
     fn create(config: CheckConfig, _: &mut CreateCx<'_>) -> Result<Self> {

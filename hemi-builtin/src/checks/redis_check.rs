@@ -29,6 +29,8 @@ pub struct RedisCheck {
 
 impl Component for RedisCheck {
     const SIGN: &'static str = "redisCheck";
+    const ABOUT: Option<&'static str> =
+        Some("Takes a node for fit that answers to PING as a Redis does.");
     type Config = (CheckConfig, AskConfig, ConnectorConfig);
 
     fn create((check, config, tls): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {

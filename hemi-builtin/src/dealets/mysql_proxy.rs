@@ -55,6 +55,8 @@ pub struct MysqlProxy {
 
 impl Component for MysqlProxy {
     const SIGN: &'static str = "mysqlProxy";
+    const ABOUT: Option<&'static str> =
+        Some("Passes connections of MySQL and MariaDB on to the nodes of a backend.");
     type Config = (TcpxProxyConfig, MysqlProxyConfig);
 
     fn create((proxy, config): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {

@@ -37,6 +37,8 @@ pub struct PgsqlProxy(TcpxProxy);
 
 impl Component for PgsqlProxy {
     const SIGN: &'static str = "pgsqlProxy";
+    const ABOUT: Option<&'static str> =
+        Some("Passes connections of PostgreSQL on to the nodes of a backend.");
     type Config = TcpxProxyConfig;
 
     fn create(config: TcpxProxyConfig, cx: &mut CreateCx<'_>) -> Result<Self> {

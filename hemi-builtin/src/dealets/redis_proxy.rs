@@ -34,6 +34,8 @@ pub struct RedisProxy(TcpxProxy);
 
 impl Component for RedisProxy {
     const SIGN: &'static str = "redisProxy";
+    const ABOUT: Option<&'static str> =
+        Some("Passes connections of Redis on to the nodes of a backend.");
     type Config = TcpxProxyConfig;
 
     fn create(config: TcpxProxyConfig, cx: &mut CreateCx<'_>) -> Result<Self> {

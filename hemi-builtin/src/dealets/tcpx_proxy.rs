@@ -80,6 +80,7 @@ pub struct TcpxProxy {
 
 impl Component for TcpxProxy {
     const SIGN: &'static str = "tcpxProxy";
+    const ABOUT: Option<&'static str> = Some("Passes connections on to the nodes of a backend.");
     type Config = TcpxProxyConfig;
 
     fn create(config: TcpxProxyConfig, cx: &mut CreateCx<'_>) -> Result<Self> {

@@ -55,6 +55,7 @@ pub struct UdpxProxy {
 
 impl Component for UdpxProxy {
     const SIGN: &'static str = "udpxProxy";
+    const ABOUT: Option<&'static str> = Some("Passes datagrams on to the nodes of a backend.");
     type Config = UdpxProxyConfig;
 
     fn create(config: UdpxProxyConfig, cx: &mut CreateCx<'_>) -> Result<Self> {

@@ -30,6 +30,8 @@ pub struct AjpProxy {
 
 impl Component for AjpProxy {
     const SIGN: &'static str = "ajpProxy";
+    const ABOUT: Option<&'static str> =
+        Some("Has requests be answered by a servlet container, such as Tomcat.");
     type Config = (GatewayConfig, SpecialConfig, StickyConfig);
 
     fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {

@@ -78,6 +78,8 @@ pub struct FcgiProxy {
 
 impl Component for FcgiProxy {
     const SIGN: &'static str = "fcgiProxy";
+    const ABOUT: Option<&'static str> =
+        Some("Has scripts be run by a FastCGI server, such as PHP-FPM.");
     type Config = (GatewayConfig, SpecialConfig, StickyConfig, FcgiProxyConfig);
 
     fn create(

@@ -23,5 +23,6 @@ pub struct Scgi;
 
 impl Program for Scgi {
     const SIGN: &'static str = "scgiProxy";
+    const ABOUT: &'static str = "Has requests be answered by a program that speaks SCGI.";
     const PROTOCOL: &'static str = "SCGI";
 }

@@ -23,5 +23,6 @@ pub struct Uwsgi;
 
 impl Program for Uwsgi {
     const SIGN: &'static str = "uwsgiProxy";
+    const ABOUT: &'static str = "Has requests be answered by a program that uWSGI runs.";
     const PROTOCOL: &'static str = "uwsgi";
 }

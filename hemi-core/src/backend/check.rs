@@ -117,6 +117,7 @@ pub struct TcpCheck(CheckConfig);
 
 impl Component for TcpCheck {
     const SIGN: &'static str = "tcpCheck";
+    const ABOUT: Option<&'static str> = Some("Takes a node for fit that accepts a connection.");
     type Config = CheckConfig;
 
     fn create(config: CheckConfig, _: &mut CreateCx<'_>) -> Result<Self> {

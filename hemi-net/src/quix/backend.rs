@@ -114,6 +114,8 @@ pub struct QuixDialed {
 
 impl Component for QuixBackend {
     const SIGN: &'static str = "quixBackend";
+    const ABOUT: Option<&'static str> =
+        Some("Servers that speak a protocol over QUIC, to which connections are made anew.");
     type Config = (BackendConfig, QuixBackendConfig, ConnectorConfig);
 
     fn create((backend, config, tls): Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {

@@ -43,6 +43,7 @@ pub struct UdpxBackend {
 
 impl Component for UdpxBackend {
     const SIGN: &'static str = "udpxBackend";
+    const ABOUT: Option<&'static str> = Some("Servers that datagrams are passed on to.");
     type Config = BackendConfig;
 
     fn create(config: BackendConfig, cx: &mut CreateCx<'_>) -> Result<Self> {

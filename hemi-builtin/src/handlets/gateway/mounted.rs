@@ -13,6 +13,8 @@ use crate::sticky::StickyConfig;
 pub trait Program: Debug + Send + Sync + 'static {
     /// The sign of the proxy.
     const SIGN: &'static str;
+    /// What the proxy is for.
+    const ABOUT: &'static str;
     /// What backends say that they speak.
     const PROTOCOL: &'static str;
 }
@@ -27,6 +29,7 @@ pub struct MountedProxy<P> {
 
 impl<P: Program> Component for MountedProxy<P> {
     const SIGN: &'static str = P::SIGN;
+    const ABOUT: Option<&'static str> = Some(P::ABOUT);
     type Config = (GatewayConfig, SpecialConfig, StickyConfig, MountConfig);
 
     fn create(
