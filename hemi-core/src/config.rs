@@ -61,5 +61,5 @@ pub use secret::{Secret, hide_secrets};
 pub use source::{Constants, Location, Source, Sources, Span};
 pub use template::{AnyVar, Lookup, Template, Variable};
 pub use tree::{Scope, Tree};
-pub use types::{KindName, Ref, Several, Size, Spanned};
+pub use types::{KindName, Ref, Several, Size, Spanned, number_of_at_least, size_of_at_least};
 pub use url::{BadUrl, HttpUrl};

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -180,7 +180,12 @@ impl Listeners {
             let (bound, need) = self.bind(Endpoint::Streams(address.clone()), cores, options)?;
             Ok(Listening { bound, _need: need })
         })
-        .map_err(|e| Error::env(format!("cannot listen on {address}"), e))
+        .map_err(|e| {
+            let others = live(&self.streams).into_iter();
+            let others = others.filter_map(|(_, other)| other.address().tcp());
+            let beside = beside(&e, address.tcp(), others);
+            Error::env(format!("cannot listen on {address}{beside}"), e)
+        })
     }
 
     /// The same for datagrams: of UDP, or those to a Unix socket, which is one for all cores.
@@ -198,7 +203,12 @@ impl Listeners {
             let (bound, need) = self.bind(endpoint, cores, &ListenOptions::default())?;
             Datagrams::new(bound, need)
         })
-        .map_err(|e| Error::env(format!("cannot receive on {address}"), e))
+        .map_err(|e| {
+            let others = live(&self.datagrams).into_iter();
+            let others = others.filter_map(|(other, _)| other.tcp());
+            let beside = beside(&e, address.tcp(), others);
+            Error::env(format!("cannot receive on {address}{beside}"), e)
+        })
     }
 
     /// The endpoints of QUIC on a UDP address.
@@ -288,6 +298,30 @@ fn bound_or<A: Clone + Eq + Hash, S>(
     Ok(sockets)
 }
 
+/// Which of the other addresses here is the reason that one is in use, in words; nothing, if none is.
+fn beside(
+    e: &io::Error,
+    wanted: Option<SocketAddr>,
+    mut others: impl Iterator<Item = SocketAddr>,
+) -> String {
+    let Some(wanted) = wanted.filter(|_| e.kind() == io::ErrorKind::AddrInUse) else {
+        return String::new();
+    };
+    let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, wanted.port()));
+    let overlaps = |one: SocketAddr, other: SocketAddr| {
+        one.ip().is_unspecified() && (one == any || one.is_ipv4() == other.is_ipv4())
+    };
+    let same_port = |other: &SocketAddr| other.port() == wanted.port();
+    let other = others.find(|o| same_port(o) && (overlaps(*o, wanted) || overlaps(wanted, *o)));
+    match other {
+        Some(other) if wanted == any || other == any => {
+            format!(" beside {other}, for `[::]` stands for all addresses of IPv4 too")
+        }
+        Some(other) => format!(" beside {other}, for one of the two stands for all addresses"),
+        None => String::new(),
+    }
+}
+
 /// Those that somebody uses.
 fn live<A: Clone, S>(bound: &Mutex<HashMap<A, Weak<S>>>) -> Vec<(A, Arc<S>)> {
     let bound = bound.lock().unwrap_or_else(PoisonError::into_inner);
@@ -323,6 +357,20 @@ mod tests {
         let mine = Listeners::default().open(&"127.0.0.1:0".parse().unwrap(), 1, &options).unwrap();
         let error = Listeners::default().open(mine.address(), 1, &options).unwrap_err();
         assert!(error.to_string().starts_with("cannot listen on 127.0.0.1:"), "{error}");
+    }
+
+    #[test]
+    fn an_address_in_use_by_another_of_the_same_server_is_told_with_it() {
+        let (listeners, options) = (Listeners::default(), ListenOptions::default());
+        let any = listeners.open(&"[::]:0".parse().unwrap(), 1, &options);
+        // There are machines without IPv6.
+        let Ok(any) = any else { return };
+        let port = any.address().tcp().unwrap().port();
+        let address = format!("127.0.0.1:{port}").parse().unwrap();
+        let error = listeners.open(&address, 1, &options).unwrap_err().to_string();
+        let told =
+            format!("cannot listen on 127.0.0.1:{port} beside [::]:{port}, for `[::]` stands");
+        assert!(error.starts_with(&told), "{error}");
     }
 
     #[test]

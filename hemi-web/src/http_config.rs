@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use hemi_core::Explain;
-use hemi_core::config::{ConfigType, Size};
+use hemi_core::config::{ConfigType, Size, number_of_at_least, size_of_at_least};
 use hemi_core::cores::Counter;
 use hemi_proto::http1::{HeadError, HeadLimits};
 use http::HeaderValue;
@@ -15,11 +15,14 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize, Explain)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpConfig {
-    /// Bytes of a request's head, at most: 431 beyond.
+    /// Bytes of a request's head, at most, and 1K at least: 431 beyond.
+    #[serde(deserialize_with = "size_of_at_least::<1024, _>")]
     pub max_head_size: Size,
-    /// Fields of a request, at most: 431 beyond; more than 16384 there never are.
+    /// Fields of a request, at most, and 10 at least: 431 beyond; more than 16384 there never are.
+    #[serde(deserialize_with = "number_of_at_least::<10, _>")]
     pub max_fields: usize,
-    /// Bytes of a request's target, at most: 414 beyond.
+    /// Bytes of a request's target, at most, and 128 at least: 414 beyond.
+    #[serde(deserialize_with = "size_of_at_least::<128, _>")]
     pub max_target_size: Size,
     /// How long a head may take: from the connection's start, and later from its first byte. 408 beyond.
     pub head_timeout: Duration,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hemi_core::config::Size;
+use hemi_core::config::{Size, size_of_at_least};
 use hemi_core::tls::{Connector, ConnectorConfig};
 use hemi_core::{CreateCx, Explain, Result};
 use serde::Deserialize;
@@ -15,7 +15,8 @@ pub struct HttpConfig {
     pub tls_mode: bool,
     /// How long nothing may pass on a connection that has been upgraded, to WebSocket most often.
     pub tunnel_timeout: Duration,
-    /// Bytes of an answer's head, at most.
+    /// Bytes of an answer's head, at most, and 1K at least.
+    #[serde(deserialize_with = "size_of_at_least::<1024, _>")]
     pub max_head_size: Size,
 }
 

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hemi_core::backend::{Nodes, Pick, ProxyProtocol};
-use hemi_core::config::Size;
+use hemi_core::config::{Size, size_of_at_least};
 use hemi_core::metrics::Measures;
 use hemi_core::quic::QuicConnector;
 use hemi_core::tls::{Connector, ConnectorConfig};
@@ -47,7 +47,8 @@ use exchange::Exchange;
 pub struct Http3Config {
     /// How long nothing may pass on a stream that has been upgraded, to WebSocket most often.
     pub tunnel_timeout: Duration,
-    /// Bytes of an answer's head, at most.
+    /// Bytes of an answer's head, at most, and 1K at least.
+    #[serde(deserialize_with = "size_of_at_least::<1024, _>")]
     pub max_head_size: Size,
 }
 
@@ -75,6 +76,7 @@ struct Shared {
 
 impl Component for Http3Backend {
     const SIGN: &'static str = "http3Backend";
+    const ABOUT: Option<&'static str> = Some("Servers that speak HTTP/3.");
     type Config = (GroupConfig, Http3Config, MultiplexConfig, ConnectorConfig);
 
     fn create(config: Self::Config, cx: &mut CreateCx<'_>) -> Result<Self> {

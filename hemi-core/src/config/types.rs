@@ -51,6 +51,36 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
+/// Reads a size of `MIN` bytes or more, by `#[serde(deserialize_with = "…")]`.
+///
+/// # Errors
+/// When it is another value, or less.
+pub fn size_of_at_least<'de, const MIN: u64, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Size, D::Error> {
+    match Size::deserialize(from)? {
+        size if size.0 >= MIN => Ok(size),
+        less => Err(too_little(less, Size(MIN))),
+    }
+}
+
+/// The same for numbers.
+///
+/// # Errors
+/// The same.
+pub fn number_of_at_least<'de, const MIN: usize, D: Deserializer<'de>>(
+    from: D,
+) -> Result<usize, D::Error> {
+    match usize::deserialize(from)? {
+        number if number >= MIN => Ok(number),
+        less => Err(too_little(less, MIN)),
+    }
+}
+
+fn too_little<E: de::Error>(less: impl fmt::Display, least: impl fmt::Display) -> E {
+    E::custom(format!("{less} is too little to work with: {least} is the least there can be here"))
+}
+
 /// What a [`Ref`] refers to, such as a kind of component.
 pub trait KindName: 'static {
     /// As it stands in error messages: "no WEBAPP is called …".

@@ -74,6 +74,17 @@ fn any_ip() -> IpAddr {
     if *has { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() }
 }
 
+impl Address {
+    /// That of TCP or UDP, if it is one.
+    #[must_use]
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) | Self::Named(_) => None,
+        }
+    }
+}
+
 impl TryFrom<String> for Address {
     type Error = AddressError;
 

@@ -56,6 +56,20 @@ pub enum IdentityError {
     },
 }
 
+impl IdentityError {
+    /// The file that it is about.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::NoCertificate(path) | Self::NoKey(path) | Self::OtherKey(path) => path,
+            Self::Read { path, .. }
+            | Self::Pem { path, .. }
+            | Self::BadKey { path, .. }
+            | Self::Trust { path, .. } => path,
+        }
+    }
+}
+
 /// Reads a certificate, followed by those between it and its CA, and its key, from files in PEM. Blocks.
 ///
 /// # Errors

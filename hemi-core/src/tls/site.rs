@@ -350,7 +350,8 @@ struct IdentityFiles {
     certificate: PathBuf,
     key: PathBuf,
     ocsp: Option<PathBuf>,
-    span: Option<Span>,
+    /// Where the certificate and the key are named.
+    span: Option<(Span, Span)>,
 }
 
 impl SiteConfig {
@@ -416,8 +417,10 @@ impl SiteConfig {
             return Err(Diagnostic::new(span, message).help("add `.tlsClientCa = …`").into());
         }
         let identities = certificates.iter().zip(keys).enumerate().map(|(at, (cert, key))| {
+            let key_span = key.span;
             let (certificate, key) = (cx.path(&cert.value), cx.path(&key.value));
-            IdentityFiles { certificate, key, ocsp: ocsp.get(at).cloned(), span: Some(cert.span) }
+            let span = Some((cert.span, key_span));
+            IdentityFiles { certificate, key, ocsp: ocsp.get(at).cloned(), span }
         });
         Ok(Some(SiteFiles {
             identities: identities.collect(),
@@ -481,7 +484,7 @@ impl SiteFiles {
         let mut keys = Vec::new();
         for identity in &self.identities {
             let key = identity.read(&provider);
-            keys.push(Arc::new(key.map_err(|e| refused(identity.span, &e))?));
+            keys.push(Arc::new(key.map_err(|e| refused(identity.blamed_for(&e), &e))?));
             self.warn(name, identity, &keys[keys.len() - 1]);
         }
         let trust = || -> Result<_, IdentityError> {
@@ -542,6 +545,12 @@ impl SiteFiles {
 }
 
 impl IdentityFiles {
+    /// The place of the file that an error is about.
+    fn blamed_for(&self, e: &IdentityError) -> Option<Span> {
+        let (certificate, key) = self.span?;
+        Some(if e.path() == self.key { key } else { certificate })
+    }
+
     fn read(&self, provider: &CryptoProvider) -> Result<CertifiedKey, IdentityError> {
         let mut key = read_identity(&self.certificate, &self.key, provider)?;
         key.ocsp = self.ocsp.as_deref().map(read_file).transpose()?;

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hemi_core::config::{Size, Spanned};
+use hemi_core::config::{Size, Spanned, size_of_at_least};
 use hemi_core::gate::GateConfig;
 use hemi_core::listen::Address;
 use hemi_core::metrics::Measures;
@@ -40,8 +40,8 @@ pub struct GrpcConfig {
     /// How long a caller may take to make room for more of an answer.
     #[serde(default = "thirty_seconds")]
     pub send_timeout: Duration,
-    /// Bytes of a call's metadata, at most.
-    #[serde(default = "sixteen_kibibytes")]
+    /// Bytes of a call's metadata, at most, and 1K at least.
+    #[serde(default = "sixteen_kibibytes", deserialize_with = "size_of_at_least::<1024, _>")]
     pub max_metadata_size: Size,
 }
 

@@ -199,6 +199,14 @@ fn mistakes_are_told_with_their_place() {
     let missing = Identity { certificate: "/nowhere.pem".into(), ..one.clone() };
     let told = load(&missing);
     assert!(told.contains("cannot read /nowhere.pem") && told.contains("test:"), "{told}");
+    let keyless = Identity { key: "/nowhere.key".into(), ..one.clone() };
+    let (told, text) = (load(&keyless), config(&keyless, two, "", ""));
+    // The quote before the path is meant.
+    let before = &text[..text.find("/nowhere.key").unwrap() - 1];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let (line, column) = (before.matches('\n').count() + 1, before.len() - line_start + 1);
+    let place = format!("test:{line}:{column}: error: cannot read /nowhere.key");
+    assert!(told.contains(&place), "{place} is not in {told}");
     let swapped = Identity { certificate: one.key.clone(), ..one.clone() };
     assert!(load(&swapped).contains("there is no certificate in"), "{}", load(&swapped));
 }
