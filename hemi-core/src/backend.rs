@@ -116,7 +116,7 @@ impl Nodes {
     /// When there is no node.
     pub fn of(config: BackendConfig, cx: &mut CreateCx<'_>) -> Result<Self> {
         let (nodes, checks) = (cx.children::<NodeKind>(), cx.children::<CheckKind>());
-        if nodes.is_empty() {
+        if nodes.is_empty() && !cx.has_children::<NodeKind>() {
             let message = "a backend needs nodes";
             let help = "add `node { .address = \"127.0.0.1:8000\" }`";
             let diagnostic = crate::config::Diagnostic::new(cx.span(), message);

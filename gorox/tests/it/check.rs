@@ -109,6 +109,38 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "2:26: error: `.maxBytes` is set twice",
         "remove one",
     ),
+    (
+        "http1Backend \"b\" { node { .address = \"here\" } }",
+        "2:38: error: \"here\" is not where a node can be",
+        "",
+    ),
+    // Limits under which nothing could be served.
+    (
+        "webapp \"a\" { .hostnames = (\"a\") }\nhttpxServer \"s\" { .address = \":1\"  .webapps = (\"a\")  .maxHeadSize = 1 }",
+        "3:69: error: 1 is too little to work with: 1K is the least",
+        "",
+    ),
+    (
+        "webapp \"a\" { .hostnames = (\"a\") }\nhttpxServer \"s\" { .address = \":1\"  .webapps = (\"a\")  .maxFields = 0 }",
+        "3:67: error: 0 is too little to work with: 10 is the least",
+        "",
+    ),
+    // Variables in quotes.
+    (
+        "webapp \"a\" { .hostnames = (\"a\")  rule { redirect { .to = \"https://$hostname$uri\" } } }",
+        "2:67: error: `$hostname` in quotes is text, and no variable",
+        "write `\"https://\" + $hostname + $uri`",
+    ),
+    (
+        "webapp \"a\" { .hostnames = (\"a\")  rule { .returnCode = 200  .returnText = \"$path\" } }",
+        "2:75: error: `$path` in quotes is text, and no variable",
+        "write `$path`, or backquotes",
+    ),
+    (
+        "simpleLogger \"l\" { .target = \"l\"  .format = \"$remoteAddr $status\" }",
+        "2:46: error: `$remoteAddr` in quotes is text, and no variable",
+        "write `$remoteAddr + \" \" + $status`",
+    ),
     // Rules.
     (
         "webapp \"a\" { .hostnames = (\"a\")  rule $path ~= \"(\" {} }",

@@ -4,6 +4,7 @@
 //! name is looked up on the component and then outwards, whatever the struct is.
 mod access;
 mod error;
+mod quoted;
 mod value;
 
 use std::cell::RefCell;

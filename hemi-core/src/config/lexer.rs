@@ -95,7 +95,7 @@ struct Lexer<'t> {
     lost_braces: bool,
 }
 
-fn in_word(c: char) -> bool {
+pub(super) fn in_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
@@ -458,10 +458,25 @@ impl<'t> Lexer<'t> {
         if let Some(check) = PathCheck::from_letter(word) {
             return Some(Kind::PathTest { check, negated });
         }
+        if let Some(variable) = self.glued_to(start) {
+            self.skip_while(|c| in_word(c) || c == '-');
+            let name = self.text.get(variable..self.at).unwrap_or_default();
+            let help = format!("did you mean `{}`?", name.replace('-', "_"));
+            self.error(variable, format!("`{name}` is not the name of a variable"), help);
+            return Some(Kind::Bad);
+        }
         let operator = self.text.get(start..self.at).unwrap_or_default();
         let help = "tests of $path are -f -d -e -D -E !f !d !e";
         self.error(start, format!("unknown test `{operator}`"), help);
         Some(Kind::Bad)
+    }
+
+    /// Where a variable of a family, such as `$header_user`, begins that ends right here.
+    fn glued_to(&self, end: usize) -> Option<usize> {
+        let before = self.text.get(..end)?;
+        let name = before.rsplit(|c| !in_word(c)).next().unwrap_or_default();
+        let dollar = before.strip_suffix(name)?.strip_suffix('$')?.len();
+        name.contains('_').then_some(dollar)
     }
 
     /// What no token starts with.

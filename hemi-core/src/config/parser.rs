@@ -109,6 +109,14 @@ impl Parser<'_> {
                 Kind::Word(_) if matches!(self.next_kind(1), Kind::Equal | Kind::Colon) => {
                     items.push(Item::Property(self.dotless_property()));
                 }
+                Kind::Word(_) if self.at_bare_value() => {
+                    items.push(Item::Property(self.bare_property()));
+                }
+                Kind::Word(word)
+                    if word == "include" && matches!(self.next_kind(1), Kind::Text(_)) =>
+                {
+                    self.quoted_include();
+                }
                 Kind::Word(sign) => items.extend(self.component(sign).map(Item::Component)),
                 Kind::Include(path) => {
                     items.push(Item::Include(Text { span: self.span(), text: path }));
@@ -149,6 +157,43 @@ impl Parser<'_> {
         let word = self.slice(self.span()).to_owned();
         self.error(format!("the property `{word}` has no dot"), format!("did you mean `.{word}`?"));
         self.property(word)
+    }
+
+    /// Whether a word stands here with a value behind it, which a component can't begin with.
+    fn at_bare_value(&self) -> bool {
+        let same_line = self.tokens.get(self.at + 1).is_some_and(|token| token.breaks == 0);
+        let value = match self.next_kind(1) {
+            Kind::Int(_) | Kind::Size(_) | Kind::Duration(_) | Kind::Constant(_) => true,
+            Kind::Word(word) => matches!(&**word, "true" | "false"),
+            Kind::OpenBracket => true,
+            Kind::OpenParen => matches!(self.next_kind(2), Kind::Text(_) | Kind::Int(_)),
+            _ => false,
+        };
+        same_line && value
+    }
+
+    /// `name value`
+    fn bare_property(&mut self) -> Property {
+        let name = Text { span: self.span(), text: self.slice(self.span()).to_owned() };
+        self.at += 1;
+        let value = self.value().map_err(|Reported| self.recover()).ok();
+        let written = value.as_ref().map_or("…", |value| self.slice(value.span));
+        let help = format!("did you mean `.{} = {written}`?", name.text);
+        let message = format!("the property `{}` has no dot and no `=`", name.text);
+        self.errors.push(Diagnostic::new(name.span, message).help(help));
+        Property { name, value }
+    }
+
+    /// `include "path"`
+    fn quoted_include(&mut self) {
+        let word = self.span();
+        self.at += 1;
+        let path = self.slice(self.span()).trim_matches(['"', '`', '\'']);
+        let help = format!("did you mean `<{path}>`?");
+        let span = word.to(self.span());
+        let error = Diagnostic::new(span, "files are not included by a word").help(help);
+        self.errors.push(error);
+        self.at += 1;
     }
 
     /// `= value`
@@ -217,6 +262,13 @@ impl Parser<'_> {
                 self.at += 1;
                 Some(name)
             }
+            Kind::Word(word) if self.at_bare_name() => {
+                let message = format!("the name `{word}` has no quotes");
+                self.error(message, format!("did you mean `{} \"{word}\"`?", sign.text));
+                let name = Text { span: self.span(), text: word };
+                self.at += 1;
+                Some(name)
+            }
             _ => None,
         };
         let condition = match self.kind() {
@@ -230,7 +282,8 @@ impl Parser<'_> {
             _ => None,
         };
         let header = sign.span.to(self.tokens[self.at - 1].span);
-        if self.kind() != &Kind::OpenBrace && !self.missing_open_brace(&sign, header) {
+        if self.kind() != &Kind::OpenBrace && !self.missing_open_brace(&sign, name.as_ref(), header)
+        {
             return None;
         }
         let brace = self.span();
@@ -253,8 +306,14 @@ impl Parser<'_> {
         Some(Component { sign, name, condition, items, braces: brace.to(close) })
     }
 
+    /// Whether the word here can only be meant as the name of the component that has begun before it.
+    fn at_bare_name(&self) -> bool {
+        let next = self.next_kind(1);
+        self.breaks() == 0 && matches!(next, Kind::OpenBrace | Kind::Variable(_) | Kind::Not)
+    }
+
     /// Reports that `{` is missing; whether the component has a body all the same.
-    fn missing_open_brace(&mut self, sign: &Text, header: Span) -> bool {
+    fn missing_open_brace(&mut self, sign: &Text, name: Option<&Text>, header: Span) -> bool {
         let (kind, breaks) = (self.kind().clone(), self.breaks());
         if kind == Kind::Bad || (kind == Kind::End && self.unsure_braces) {
             self.recover();
@@ -272,8 +331,12 @@ impl Parser<'_> {
             _ => format!("expected `{{` after this `{}`", sign.text),
         };
         if breaks > 0 || matches!(kind, Kind::End | Kind::CloseBrace) {
-            self.errors
-                .push(Diagnostic::new(header, message).help(write_braces(self.slice(header))));
+            let mut help = write_braces(self.slice(header));
+            if let Some(value) = name.filter(|_| self.slice(header).len() < 40) {
+                let value = self.slice(value.span);
+                help += &format!("; a property is written `.{} = {value}`", sign.text);
+            }
+            self.errors.push(Diagnostic::new(header, message).help(help));
         } else {
             let message = format!("{message}, found {}", self.found());
             let help = write_braces(self.slice(header));

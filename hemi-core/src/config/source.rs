@@ -168,6 +168,13 @@ impl Sources {
         }
     }
 
+    /// The text of a span.
+    pub(super) fn slice(&self, span: Span) -> &str {
+        let file = self.files.get(span.file as usize);
+        let text = file.and_then(|file| file.text.get(span.start as usize..span.end as usize));
+        text.unwrap_or_default()
+    }
+
     /// The line that a span starts in, split into what stands before, in and after the span.
     pub(super) fn line(&self, span: Span) -> [&str; 3] {
         let Some(file) = self.files.get(span.file as usize) else { return [""; 3] };

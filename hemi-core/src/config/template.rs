@@ -15,7 +15,8 @@ pub trait Variable: Clone + Send + Sync + 'static {
     /// The variable written `$name`; `None` if there is none of this name.
     fn named(name: &str) -> Option<Self>;
 
-    /// All names, for suggestions. `header_*` stands for every name with that beginning.
+    /// All names, for suggestions and to find those that stand in quotes. `header_*` stands for every name with
+    /// that beginning.
     fn known() -> &'static [&'static str];
 
     /// Whether its values are numbers in decimal, or empty.
@@ -40,7 +41,7 @@ impl Variable for AnyVar {
     }
 
     fn known() -> &'static [&'static str] {
-        &[]
+        &["*"]
     }
 }
 
@@ -249,7 +250,7 @@ impl<'de, V: Variable> Deserialize<'de> for Template<V> {
             }
         }
 
-        deserializer.deserialize_struct(TEMPLATE, &[], Pieces(PhantomData))
+        deserializer.deserialize_struct(TEMPLATE, V::known(), Pieces(PhantomData))
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     REF, Reading, SEVERAL, SIZE, SPANNED, TEMPLATE,
     access::{Elements, Entries, Pairs, WithSpan, Word},
     error::{ReadError, expected_but, unknown_word},
+    quoted::variable_in_quotes,
 };
 use crate::config::{
     Diagnostic, Span,
@@ -138,7 +139,15 @@ impl<'r, 'a> ValueDe<'r, 'a> {
         visitor.visit_seq(WithSpan { value: self, step: 0 })
     }
 
-    fn template<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+    fn template<'de, V: Visitor<'de>>(
+        self,
+        known: &[&str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        let sources = self.reading.scope.tree().sources();
+        if let Some(error) = variable_in_quotes(sources, self.value.span, known) {
+            return Err(error.into());
+        }
         let parts = match &self.value.data {
             Data::Template(parts) => &parts[..],
             _ => {
@@ -317,7 +326,7 @@ impl<'de> Deserializer<'de> for ValueDe<'_, '_> {
             (DURATION, ["secs", "nanos"]) => self.duration(visitor),
             (REF, [kind]) => self.reference(kind, visitor),
             (SPANNED, _) => visitor.visit_seq(WithSpan { value: self, step: 0 }),
-            (TEMPLATE, _) => self.template(visitor),
+            (TEMPLATE, known) => self.template(known, visitor),
             (SEVERAL, _) => match &self.value.data {
                 Data::List(_) => self.deserialize_seq(visitor),
                 _ => {

@@ -533,6 +533,16 @@ fn says_what_was_expected_and_found() {
         ),
         (
             property!(Template<Var>),
+            "\"http://$path?\" + $path",
+            "22: `$path` in quotes is text, and no variable (write `\"http://\" + $path + \"?\"`, or backquotes instead of quotes if it is to be text)",
+        ),
+        (
+            property!(Template<Var>),
+            "\"a$\" + \"${header_x}\"",
+            "22: `$header_x` in quotes is text, and no variable (write `$header_x`, or backquotes instead of quotes if it is to be text)",
+        ),
+        (
+            property!(Template<Var>),
             "5",
             "14: expected a string, found the integer 5 (put it in quotes)",
         ),
