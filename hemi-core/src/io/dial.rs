@@ -36,7 +36,8 @@ impl Socket {
     /// When it does not accept, or the address that it is to come from can't be had.
     pub async fn dial(target: &Target, how: &Dialing<'_>) -> io::Result<Self> {
         let mut socket: Self = match (target, how.via) {
-            (_, Some(via)) => via.dial(target, how).await?,
+            // In a box: few need the room, and all would have it.
+            (_, Some(via)) => Box::pin(via.dial(target, how)).await?,
             (Target::Tcp(address), None) => Self::dial_tcp(*address, how).await?,
             (Target::Unix(path), None) => UnixStream::connect(path).await?.into(),
         };

@@ -100,6 +100,7 @@ impl Relay {
         poll_fn(|cx| {
             let before = (there.passed, back.passed);
             let there_polled = there.poll(cx, one, other, back.ended);
+            back.cut |= there_polled.is_err();
             let ways = (there_polled, back.poll(cx, other, one, there.ended));
             *passed = Relayed { there: there.passed, back: back.passed };
             let ways = (ways.0?, ways.1?);
@@ -139,6 +140,8 @@ struct Way {
     /// Waits for the next bytes.
     dry: bool,
     ended: bool,
+    /// The connection has broken in the other way: an end that follows here is none to be passed on.
+    cut: bool,
     shut: bool,
     passed: u64,
     allowance: Option<Box<Allowance>>,
@@ -181,7 +184,7 @@ impl Way {
             if self.ended {
                 // If both have ended, the close that follows says so.
                 let closes = other_ended && to.socket().is_some();
-                if !std::mem::replace(&mut self.shut, true) && !closes {
+                if !std::mem::replace(&mut self.shut, true) && !closes && !self.cut {
                     to.shutdown()?;
                 }
                 return Ok(Poll::Ready(()));

@@ -123,7 +123,7 @@ impl Via {
         let mut last = io::ErrorKind::NotFound.into();
         for at in tokio::net::lookup_host(&self.at).await?.map(Target::Tcp) {
             let connected = match how {
-                Some(direct) => Box::pin(Socket::dial(&at, direct)).await,
+                Some(direct) => Socket::dial(&at, direct).await,
                 None => Socket::connect(&at).await,
             };
             match connected {

@@ -231,7 +231,7 @@ impl Asking {
             ClientError::Connect(e) => {
                 let name = call.program.name;
                 let mut message = format!("{name} is not running here: {socket}: {e}");
-                if is_listened_at(&self.rescue) {
+                if is_bound(&self.rescue) {
                     message += &format!(
                         "\nA worker serves on without its leader: `{name} serve` leads it again"
                     );
@@ -244,7 +244,7 @@ impl Asking {
 }
 
 /// Whether there is a process with such a socket. It is not asked, for it would take that for a leader.
-fn is_listened_at(socket: &Path) -> bool {
+pub(crate) fn is_bound(socket: &Path) -> bool {
     let sockets = std::fs::read("/proc/net/unix").unwrap_or_default();
     let end = format!(" {}", socket.display());
     socket.exists() && String::from_utf8_lossy(&sockets).lines().any(|line| line.ends_with(&end))

@@ -1,6 +1,7 @@
 //! How a leader gives way to another, of a newer binary for instance; and how one finds the worker of a
 //! leader that has died.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -20,6 +21,7 @@ use tracing::{error, info, warn};
 use super::places::Doors;
 use super::worker::Worker;
 use super::{LEADER, Leader, Member, READY, refused};
+use crate::actions::ask::is_bound;
 use crate::channel::{self, Receiver, Sender};
 use crate::control::Refused;
 use crate::messages::{FromSuccessor, Kinship, Next, ToLeader, ToSuccessor};
@@ -35,6 +37,22 @@ pub(super) const GONE: &str = "the leader that it was to follow has ended";
 
 /// How long an orphaned worker may take to say who it is.
 const HELLO: Duration = Duration::from_secs(5);
+
+/// Connects to a worker without a leader, if there is one.
+async fn find_orphan(rescue: &Path) -> Option<UnixStream> {
+    let connecting = async {
+        loop {
+            match UnixStream::connect(rescue).await {
+                // It is about to listen.
+                Err(e) if e.kind() == ErrorKind::ConnectionRefused && is_bound(rescue) => {
+                    sleep(Duration::from_millis(10)).await;
+                }
+                connected => return connected.ok(),
+            }
+        }
+    };
+    timeout(HELLO, connecting).await.ok().flatten()
+}
 
 /// Who has started this leader, if it was a process of the same program.
 pub(super) struct Parent {
@@ -284,7 +302,7 @@ impl Leader {
 
     /// Takes on the worker of a leader that has died, if there is one.
     pub(super) async fn adopt(self: &Rc<Self>) -> Option<Rc<Worker>> {
-        let stream = UnixStream::connect(self.home.as_ref()?.rescue()).await.ok()?;
+        let stream = find_orphan(&self.home.as_ref()?.rescue()).await?;
         let (sender, mut receiver) = channel::on(stream);
         let peer = receiver.peer().ok()?;
         let pid = peer.pid().filter(|_| peer.uid() == self.worker_user)?;
