@@ -10,6 +10,7 @@ mod balancer;
 mod check;
 mod config;
 mod endpoint;
+mod failures;
 mod measure;
 mod node;
 mod numbers;
@@ -44,6 +45,7 @@ pub use proxied::ProxyProtocol;
 
 use balancer::Dice;
 use endpoint::Kept;
+use failures::Bounds;
 use queue::{Queue, RetryBudget};
 use seat::{Limits, Seat};
 
@@ -313,10 +315,10 @@ impl Nodes {
     }
 
     fn count_failure(&self, seat: &Seat) {
-        seat.failed.fetch_add(1, Ordering::Relaxed);
-        let failures = seat.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.config.max_failures > 0 && failures >= self.config.max_failures {
-            seat.failures.store(0, Ordering::Relaxed);
+        let failed = seat.failed.fetch_add(1, Ordering::Relaxed) + 1;
+        let requests = seat.requests.load(Ordering::Relaxed);
+        let most = Bounds { in_a_row: self.config.max_failures, rate: self.config.max_error_rate };
+        if seat.failures.one_more(clock::now(), requests, failed, most) {
             self.eject(&seat.endpoint);
         }
     }

@@ -173,6 +173,24 @@ fn a_node_that_says_it_can_t_is_left_out() {
     }
 }
 
+#[test]
+fn a_node_that_fails_every_second_time_is_left_out_if_that_is_too_much() {
+    let good = ok();
+    for (most, all) in [(0, false), (40, true)] {
+        let times = AtomicUsize::new(0);
+        let flaky = Upstream::start(move |_| match times.fetch_add(1, Ordering::Relaxed) % 2 {
+            0 => answer("503 Busy", &[], ""),
+            _ => answer("200 OK", &[], "ok"),
+        });
+        let nodes = node(&flaky) + &node(&good);
+        let rates = format!(".maxErrorRate = {most}  .ejectTime = 10m  .balancer = \"roundRobin\"");
+        let server = proxy(&format!("{rates}  {nodes}"), "");
+        (0..200).for_each(|_| drop(server.get("/")));
+        let left_out = flaky.requests() < 100;
+        assert_eq!(left_out, all, "{most}: {}", flaky.requests());
+    }
+}
+
 /// A server that does so many requests at once, each in so much time; others wait. It accepts until the
 /// process ends.
 #[expect(clippy::disallowed_methods, reason = "the work that it does takes time")]

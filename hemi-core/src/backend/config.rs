@@ -17,6 +17,9 @@ pub struct BackendConfig {
     /// After how many failed requests in a row, as a core counts them, a node gets none for a while;
     /// 0 for never. The answers 502, 503 and 504 are failures too, and those with a status of `.retryOn` from 500.
     pub max_failures: u32,
+    /// Percent of the requests within ten seconds, of twenty at least as a core counts them, that a node may fail before
+    /// it gets none for a while; 0 for any number.
+    pub max_error_rate: Percent,
     /// For how long, the first time; each further time in a row this much longer, up to ten times as long.
     pub eject_time: Duration,
     /// Percent of the nodes that get none at the same time for this reason, at most; at least one node
@@ -54,6 +57,7 @@ impl Default for BackendConfig {
         Self {
             balancer: Balancer::default(),
             max_failures: 5,
+            max_error_rate: Percent::NONE,
             eject_time: Duration::from_secs(10),
             max_ejected: Percent::HALF,
             slow_start: Duration::from_secs(10),

@@ -59,6 +59,9 @@ pub struct Percent(u8);
 pub struct BadPercent(u8);
 
 impl Percent {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+
     /// A half.
     pub const HALF: Self = Self(50);
 
@@ -70,13 +73,13 @@ impl Percent {
         f64::from(self.0) / 100.0
     }
 
-    /// The part of a number, rounded down.
     /// How many of a hundred.
     #[must_use]
     pub fn get(self) -> u8 {
         self.0
     }
 
+    /// The part of a number, rounded down.
     pub(super) fn of(self, whole: usize) -> usize {
         whole * usize::from(self.0) / 100
     }

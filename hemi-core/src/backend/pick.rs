@@ -62,7 +62,7 @@ impl Pick {
 
     /// Tells that the node has begun to answer, after this time.
     pub fn answered(&self, after: Duration) {
-        self.seat.failures.store(0, Ordering::Relaxed);
+        self.seat.failures.none();
         self.seat.answered(after);
         self.stop_waiting();
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::endpoint::Endpoint;
+use super::failures::Failures;
 use super::pace::Counts;
 use super::queue::Queue;
 
@@ -19,8 +20,7 @@ pub(super) struct Seat {
     pub(super) active: AtomicU32,
     /// How long answers take to begin, of late, in nanoseconds; 0 while that is not known.
     latency: AtomicU64,
-    /// Failures in a row.
-    pub(super) failures: AtomicU32,
+    pub(super) failures: Failures,
     /// What round robin owes it: a float.
     credit: AtomicU64,
     pub(super) requests: AtomicU64,
@@ -52,7 +52,7 @@ impl Seat {
             queue,
             active: AtomicU32::new(0),
             latency: AtomicU64::new(0),
-            failures: AtomicU32::new(0),
+            failures: Failures::default(),
             credit: AtomicU64::new(0f64.to_bits()),
             requests: AtomicU64::new(0),
             failed: AtomicU64::new(0),
