@@ -85,7 +85,7 @@ impl Compressor for Snappy {
     fn decompress(&self, payload: &[u8], most: usize) -> Result<Vec<u8>, DecompressError> {
         let mut out = Vec::new();
         let decoder = snap::read::FrameDecoder::new(payload);
-        let read = decoder.take(most as u64 + 1).read_to_end(&mut out);
+        let read = decoder.take((most as u64).saturating_add(1)).read_to_end(&mut out);
         read.map_err(|_| DecompressError::Malformed("the payload is no snappy".to_owned()))?;
         if out.len() > most { Err(DecompressError::TooLong(most)) } else { Ok(out) }
     }

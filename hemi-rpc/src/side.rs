@@ -30,6 +30,9 @@ pub(crate) const TOKEN: usize = 32;
 /// Tokens that wait for their connections, at most: the oldest are forgotten.
 const WAITING: usize = 1000;
 
+/// Bytes of a name and of what else is said of a stream or file, at most: they wait with the token.
+const SAID: usize = 8 << 10;
+
 /// How long a token is good.
 const GOOD: Duration = Duration::from_secs(30);
 
@@ -131,7 +134,8 @@ impl Service for Streams {
         match exchange.method() {
             b"Stream" => exchange.now("Stream", |asked: Asked| {
                 let taker = this.taker.clone();
-                this.tokens.give(Box::new(move |stream| taker(stream, asked.meta)))
+                let Asked { meta, .. } = asked.checked()?;
+                this.tokens.give(Box::new(move |stream| taker(stream, meta)))
             }),
             _ => exchange.unknown_method(),
         }
@@ -149,7 +153,7 @@ impl Service for Files {
                 let taker = taker.clone();
                 let method = Self::METHODS[usize::from(!upload)];
                 exchange.now(method, |asked: Asked| {
-                    let Asked { name, size, meta } = asked;
+                    let Asked { name, size, meta } = asked.checked()?;
                     let size = u64::try_from(size).map_err(|_| Fault::new("a size below 0"))?;
                     let file = SideFile { name, size, meta };
                     this.tokens.give(Box::new(move |stream| {
@@ -183,6 +187,20 @@ struct Given {
     token: Vec<u8>,
     addr: String,
 }
+
+impl Asked {
+    /// The same, if not too much is said.
+    fn checked(self) -> Result<Self, Fault> {
+        let meta = self.meta.iter().map(|(key, value)| key.len() + value.len() + SIDES);
+        match self.name.len() + meta.sum::<usize>() {
+            ..=SAID => Ok(self),
+            _ => Err(Fault::new("its name and metadata are longer than 8 KiB")),
+        }
+    }
+}
+
+/// Bytes that a pair takes besides.
+const SIDES: usize = 64;
 
 macro_rules! payload {
     ($($ty:ty),+) => {

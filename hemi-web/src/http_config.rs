@@ -41,8 +41,8 @@ pub struct HttpConfig {
     pub total_timeout: Duration,
     /// Requests on one connection, at most.
     pub max_requests_per_conn: u32,
-    /// How long an answer that is still made is waited for, once the client has said that it sends no more: most
-    /// such clients have gone. Of HTTP/1; who cancels a stream of HTTP/2 or HTTP/3 is not waited for.
+    /// How long an answer, or the next piece of one, is waited for once the client has said that it sends no more:
+    /// most such clients have gone. Of HTTP/1; who cancels a stream of HTTP/2 or HTTP/3 is not waited for.
     pub half_closed_timeout: Duration,
     /// How long a connection may be used, give or take a tenth.
     pub max_conn_age: Duration,

@@ -104,8 +104,17 @@ impl Request {
     /// 400 if the path can't be decoded, is not UTF-8 then, or would lead above the root.
     pub(crate) fn begin(&mut self) -> Result<(), StatusCode> {
         self.id.next();
+        self.path = None;
         self.path = decode(&self.head.target).map_err(|_| StatusCode::BAD_REQUEST)?;
         Ok(())
+    }
+
+    /// Knows nothing of a request whose head can't be read: not what the one before it was for.
+    pub(crate) fn unread(&mut self) {
+        self.head.clear();
+        self.head.authority = None;
+        self.path = None;
+        self.id.next();
     }
 
     /// Makes room for the next request.

@@ -278,7 +278,7 @@ async fn answers_that_nobody_takes_hold_up_no_other() {
             tokio::spawn(serve_all_there_is_room_for(stream, full.clone()));
         }
     });
-    let server = proxy("http2Backend", node, ".maxStreamsPerConn = 1000");
+    let server = proxy("http2Backend", node, ".maxStreamsPerConn = 1000  .pendingTimeout = 1m");
     let mut kept = Vec::new();
     for _ in 0..UNTAKEN / 100 {
         let stream = tokio::net::TcpStream::connect(server.addr()).await.unwrap();

@@ -60,7 +60,7 @@ fn users_and_databases_are_told_apart_and_prove_who_they_are_to_nodes() {
 #[test]
 fn who_does_not_speak_the_protocol_is_closed() {
     let cases = "case { mysqlProxy { .toBackend = \"gone\" } }";
-    let router = router(Path::new("/nonexistent"), ".peekTimeout = 1s", cases);
+    let router = router(Path::new("/nonexistent"), ".peekTimeout = 5s", cases);
     for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\x01\0\0\x01\x01", b"\x20\0\0\x01", b""] {
         let got = answer_to(&router, bytes);
         // It was greeted, and no more.

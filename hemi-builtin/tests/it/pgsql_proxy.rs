@@ -51,7 +51,7 @@ fn users_and_databases_are_told_apart_in_the_clear_and_over_tls() {
 fn what_somebody_puts_behind_a_request_for_tls_is_not_taken_for_said_in_secret() {
     let ca = Authority::new("ca");
     let identity = ca.server(&["db.test"], KeyKind::Ecdsa);
-    let properties = format!(".tlsMode = true  .peekTimeout = 1s  {}", identity.properties());
+    let properties = format!(".tlsMode = true  .peekTimeout = 5s  {}", identity.properties());
     let cases = "case { pgsqlProxy { .toBackend = \"gone\" } }";
     let router = router(Path::new("/nonexistent"), &properties, cases);
     let request = b"\0\0\0\x08\x04\xd2\x16\x2f";

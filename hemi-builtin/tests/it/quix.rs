@@ -123,7 +123,7 @@ async fn connect(endpoint: &Endpoint, router: &Running, host: &str) -> Connectio
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(LONG, future).await.expect("it took too long")
+    timeout(LONG * 6, future).await.expect("it took too long")
 }
 
 #[tokio::test]

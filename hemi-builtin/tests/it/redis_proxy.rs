@@ -117,7 +117,7 @@ fn who_says_nothing_is_nobody_in_particular() {
 #[test]
 fn who_does_not_speak_the_protocol_is_closed() {
     let cases = "case { redisProxy { .toBackend = \"gone\" } }";
-    let router = router(Path::new("/nonexistent"), ".peekTimeout = 300ms", cases);
+    let router = router(Path::new("/nonexistent"), ".peekTimeout = 5s", cases);
     // The last is half of a command, and then nothing.
     for bytes in [&b"\x16\x03\x01\x02\0"[..], b"*1\r\n*1\r\n", b"*2\r\n$4\r\nAUTH\r\n$5\r\nse"] {
         assert_eq!(answer_to(&router, bytes), b"", "{bytes:?}");

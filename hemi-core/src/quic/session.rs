@@ -149,11 +149,14 @@ impl Session for Deferred {
     fn initial_keys(&self, id: &ConnectionId, side: Side) -> Keys {
         match &self.session {
             Some(session) => session.initial_keys(id, side),
-            // Sessions of one version have the same.
-            None => {
-                let session = self.crypto.open.clone().start_session(self.version, &self.params);
-                session.initial_keys(id, side)
-            }
+            // Of a version that is spoken, as this is, there always are some.
+            None => match self.crypto.open.initial_keys(self.version, id) {
+                Ok(keys) => keys,
+                Err(_) => {
+                    let open = self.crypto.open.clone();
+                    open.start_session(self.version, &self.params).initial_keys(id, side)
+                }
+            },
         }
     }
 

@@ -142,7 +142,7 @@ impl QuixBackendConfig {
             .receive_window(bytes(self.quic_conn_window))
             .send_window(self.quic_send_window.0)
             .max_idle_timeout(IdleTimeout::try_from(self.quic_idle_timeout).ok())
-            .keep_alive_interval(Some(self.quic_idle_timeout / 3))
+            .keep_alive_interval(Some(self.quic_idle_timeout / 3).filter(|t| !t.is_zero()))
             .datagram_receive_buffer_size(Some(DATAGRAMS))
             .datagram_send_buffer_size(DATAGRAMS);
         transport

@@ -201,7 +201,7 @@ impl Leader {
         }
         let binary = binary.unwrap_or_else(|| self.binary.clone());
         let cannot = |e| refused(format!("cannot run {}: {e}", binary.display()));
-        let (child, sender, mut receiver) =
+        let (mut child, sender, mut receiver) =
             spawn(&binary, self.program.name, &self.args, None).map_err(cannot)?;
         let pid = child.id();
         info!(pid, binary = %binary.display(), "another leader is to take over");
@@ -229,6 +229,10 @@ impl Leader {
         tokio::select! {
             led = in_time(self.give_way(&sender, &mut receiver)) => {
                 if let Err(e) = led {
+                    if let Ok(Some(status)) = child.try_wait() {
+                        self.succeeded.set(false);
+                        return Err(refused(format!("{} has ended: {status}", binary.display())));
+                    }
                     error!(pid, "another leader has taken over, and may not be asked: {e}");
                 }
             }

@@ -124,7 +124,7 @@ fn a_token_is_good_once_and_whole() {
     // What is no token, and what was none.
     for bytes in [&[0xa9; 32][..], &[0xa9; 100]] {
         let mut stranger = server.connect();
-        stranger.send(bytes).finish().expect_close();
+        stranger.send(bytes).expect_close();
     }
     server.await_counter("rpc_refused", 2);
     // A file that breaks off.

@@ -228,6 +228,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 Err(Cut::Limit(Limit::HeadTimeout)) if self.heads.is_midway() => {
                     self.hit(Limit::HeadTimeout);
                     self.refuse(StatusCode::REQUEST_TIMEOUT, Asked::UNKNOWN);
+                    self.req.unread();
                     server.record_refused(&mut self.req, StatusCode::REQUEST_TIMEOUT);
                     return Ok(Next::Close);
                 }
@@ -248,6 +249,9 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                     self.hit(Limit::of_head(e));
                     debug!(peer = %self.peer, "bad request: {}", e.name());
                     self.refuse(e.status(), Asked::UNKNOWN);
+                    if e != HeadError::MalformedTarget {
+                        self.req.unread();
+                    }
                     server.record_refused(&mut self.req, e.status());
                     Next::Linger
                 }

@@ -273,6 +273,7 @@ impl<I: Io> Conn<I> {
                 server.counters.requests.add(1);
                 server.hit(&self.peer, Limit::of_head(error));
                 debug!(peer = %self.peer, "bad request: {}", error.name());
+                self.req.unread();
                 server.record_refused(&mut self.req, error.status());
                 self.refuse(stream, error.status());
             }

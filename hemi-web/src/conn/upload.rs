@@ -80,6 +80,13 @@ pub(super) struct Heard {
     until: Option<Moment>,
 }
 
+impl Heard {
+    /// Something goes to the client, which it may still take.
+    pub(super) fn renew(&mut self, config: &HttpConfig) {
+        self.until = self.until.map(|_| clock::now().after(config.half_closed_timeout));
+    }
+}
+
 impl Upload {
     /// Content framed as the head says, at most `most` bytes; and the body to read it by.
     pub(super) fn new(framing: BodyLength, expected: bool, most: u64) -> (Self, Body) {

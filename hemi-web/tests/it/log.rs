@@ -327,7 +327,7 @@ fn requests_that_are_none_have_their_line() {
             keptLogger "refused" {}
             webapp "w" { .hostnames = ("*")  .useLogger = "refused"  rule { .returnCode = 204 } }
             httpxServer "main" {
-                .address = "127.0.0.1:0"  .webapps = ("w")  .maxHeadSize = 4K  .maxTargetSize = 100
+                .address = "127.0.0.1:0"  .webapps = ("w")  .maxHeadSize = 4K  .maxTargetSize = 128
             }
         }"#,
     );
@@ -351,4 +351,13 @@ fn requests_that_are_none_have_their_line() {
         assert_eq!(lines.len(), 1, "{request}: {lines:?}");
         assert!(lines[0].contains(expected), "{request}: {lines:?}");
     }
+    // They are not taken for the request before them.
+    let mut client = site.connect();
+    client.send("GET /before HTTP/1.1\r\nhost: x\r\n\r\nGET /a b HTTP/1.1\r\n\r\n").unwrap();
+    for status in [204, 400] {
+        assert_eq!(client.read_response().unwrap().status, status);
+    }
+    drop(client);
+    let lines = lines(&site, "refused");
+    assert!(lines.len() == 2 && lines[1].contains("\"-\" 400 "), "{lines:?}");
 }

@@ -32,7 +32,7 @@ fn checks_know_what_speaks_and_what_does_not() {
             r#"stage {{
                 tcpxBackend "b" {{
                     {} {} {} {}
-                    {check} {{ .interval = 100ms  .timeout = 2s  .fall = 1 }}
+                    {check} {{ .interval = 100ms  .timeout = 15s  .fall = 1 }}
                 }}
                 tcpxRouter "main" {{ .address = "127.0.0.1:0"  case {{ tcpxProxy {{ .toBackend = "b" }} }} }}
             }}"#,

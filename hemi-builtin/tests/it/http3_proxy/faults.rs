@@ -225,7 +225,7 @@ async fn answers_that_nobody_takes_hold_up_no_other() {
             }
         })
     });
-    let server = setting.proxy(node.addr, "");
+    let server = setting.proxy(node.addr, ".pendingTimeout = 1m");
     let stream = tokio::net::TcpStream::connect(server.addr()).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);

@@ -416,7 +416,7 @@ async fn a_node_that_is_gone_without_a_word_is_noticed() {
         // Its sockets are still there, but nothing of it runs any more.
         let _ = over.recv();
     });
-    let backend = backend(&ca, "b", within(at).await.unwrap(), ".quicIdleTimeout = 1s");
+    let backend = backend(&ca, "b", within(at).await.unwrap(), ".quicIdleTimeout = 5s");
     let router = start(&ca, &backend, PASS);
     let endpoint = client(&ca, &["test"]);
     let conn = connect(&endpoint, &router).await;

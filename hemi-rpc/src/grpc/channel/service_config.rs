@@ -252,6 +252,9 @@ fn positive(what: &str, text: &str) -> Result<Duration, BadServiceConfig> {
 }
 
 /// `"1.5s"`: seconds with at most nine decimals, as JSON has a `google.protobuf.Duration`.
+/// Seconds of a time, at most: some ten thousand years (google.protobuf.Duration).
+const MOST: u64 = 315_576_000_000;
+
 fn duration(text: &str) -> Result<Duration, BadServiceConfig> {
     let read = || {
         let (whole, part) = match text.strip_suffix('s')?.split_once('.') {
@@ -264,7 +267,8 @@ fn duration(text: &str) -> Result<Duration, BadServiceConfig> {
             return None;
         }
         let nanos = format!("{part:0<9}").parse().ok()?;
-        Some(Duration::new(whole.parse().ok()?, nanos))
+        let whole = whole.parse().ok().filter(|seconds| *seconds <= MOST)?;
+        Some(Duration::new(whole, nanos))
     };
     read().ok_or_else(|| bad(&format!("\"{text}\" is no time, such as \"1.5s\"")))
 }

@@ -73,7 +73,8 @@ impl Route {
             BodyError::TooLarge(_) => Status::resource_exhausted(e.to_string()),
             _ => Status::cancelled(e.to_string()),
         })?;
-        if content.is_empty() {
+        let typed = req.field(&CONTENT_TYPE).is_some_and(|kind| !kind.is_empty());
+        if content.is_empty() && !typed {
             return Ok(content);
         }
         let takes_all = match &self.content {
@@ -83,6 +84,9 @@ impl Route {
         // Pages of others can send other types without asking first.
         if !takes_all && !is_json(req.field(&CONTENT_TYPE).unwrap_or_default()) {
             return Err(invalid("the content has to be application/json".to_owned()));
+        }
+        if content.is_empty() {
+            return Ok(content);
         }
         match coding {
             Coding::Identity => Ok(content),

@@ -119,7 +119,7 @@ fn metadata_and_texts_that_are_too_long_end_their_calls_alone() {
 
 #[test]
 fn who_waits_for_an_answer_gives_signs_of_life() {
-    let ping_interval = Duration::from_secs(2);
+    let ping_interval = Duration::from_secs(4);
     let (server, slow) = server(RpcxLimits { ping_interval, ..RpcxLimits::default() });
     let mut good = Caller::connect(&server);
     let mut gone = Caller::connect(&server);

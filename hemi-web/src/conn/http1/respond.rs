@@ -140,6 +140,7 @@ impl<I: Io + AsyncRead + AsyncWrite> Conn<I> {
                 self.poll_frame(cx, &mut body, upload, &mut heard)
             });
             let frame = frame.await?;
+            heard.renew(&self.server.config);
             let frame = match frame {
                 Some(Ok(frame)) => frame,
                 // Only an end that looks like none tells the client.
