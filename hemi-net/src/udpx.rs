@@ -17,7 +17,8 @@
 //! node, and what that answers goes back. There are so many sessions, and no more: when a new one comes, the eldest of
 //! those ends that no node has answered, so that senders who forge their addresses keep nobody out.
 //! Whom a client of QUIC asks for is seen without a key, in its first datagrams, if a condition asks for that: sites of
-//! HTTP/3 share a port by `$serverName`. Datagrams that no case takes are dropped. A reload keeps the sessions there are.
+//! HTTP/3 share a port by `$serverName`. Datagrams that no case takes are dropped. A reload keeps the sessions
+//! there are for as long as `--grace` says.
 
 mod backend;
 pub(crate) mod flow;

@@ -41,7 +41,7 @@ const OF_CLIENT: usize = 256;
 /// Who has sent, and the address of this machine that it was to.
 pub(super) type Client = (Sender, Option<IpAddr>);
 
-/// The sessions of a core. They outlive reloads.
+/// The sessions of a core. They outlive reloads for as long as a stage may drain.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     flows: HashMap<Client, Flow>,
