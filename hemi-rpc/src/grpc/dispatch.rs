@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method as HttpMethod, StatusCode};
 use tonic::codec::SingleMessageCompressionOverride;
 use tonic::{Code, Status};
 
-use super::called::{TimeLimit, answer};
+use super::called::{Counters, TimeLimit, answer};
 use super::coding::{ACCEPTED, Coding};
 use super::form::{Carrier, Form, GRPC_TIMEOUT, JSON};
 use super::json::{Method, Shape};
@@ -35,7 +35,10 @@ pub(super) struct Dispatch<'a> {
 impl Dispatch<'_> {
     /// Has the service answer.
     pub(super) async fn answer(&self, req: &mut Request) -> Response {
-        match self.try_answer(req).await {
+        let mut waits = Waits(Some(&self.services.counters));
+        let answered = self.try_answer(req, &mut waits).await;
+        waits.over();
+        match answered {
             Ok(response) => response,
             Err(status) => {
                 self.services.counters.ended(status.code());
@@ -48,7 +51,11 @@ impl Dispatch<'_> {
         }
     }
 
-    async fn try_answer(&self, req: &mut Request) -> Result<Response, Status> {
+    async fn try_answer(
+        &self,
+        req: &mut Request,
+        waits: &mut Waits<'_>,
+    ) -> Result<Response, Status> {
         let (form, limits) = (self.form, &self.services.limits);
         let coding = Coding::named(req.field(&form.encoding_field()))?;
         let timeout = form.timeout(req)?;
@@ -84,6 +91,7 @@ impl Dispatch<'_> {
         };
         let packing = Packing::new(replies, shape);
         let more = parts.extensions.remove();
+        waits.over();
         let replies_of = Replies::new(body, form.carrier, packing, more, time, counters.clone());
         let mut headers = parts.headers;
         headers.insert(CONTENT_TYPE, form.media_type.clone());
@@ -156,6 +164,24 @@ impl Dispatch<'_> {
 }
 
 /// The sooner end; 0s is none.
+/// A caller that waits for its service to begin to answer: who hangs up before has cancelled the call.
+struct Waits<'a>(Option<&'a Counters>);
+
+impl Waits<'_> {
+    /// What becomes of the call is somebody else's to count now.
+    fn over(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        if let Some(counters) = self.0 {
+            counters.ended(Code::Cancelled);
+        }
+    }
+}
+
 fn shorter(timeout: Option<Duration>, most: Duration) -> Option<Duration> {
     let most = Some(most).filter(|most| !most.is_zero());
     timeout.into_iter().chain(most).min()

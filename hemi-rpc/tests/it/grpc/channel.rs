@@ -23,6 +23,7 @@ use tonic::{Code, Request, Status};
 
 use super::peers::go_peer;
 use super::{interop, serve_grpc};
+use crate::client::runtime;
 use crate::server::serve_this;
 
 type Client = TestServiceClient<GrpcChannel>;
@@ -367,4 +368,25 @@ async fn calls_wait_for_a_node_if_a_service_config_says_so() {
         nodes.update([NodeInfo::new(server.addr().to_string())]);
     });
     called.unwrap();
+}
+
+#[test]
+fn who_hangs_up_before_there_is_an_answer_has_cancelled_the_call() {
+    let server = serve_grpc(GrpcLimits::default());
+    let address = server.addr().to_string();
+    let (hang_up, told) = tokio::sync::oneshot::channel::<()>();
+    let caller = std::thread::spawn(move || {
+        runtime().block_on(async {
+            let mut client = Client::new(GrpcChannel::to(&address).unwrap());
+            tokio::select! {
+                answer = client.streaming_input_call(stream::once(pending())) => panic!("{answer:?}"),
+                _ = told => {}
+            }
+        });
+    });
+    server.await_counter("calls", 1);
+    hang_up.send(()).unwrap();
+    caller.join().unwrap();
+    server.await_counter("ended", 1);
+    assert_eq!(server.counter("failed"), 1);
 }
