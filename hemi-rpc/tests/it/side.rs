@@ -141,6 +141,15 @@ fn a_token_is_good_once_and_whole() {
         kept == ["cut: UnexpectedEof", "none"]
     };
     assert!(hemi_test::eventually(LONG, kept), "{files:?}");
+    // What is said besides has to wait with the token.
+    runtime().block_on(async {
+        let client = client(&server.addr().to_string());
+        for (bytes, is_taken) in [(8000, true), (8200, false)] {
+            let meta = SideMeta::from([("k".to_owned(), "v".repeat(bytes))]);
+            let told = client.stream(meta).await;
+            assert_eq!(told.is_ok(), is_taken, "{bytes}: {:?}", told.err());
+        }
+    });
     // A server without streams closes the connection, as it does for all that is no rpcx.
     let plain = crate::server::serve();
     plain.connect().send([0xa9; 32]).expect_close();
